@@ -1,0 +1,306 @@
+"""What a task is: examples in splits, labels, and the metrics of its score.
+
+A :class:`Task` is plain data (no tokenizer, no tensors). Where tasks come from is the business of
+:mod:`supertickets.sources`; how they become batches is the business of :mod:`supertickets.batching`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from supertickets.errors import SuperticketsError
+
+
+@dataclass(frozen=True)
+class Examples:
+    """One split: ``texts[i]`` is ``(sentence,)`` or ``(sentence_a, sentence_b)``; ``labels[i]`` its label.
+
+    Labels are int64 class indices (classification) or float64 scores (regression). ``groups`` names the part
+    of the split each example belongs to where a task has several ("matched" / "mismatched"), else None.
+    ``probabilities`` (n, n_classes) is the true distribution P(y | x) the labels were drawn from, known only
+    in the lab; for regression it is (n, 1), the noise-free score.
+    """
+
+    texts: tuple[tuple[str, ...], ...]
+    labels: np.ndarray
+    groups: np.ndarray | None = None
+    probabilities: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task: its splits, label names (empty for regression) and the metrics of its score, main ones first."""
+
+    name: str
+    kind: str  # "classification" or "regression"
+    label_names: tuple[str, ...]
+    metrics: tuple[str, ...]  # of "accuracy", "f1", "mcc", "pearson", "spearman"; the score is their mean
+    train: Examples
+    dev: Examples
+    test: Examples | None = None
+    source: str = ""
+    fingerprint: str = field(default="")
+
+    @property
+    def num_labels(self) -> int:
+        """Outputs of the task head: the number of classes, or 1 for regression."""
+        return len(self.label_names) if self.kind == "classification" else 1
+
+
+METRICS = ("accuracy", "f1", "mcc", "pearson", "spearman")
+_REGRESSION_METRICS = ("pearson", "spearman")
+
+
+def shuffled(n: int, *key: int) -> np.ndarray:
+    """Return a permutation of ``range(n)`` that depends on the integers ``key`` only (each >= 0).
+
+    It sorts raw PCG64 output, whose stream NumPy promises to keep; ``Generator.permutation`` carries no such
+    promise, and a split or a batch order must not change with NumPy's version.
+
+    >>> sorted(shuffled(5, 1, 2).tolist())
+    [0, 1, 2, 3, 4]
+    """
+    if any(part < 0 for part in key):
+        raise SuperticketsError(f"A seed must be a whole number of at least 0, not {min(key)}.")
+    return np.argsort(np.random.PCG64(np.random.SeedSequence(key)).random_raw(n), kind="stable")
+
+
+def stratified_order(strata: np.ndarray, *key: int) -> np.ndarray:
+    """Return a seeded permutation of which every prefix holds the strata in nearly their overall proportions.
+
+    The first n entries are thus a stratified sample of n, and smaller samples are contained in larger ones. One
+    example of each stratum comes first, so that no class is missing from a sample at least as large as the number
+    of classes.
+
+    >>> labels = np.array([0] * 6 + [1] * 2)
+    >>> np.bincount(labels[stratified_order(labels, 0)[:4]]).tolist()
+    [3, 1]
+    """
+    order = shuffled(len(strata), *key)
+    rank = np.empty(len(strata))
+    for value in np.unique(strata):
+        rows = order[strata[order] == value]
+        rank[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
+        rank[rows[0]] = 0.0
+    return order[np.argsort(rank[order], kind="stable")]
+
+
+def fingerprint_of(train: Examples, dev: Examples, test: Examples | None = None) -> str:
+    """Return the SHA-256 (hex) of what the splits hold: texts, labels and groups, in order.
+
+    It does not depend on the platform, the hash seed or where the rows came from. Label names, metrics and the lab's
+    true ``probabilities`` are left out: they do not change what a model is trained on.
+
+    >>> split = Examples((("a",), ("b",)), np.array([0, 1]))
+    >>> fingerprint_of(split, split) == fingerprint_of(split, split, split)
+    False
+    """
+    digest = hashlib.sha256(b"supertickets task 1\n")
+    for name, split in (("train", train), ("dev", dev), ("test", test)):
+        if split is None:
+            continue
+        digest.update(f"{name} {len(split)}\n".encode())
+        # Field counts and character lengths go in beside the joined text: ("ab", "c") is not ("a", "bc").
+        digest.update(np.fromiter(map(len, split.texts), "<i4", len(split)).tobytes())
+        _hash_strings(digest, [text for texts in split.texts for text in texts])
+        labels = np.asarray(split.labels)
+        digest.update(
+            labels.astype("<f8" if labels.dtype.kind == "f" else "<i8").tobytes() + labels.dtype.kind.encode()
+        )
+        if split.groups is not None:
+            _hash_strings(digest, [str(group) for group in split.groups])
+    return digest.hexdigest()
+
+
+def _hash_strings(digest: hashlib._Hash, strings: list[str]) -> None:
+    digest.update(np.fromiter(map(len, strings), "<i4", len(strings)).tobytes())
+    digest.update("".join(strings).encode("utf-8", "surrogatepass"))
+
+
+def subset(examples: Examples, rows: np.ndarray) -> Examples:
+    """Return the examples at ``rows`` (indices or a boolean mask), in that order.
+
+    >>> subset(Examples((("a",), ("b",)), np.array([0, 1])), np.array([False, True])).texts
+    (('b',),)
+    """
+    rows = np.flatnonzero(rows) if np.asarray(rows).dtype == bool else np.asarray(rows)
+    return Examples(
+        texts=tuple(examples.texts[row] for row in rows),
+        labels=examples.labels[rows],
+        groups=None if examples.groups is None else examples.groups[rows],
+        probabilities=None if examples.probabilities is None else examples.probabilities[rows],
+    )
+
+
+def split_dev(task: Task, fraction: float = 0.1, seed: int = 0) -> np.ndarray:
+    """Return the mask (n_dev,) of the `selection` part of the dev split; the rest is `report`.
+
+    The paper (5.2) chooses the super ticket on a random 10% of the dev set. Here that part is kept apart from the
+    part a score is reported on. For classification it is stratified by class (and by group, "matched" and
+    "mismatched", within a class), with at least one example of each class on either side. Raises SuperticketsError
+    where that is impossible, or for a fraction outside (0, 1).
+
+    >>> split = Examples((("a",),) * 20, np.array([0, 1] * 10))
+    >>> int(split_dev(Task("t", "classification", ("no", "yes"), ("accuracy",), split, split), 0.2).sum())
+    4
+    """
+    if not 0.0 < fraction < 1.0:
+        raise SuperticketsError(f"The selection fraction must lie between 0 and 1, not be {fraction}.")
+    dev = task.dev
+    groups = np.zeros(len(dev), int) if dev.groups is None else np.unique(dev.groups, return_inverse=True)[1]
+    regression = task.kind == "regression"
+    strata = np.zeros(len(dev), int) if regression else dev.labels
+    least = 2 if regression else 1  # a correlation needs two points
+    order = stratified_order(groups, seed)
+    selection = np.zeros(len(dev), bool)
+    for value in np.unique(strata):
+        rows = order[strata[order] == value]
+        if len(rows) < 2 * least:
+            what = "in all" if regression else f"of class {task.label_names[value]!r}"
+            raise SuperticketsError(
+                f"Task {task.name!r} has {len(rows)} dev example(s) {what}, too few to split into selection and "
+                f"report parts: give at least {2 * least}."
+            )
+        selection[rows[: int(np.clip(round(fraction * len(rows)), least, len(rows) - least))]] = True
+    return selection
+
+
+def metric_values(metrics: Sequence[str], labels: np.ndarray, outputs: np.ndarray) -> dict[str, float]:
+    """Return each named metric of ``outputs`` against ``labels``, as a fraction (not in per cent).
+
+    ``outputs`` are logits (n, n_classes) for accuracy, f1 (of class 1) and mcc (Matthews correlation), scores (n,)
+    or (n, 1) for pearson and spearman. Accuracy and f1 lie in [0, 1], the others in [-1, 1]. Where a correlation is
+    undefined because the labels or the predictions are constant it counts as 0, without a warning: such a model
+    has learned nothing. Raises SuperticketsError for an unknown metric, unequal lengths, or outputs that are not
+    finite or have the wrong shape.
+
+    >>> metric_values(["accuracy", "f1"], np.array([0, 1, 1]), np.array([[2.0, 1.0], [0.0, 3.0], [1.0, 0.0]]))
+    {'accuracy': 0.6666666666666666, 'f1': 0.6666666666666666}
+    """
+    labels, outputs = np.asarray(labels), np.asarray(outputs, dtype=np.float64)
+    if len(labels) != len(outputs) or len(labels) == 0:
+        raise SuperticketsError(
+            f"Metrics need as many outputs as labels, at least one: got {len(outputs)} outputs "
+            f"for {len(labels)} labels."
+        )
+    if not np.isfinite(outputs).all():
+        raise SuperticketsError("The model's outputs are not finite, so no metric is defined: training diverged.")
+    return {metric: _metric(metric, labels, outputs) for metric in metrics}
+
+
+def _metric(metric: str, labels: np.ndarray, outputs: np.ndarray) -> float:
+    if metric not in METRICS:
+        raise SuperticketsError(f"Unknown metric {metric!r}: the metrics are {', '.join(METRICS)}.")
+    if metric in _REGRESSION_METRICS:
+        if outputs.size != len(labels):
+            raise SuperticketsError(f"Metric {metric!r} needs one output per example, not shape {outputs.shape}.")
+        return _correlation(metric, labels.astype(np.float64), outputs.reshape(-1))
+    if outputs.ndim != 2 or outputs.shape[1] < 2:
+        raise SuperticketsError(f"Metric {metric!r} needs logits of shape (n, n_classes), not {outputs.shape}.")
+    predicted = outputs.argmax(axis=1)
+    if metric == "accuracy":
+        return float(np.mean(predicted == labels))
+    from sklearn.metrics import f1_score, matthews_corrcoef  # slow to import: only where it is used
+
+    if metric == "f1":
+        if outputs.shape[1] != 2:
+            raise SuperticketsError(f"Metric 'f1' is of class 1 of two, but there are {outputs.shape[1]} classes.")
+        return float(f1_score(labels, predicted, pos_label=1, zero_division=0.0))
+    constant = np.ptp(labels) == 0 or np.ptp(predicted) == 0
+    return 0.0 if constant else float(matthews_corrcoef(labels, predicted))
+
+
+def _correlation(metric: str, labels: np.ndarray, scores: np.ndarray) -> float:
+    if len(labels) < 2 or np.ptp(labels) == 0 or np.ptp(scores) == 0:
+        return 0.0
+    from scipy import stats
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # "nearly constant": the value is still the best there is
+        value = (stats.pearsonr if metric == "pearson" else stats.spearmanr)(labels, scores).statistic
+    return float(value) if np.isfinite(value) else 0.0
+
+
+def score(
+    metrics: Sequence[str], labels: np.ndarray, outputs: np.ndarray, groups: np.ndarray | None = None
+) -> dict[str, float]:
+    """Return all metrics and the ``score`` that stands for the task in the paper's averages.
+
+    The rule is the one behind Tables 1 and 3 (their printed averages recompute with it, Table 2's do not): a task
+    with two metrics counts their mean, and MNLI counts the mean of its matched and mismatched accuracy. With
+    ``groups`` each metric is also given per group (``accuracy_matched``) and the score averages over groups; the
+    plain name is the metric of all examples pooled. Values and errors as in :func:`metric_values`.
+
+    >>> logits = np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
+    >>> score(["accuracy"], np.array([0, 0, 1]), logits, np.array(["m", "m", "mm"]))
+    {'score': 0.5, 'accuracy': 0.6666666666666666, 'accuracy_m': 1.0, 'accuracy_mm': 0.0}
+    """
+    values = metric_values(metrics, labels, outputs)
+    parts = values
+    if groups is not None:
+        groups = np.asarray(groups)
+        parts = {}
+        for group in np.unique(groups):
+            rows = groups == group
+            inside = metric_values(metrics, np.asarray(labels)[rows], np.asarray(outputs)[rows])
+            parts.update({f"{metric}_{group}": value for metric, value in inside.items()})
+    # Groups are equal in number for every metric, so this is the mean over metrics of the mean over groups.
+    return {"score": float(np.mean(list(parts.values()))), **values, **parts}
+
+
+def validate_task(task: Task) -> Task:
+    """Return ``task`` unchanged if one can train and score on it; else raise SuperticketsError saying why not."""
+    name = f"Task {task.name!r}"
+    if task.kind not in ("classification", "regression"):
+        raise SuperticketsError(f"{name} is of kind {task.kind!r}: choose 'classification' or 'regression'.")
+    regression = task.kind == "regression"
+    allowed = _REGRESSION_METRICS if regression else METRICS[:3]
+    wrong = [metric for metric in task.metrics if metric not in allowed]
+    if wrong or not task.metrics:
+        raise SuperticketsError(
+            f"{name} ({task.kind}) cannot be scored by {', '.join(map(repr, wrong)) or 'no metric'}: "
+            f"choose from {', '.join(allowed)}."
+        )
+    if "f1" in task.metrics and len(task.label_names) != 2:
+        raise SuperticketsError(f"{name} has {len(task.label_names)} classes, but metric 'f1' needs two: use accuracy.")
+    for split_name, split in (("train", task.train), ("dev", task.dev), ("test", task.test)):
+        if split is not None:
+            _validate_split(f"{name}: the {split_name} split", split, len(task.label_names), regression)
+    widths = {len(texts) for split in (task.train, task.dev, task.test) if split for texts in split.texts}
+    if widths not in ({1}, {2}):
+        raise SuperticketsError(f"{name} must have one text per example, or two, in every example of every split.")
+    known = np.unique(task.train.labels)
+    if len(known) < 2:
+        what = f"score is {known[0]:g}" if regression else f"label is {task.label_names[known[0]]!r}"
+        raise SuperticketsError(f"{name}: every training {what}, so there is nothing to learn: give varied examples.")
+    unseen = [] if regression else sorted(set(task.dev.labels.tolist()) - set(known.tolist()))
+    if unseen:
+        names = ", ".join(repr(task.label_names[label]) for label in unseen)
+        raise SuperticketsError(
+            f"{name}: dev has label(s) {names} that no training example has: check the label column."
+        )
+    return task
+
+
+def _validate_split(what: str, split: Examples, n_classes: int, regression: bool) -> None:
+    if len(split) == 0:
+        raise SuperticketsError(f"{what} is empty: give at least one example.")
+    for part, array in (("labels", split.labels), ("groups", split.groups), ("probabilities", split.probabilities)):
+        if array is not None and len(array) != len(split):
+            raise SuperticketsError(
+                f"{what} has {len(split)} texts but {len(array)} {part}: they must be equal in number."
+            )
+    if regression:
+        bad = np.flatnonzero(~np.isfinite(split.labels))
+        if len(bad):
+            raise SuperticketsError(f"{what} has a score that is not finite (example {bad[0] + 1}): remove or mend it.")
+    elif split.labels.dtype.kind not in "iu" or split.labels.min() < 0 or split.labels.max() >= n_classes:
+        raise SuperticketsError(f"{what} has labels that are not class indices from 0 to {n_classes - 1}.")

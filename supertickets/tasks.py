@@ -10,6 +10,7 @@ import hashlib
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -225,8 +226,8 @@ def _correlation(metric: str, labels: np.ndarray, scores: np.ndarray) -> float:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # "nearly constant": the value is still the best there is
-        value = (stats.pearsonr if metric == "pearson" else stats.spearmanr)(labels, scores).statistic
-    return float(value) if np.isfinite(value) else 0.0
+        result: Any = stats.pearsonr(labels, scores) if metric == "pearson" else stats.spearmanr(labels, scores)
+    return float(result.statistic) if np.isfinite(result.statistic) else 0.0
 
 
 def score(

@@ -214,7 +214,8 @@ def _metric(metric: str, labels: np.ndarray, outputs: np.ndarray) -> float:
     if metric == "f1":
         if outputs.shape[1] != 2:
             raise SuperticketsError(f"Metric 'f1' is of class 1 of two, but there are {outputs.shape[1]} classes.")
-        return float(f1_score(labels, predicted, pos_label=1, zero_division=0.0))
+        found = np.any((labels == 1) & (predicted == 1))  # with none f1 is 0, or 0/0, which counts as 0
+        return float(f1_score(labels, predicted)) if found else 0.0
     constant = np.ptp(labels) == 0 or np.ptp(predicted) == 0
     return 0.0 if constant else float(matthews_corrcoef(labels, predicted))
 

@@ -1,0 +1,227 @@
+"""Engines: carry out a list of runs, in this process or in worker processes; the store is the only truth.
+
+A run whose record is in the store is not repeated, a run whose parent is not finished waits for it, and a failed run is
+noted and the rest goes on. Independent runs go side by side, one single-threaded worker per core: small models gain
+nothing from a second thread.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from loky import get_reusable_executor
+from loky.process_executor import TerminatedWorkerError
+from tqdm import tqdm
+
+from supertickets.errors import SuperticketsError
+from supertickets.runs import RunSpec
+from supertickets.store import RunStore
+from supertickets.training import fine_tune
+
+MAX_WORKER_DEATHS = 2
+"""A run during which its worker died this often is given up as failed (it is probably what kills the worker)."""
+
+
+@dataclass
+class Summary:
+    """What :func:`run_all` did: run ids carried out and found in the store, errors by id of those that failed."""
+
+    finished: list[str] = field(default_factory=list)
+    found: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def raise_if_failed(self) -> None:
+        """One sentence about the failed runs, if any."""
+        if self.failed:
+            run_id, error = next(iter(self.failed.items()))
+            total = len(self.failed) + len(self.finished) + len(self.found)
+            raise SuperticketsError(f"{len(self.failed)} of {total} runs failed; the first, {run_id}: {error}")
+
+    def __str__(self) -> str:
+        text = f"{len(self.finished)} runs carried out, {len(self.found)} found in the store"
+        return text + (f", {len(self.failed)} failed" if self.failed else "")
+
+
+def run_all(
+    specs: Iterable[RunSpec],
+    store: RunStore,
+    workers: int | None = None,
+    retry_failed: bool = False,
+    models: str | Path | None = None,
+    description: str = "runs",
+    progress: bool = True,
+) -> Summary:
+    """Sees to it that every spec's record is in the store, and says what was done.
+
+    ``workers`` processes (default: one per core, or one in all if there is a GPU) work side by side; with 1 all happens
+    in this process, with the same numbers. Runs that failed earlier are left alone unless ``retry_failed``.
+    With ``models``, the model of every run carried out is saved in a folder named by its id there.
+
+    Raises SuperticketsError if a spec needs the scores of a run that is neither in the list nor in the store.
+    """
+    todo, summary = _plan(list(specs), store, retry_failed)
+    workers = min(default_workers() if workers is None else workers, max(1, len(todo)))
+    if not todo:
+        return summary
+    with tqdm(total=len(todo), desc=description, unit="run", disable=not progress, smoothing=0.1) as bar:
+        bar.bar_format = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} [{elapsed}<{remaining}]"
+        outcomes = (
+            _serially(todo, store, models) if workers == 1 else _in_processes(todo, store, workers, models, bar)
+        )
+        for run_id, error in outcomes:
+            if error is None:
+                summary.finished.append(run_id)
+            else:
+                summary.failed[run_id] = error
+                tqdm.write(f"run {run_id} failed: {error}")
+            bar.n = len(summary.finished) + len(set(summary.failed) & set(todo))
+            bar.refresh()
+    return summary
+
+
+def default_workers() -> int:
+    """One worker per core this process may use; one in all where a GPU does the work."""
+    return 1 if torch.cuda.is_available() else len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """One torch thread on the CPU while the context lasts, so that numbers do not depend on the number of workers."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _plan(specs: list[RunSpec], store: RunStore, retry_failed: bool) -> tuple[dict[str, RunSpec], Summary]:
+    by_id = {spec.id: spec for spec in specs}
+    summary = Summary()
+    failures = {} if retry_failed else store.failures()
+    todo: dict[str, RunSpec] = {}
+    for run_id, spec in by_id.items():
+        if run_id in store:
+            summary.found.append(run_id)
+        elif run_id in failures:
+            summary.failed[run_id] = f"{failures[run_id]} (in an earlier sweep; ask for a retry)"
+        else:
+            todo[run_id] = spec
+    for run_id, spec in todo.items():
+        parent = spec.ticket.parent
+        if parent and parent not in by_id and parent not in store:
+            raise SuperticketsError(
+                f"Run {run_id} needs the scores of run {parent}, which is neither planned nor in {store.path}."
+            )
+    return todo, summary
+
+
+def _serially(
+    todo: dict[str, RunSpec], store: RunStore, models: str | Path | None
+) -> Iterator[tuple[str, str | None]]:
+    failed: dict[str, str] = {}
+    # Parents come first; sorting is stable, so the caller's order holds otherwise.
+    for run_id, spec in sorted(todo.items(), key=lambda item: bool(item[1].ticket.parent)):
+        if spec.ticket.parent in failed:
+            failed[run_id] = f"its parent run {spec.ticket.parent} failed"
+            yield run_id, failed[run_id]
+            continue
+        error = execute(spec, store.path, None if models is None else str(models))
+        if error is not None:
+            failed[run_id] = error
+        yield run_id, error
+
+
+def _in_processes(
+    todo: dict[str, RunSpec], store: RunStore, workers: int, models: str | Path | None, bar: tqdm
+) -> Iterator[tuple[str, str | None]]:
+    waiting = dict(todo)
+    running: dict[Future[str | None], str] = {}
+    deaths: dict[str, int] = {}
+    over: set[str] = set()
+    failed: set[str] = set()
+    # Thread counts must be in the environment before a worker imports torch.
+    environment = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    try:
+        while waiting or running:
+            executor = get_reusable_executor(max_workers=workers, timeout=600, env=environment)
+            for run_id in _ready(waiting, todo, over, failed, workers - len(running)):
+                spec = waiting.pop(run_id)
+                if spec.ticket.parent in failed:
+                    failed.add(run_id)
+                    yield run_id, f"its parent run {spec.ticket.parent} failed"
+                    continue
+                future = executor.submit(execute, spec, store.path, None if models is None else str(models))
+                running[future] = run_id
+            finished, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
+            for future in finished:
+                run_id = running.pop(future)
+                try:
+                    error = future.result()
+                except TerminatedWorkerError:
+                    # The pool is gone with all its runs; whichever killed it will soon be found out by counting.
+                    deaths[run_id] = deaths.get(run_id, 0) + 1
+                    if deaths[run_id] < MAX_WORKER_DEATHS:
+                        waiting[run_id] = todo[run_id]
+                        continue
+                    error = "its worker process was killed twice (out of memory?); free memory or use fewer workers"
+                    store.fail(todo[run_id], error)
+                (over if error is None else failed).add(run_id)
+                yield run_id, error
+            bar.n = len(over) + len(failed) + sum(store.progress(run_id) for run_id in running.values())
+            bar.refresh()
+    except BaseException:
+        get_reusable_executor(max_workers=workers, timeout=600, env=environment).shutdown(wait=False, kill_workers=True)
+        raise
+
+
+def _ready(
+    waiting: dict[str, RunSpec], todo: dict[str, RunSpec], over: set[str], failed: set[str], room: int
+) -> list[str]:
+    """At most ``room`` runs whose parent is settled; runs that others wait for come first."""
+    parents = {spec.ticket.parent for spec in waiting.values()}
+    ready = [
+        run_id
+        for run_id, spec in waiting.items()
+        if spec.ticket.parent not in todo or spec.ticket.parent in over or spec.ticket.parent in failed
+    ]
+    return sorted(ready, key=lambda run_id: run_id not in parents)[:room]
+
+
+def execute(spec: RunSpec, store_path: str, models: str | None = None) -> str | None:
+    """Carries out one run and writes its record; returns None, or the error it was stopped by (noted in the store)."""
+    store = RunStore(store_path)
+    n_epochs = 0
+
+    def on_epoch(_values: dict[str, float]) -> None:
+        nonlocal n_epochs
+        n_epochs += 1
+        store.heartbeat(spec.id, n_epochs, spec.hyper.epochs)
+
+    try:
+        parent = spec.ticket.parent
+        scores = store[parent].scores(spec.ticket.estimator) if parent else None
+        with single_threaded():
+            record = fine_tune(spec, scores, None if models is None else Path(models) / spec.id, on_epoch)
+        store.save(record)
+    except SuperticketsError as error:
+        return _note_failure(store, spec, str(error))
+    except (RuntimeError, MemoryError, OSError, ValueError) as error:  # CUDA, memory, disk: the sweep must go on
+        return _note_failure(store, spec, f"{type(error).__name__}: {error}")
+    finally:
+        store.forget_heartbeat(spec.id)
+    return None
+
+
+def _note_failure(store: RunStore, spec: RunSpec, error: str) -> str:
+    try:
+        store.fail(spec, error)
+    except SuperticketsError as second:  # a full disk: the error still reaches the driver
+        return f"{error} (and it could not be noted: {second})"
+    return error

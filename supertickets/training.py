@@ -1,0 +1,231 @@
+"""One fine-tuning or rewinding run: a pure function from a spec to a record (sections 3 and 5.2, A.1.2).
+
+Rewinding (Renda et al. 2020) is starting again: the pre-trained encoder is loaded anew, cut down to the ticket, given
+a fresh task head from the same seed, and trained with the original schedule. The smaller model really is smaller
+(:func:`supertickets.compaction.compact`), so a light ticket also costs less to train.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from supertickets.batching import EncodedSplit, cached_encode, eval_batches, train_batches
+from supertickets.compaction import compact, save_compacted
+from supertickets.encoders import example_losses, load_encoder, load_tokenizer, shape_of
+from supertickets.errors import SuperticketsError
+from supertickets.importance import importance_scores
+from supertickets.provenance import device_name, library_versions
+from supertickets.runs import Hyper, Record, RunSpec
+from supertickets.tasks import Task, score, split_dev
+from supertickets.tickets import Scores
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What :func:`fit` returns: the score of every epoch and which epoch's weights the model holds (from 1)."""
+
+    epochs: tuple[dict[str, float], ...]
+    best_epoch: int
+
+
+def fine_tune(
+    spec: RunSpec,
+    scores: Scores | None = None,
+    save_to: str | Path | None = None,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+) -> Record:
+    """Carries out one run and returns its record; the global random state is left as it was.
+
+    ``scores`` are the parent run's importance scores (winning and losing tickets only). With ``save_to`` the trained,
+    compacted model is written there, tokenizer included. The same spec on the same machine with the same number of
+    threads gives the same record, timings aside.
+
+    Raises SuperticketsError for bad data, an unknown encoder, missing scores, or a loss that is not finite.
+    """
+    started = time.perf_counter()
+    task = spec.data.load()
+    tokenizer = load_tokenizer(spec.encoder)
+    selection = split_dev(task, spec.selection_fraction, spec.split_seed)
+    train = cached_encode(task, "train", tokenizer, spec.hyper.max_length)
+    dev = cached_encode(task, "dev", tokenizer, spec.hyper.max_length)
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = load_encoder(spec.encoder, task.num_labels, spec.seed, spec.hyper.task_dropout)
+    shape = shape_of(model)
+    ticket = spec.ticket.ticket((shape.n_layers, shape.n_heads), spec.seed, scores)
+    full = spec.ticket.kind == "full"
+    model = (model if full else compact(model, ticket)).to(device)
+
+    loaded = time.perf_counter()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(spec.seed)
+        fitted = fit(model, task, train, dev, selection, spec.hyper, spec.seed, on_epoch)
+    trained = time.perf_counter()
+
+    logits = predict(model, dev, spec.hyper.precision)
+    arrays = {
+        "dev_logits": logits,
+        "dev_labels": task.dev.labels,
+        "selection": selection,
+        "heads": ticket.heads,
+        "ffns": ticket.ffns,
+    }
+    evaluated = time.perf_counter()
+    for estimator in spec.estimators if full else ():
+        found = importance_scores(model, eval_batches(train), estimator)
+        arrays[f"importance/{estimator}/heads"] = found.heads
+        arrays[f"importance/{estimator}/ffns"] = found.ffns
+        arrays[f"importance/{estimator}/n_examples"] = np.asarray(found.n_examples)
+    scored = time.perf_counter()
+    if save_to is not None:
+        name_labels(model, task)
+        save_compacted(model.cpu(), ticket, save_to, tokenizer)
+    return Record(
+        spec=spec,
+        epochs=fitted.epochs,
+        best_epoch=fitted.best_epoch,
+        metrics={
+            name: _scored(task, logits, rows)
+            for name, rows in (("selection", selection), ("report", ~selection), ("dev", np.ones_like(selection)))
+        },
+        size={
+            "weights_remaining": ticket.weights_remaining(shape),
+            "weights_remaining_without_embeddings": ticket.weights_remaining(shape, embeddings=False),
+            "heads_kept": float(ticket.heads.mean()),
+            "ffns_kept": float(ticket.ffns.mean()),
+        },
+        arrays=arrays,
+        timings={
+            "load": loaded - started,
+            "train": trained - loaded,
+            "evaluate": evaluated - trained,
+            "importance": scored - evaluated,
+            "total": time.perf_counter() - started,
+        },
+        environment={**library_versions(), "device": device_name(), "threads": str(torch.get_num_threads())},
+    )
+
+
+def fit(
+    model: PreTrainedModel,
+    task: Task,
+    train: EncodedSplit,
+    dev: EncodedSplit,
+    selection: np.ndarray,
+    hyper: Hyper,
+    seed: int,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+) -> Fitted:
+    """Trains ``model`` in place: Adamax, linear warm-up and decay, clipping, early stopping on the selection split.
+
+    Dropout draws from torch's global generator, batches from ``seed``. Afterwards the model holds the weights of the
+    epoch with the best selection score (ties: the lower selection loss). Raises SuperticketsError if a loss is not
+    finite.
+    """
+    parameters = list(model.parameters())
+    # foreach: one call per kind of operation and not one per tensor, which is what small models spend their time on.
+    optimiser = torch.optim.Adamax(
+        parameters, lr=hyper.learning_rate, weight_decay=hyper.weight_decay, foreach=True
+    )
+    steps_per_epoch = -(-len(train) // hyper.batch_size)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, warmup_then_decay(hyper, steps_per_epoch * hyper.epochs))
+    chosen = dev.rows(np.flatnonzero(selection))
+    best: tuple[float, float] | None = None
+    best_epoch, best_state, epochs = 0, {}, []
+    for epoch in range(hyper.epochs):
+        model.train()
+        total = torch.zeros((), device=model.device)
+        for batch in train_batches(train, hyper.batch_size, seed, epoch):
+            with autocast(model.device, hyper.precision):
+                logits = model(**_on(batch.inputs, model.device)).logits
+            loss = example_losses(logits, batch.labels.to(model.device)).mean()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, hyper.clip)
+            optimiser.step()
+            schedule.step()
+            optimiser.zero_grad(set_to_none=True)
+            total += loss.detach()
+        train_loss = total.item() / steps_per_epoch
+        logits = predict(model, chosen, hyper.precision)
+        labels = torch.from_numpy(task.dev.labels[selection])
+        selection_loss = float(example_losses(torch.from_numpy(logits).double(), labels).mean())
+        if not (np.isfinite(train_loss) and np.isfinite(selection_loss)):
+            raise SuperticketsError(
+                f"The loss of task {task.name} is {train_loss} (selection: {selection_loss}) in epoch {epoch + 1} at "
+                f"learning rate {hyper.learning_rate}: training has diverged; lower the learning rate or check the data."
+            )
+        values = _scored(task, logits, selection, already_cut=True)
+        epochs.append({"train_loss": train_loss, "selection_loss": selection_loss, **values})
+        if on_epoch is not None:
+            on_epoch(epochs[-1])
+        if best is None or (values["score"], -selection_loss) > best:
+            best, best_epoch = (values["score"], -selection_loss), epoch + 1
+            best_state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        elif epoch + 1 - best_epoch >= hyper.patience:
+            break
+    model.load_state_dict(best_state)
+    return Fitted(tuple(epochs), best_epoch)
+
+
+def warmup_then_decay(hyper: Hyper, n_steps: int) -> Callable[[int], float]:
+    """Factor of the learning rate at a step (from 0): linear up over the first ``warmup`` share, then linear to zero.
+
+    >>> factor = warmup_then_decay(Hyper(warmup=0.1), 100)
+    >>> factor(0), factor(9), factor(10), factor(99)
+    (0.1, 1.0, 1.0, 0.011111111111111112)
+    """
+    n_warmup = max(1, int(hyper.warmup * n_steps)) if hyper.warmup else 0
+
+    def factor(step: int) -> float:
+        if step < n_warmup:
+            return (step + 1) / n_warmup
+        return max(0.0, (n_steps - step) / max(1, n_steps - n_warmup))
+
+    return factor
+
+
+@torch.no_grad()
+def predict(model: PreTrainedModel, split: EncodedSplit, precision: str = "fp32") -> np.ndarray:
+    """Outputs of the task head ``(n_examples, n_outputs)``, float32, in the split's own order; eval mode."""
+    was_training = model.training
+    model.eval()
+    outputs = np.empty((len(split), model.config.num_labels), dtype=np.float32)
+    for batch in eval_batches(split):
+        with autocast(model.device, precision):
+            logits = model(**_on(batch.inputs, model.device)).logits
+        outputs[batch.index] = logits.float().cpu().numpy()
+    model.train(was_training)
+    return outputs
+
+
+def autocast(device: torch.device, precision: str):
+    """bf16 autocast on the device, or nothing for fp32."""
+    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
+def name_labels(model: PreTrainedModel, task: Task) -> None:
+    """Writes the task's label names and kind into the model's config, so that a reloaded model can name its answers."""
+    if task.kind == "classification":
+        model.config.id2label = dict(enumerate(task.label_names))
+        model.config.label2id = {name: index for index, name in enumerate(task.label_names)}
+        model.config.problem_type = "single_label_classification"
+    else:
+        model.config.problem_type = "regression"
+
+
+def _scored(task: Task, logits: np.ndarray, rows: np.ndarray, already_cut: bool = False) -> dict[str, float]:
+    groups = None if task.dev.groups is None else task.dev.groups[rows]
+    return score(task.metrics, task.dev.labels[rows], logits if already_cut else logits[rows], groups)
+
+
+def _on(inputs: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    return {name: tensor.to(device, non_blocking=True) for name, tensor in inputs.items()}

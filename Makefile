@@ -1,0 +1,76 @@
+# `make` alone lists what there is. Everything runs in $(VENV), made and filled from requirements.lock when needed.
+
+PYTHON ?= python3
+VENV ?= .venv
+PROFILE ?= lab
+PYTEST_ARGS ?=
+NOTEBOOKS ?=
+# Chosen, not resolved: a release with builds for CPU only and for GPUs. All other pins follow from pyproject.toml.
+TORCH ?= 2.13.0
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# -n: unresolved references are warnings; -W: warnings are errors; --keep-going: all of them are listed.
+BUILD := $(BIN)/jupyter-book build -n -W --keep-going
+
+# One thread per process: small models are several times slower with two, and runs go side by side in processes.
+export OMP_NUM_THREADS ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+# No hints about newer versions of pip, no remarks about frozen modules.
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+export PYDEVD_DISABLE_FILE_VALIDATION = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install book test slow lint format sync smoke lock clean distclean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+install: $(READY) ## make .venv and install what requirements.lock pins
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "supertickets needs Python 3.11 or newer; name one with make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+book: $(READY) ## execute the notebooks (PROFILE=lab) and build book/_build/html/index.html
+	$(BIN)/python -m supertickets.notebooks $(NOTEBOOKS) --out book/chapters --profile $(PROFILE)
+	@# A page that warned once would not warn again in the next build: after a failure the next one starts afresh.
+	$(BUILD) book || { rm -rf book/_build; exit 1; }
+
+test: $(READY) ## run the tests (PYTEST_ARGS="-k tickets" for some of them)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+slow: $(READY) ## run the tests marked slow
+	$(BIN)/python -m pytest -m "slow and not gpu" $(PYTEST_ARGS)
+
+lint: $(READY) ## check style, formatting and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
+
+format: $(READY) ## put the code in the house style
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+sync: $(READY) ## write notebooks/*.ipynb from their .py sources, without outputs
+	$(BIN)/python tools/sync.py
+
+smoke: $(READY) ## execute every notebook at profile smoke, into .smoke/
+	$(BIN)/python -m supertickets.notebooks --out .smoke --profile smoke
+
+lock: ## resolve pyproject.toml afresh; write requirements.lock and environment.yml
+	rm -rf .venv-lock
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet torch==$(TORCH) --editable '.[minilm,book,dev]'
+	.venv-lock/bin/python tools/lock.py
+	rm -rf .venv-lock
+
+clean: ## remove what was built, keep runs and .venv
+	rm -rf book/_build book/chapters .smoke .pytest_cache .ruff_cache .hypothesis build dist
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
+
+distclean: clean ## remove .venv too
+	rm -rf $(VENV) *.egg-info

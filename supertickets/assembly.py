@@ -1,0 +1,130 @@
+"""From tables to a task: choose columns, tell classification from regression, read labels, take samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from supertickets.benchmarks import Benchmark
+from supertickets.errors import SuperticketsError
+from supertickets.readers import Table
+from supertickets.tasks import Examples, Task, stratified_order, subset
+
+# split -> its parts, each with the name of its group ("" where the split has one part)
+Tables = Mapping[str, Sequence[tuple[str, Table]]]
+_NO_GOLD = ("-", "-1")  # how MNLI and SNLI mark a pair on which the annotators did not agree
+
+
+def assemble(
+    name: str,
+    tables: Tables,
+    known: Benchmark | None = None,
+    text: tuple[str, ...] = (),
+    label: str | None = None,
+    kind: str | None = None,
+    metrics: tuple[str, ...] = (),
+) -> Task:
+    """Return the task that ``tables`` hold; ``known`` fixes kind, classes and metrics of a published one.
+
+    Without ``text`` and ``label`` the columns are recognised by name, from the training file. Raises
+    SuperticketsError for a missing column or value, or a label that is not one of the task's.
+    """
+    if known and kind and kind != known.kind:
+        raise SuperticketsError(f"Task {name!r} is a {known.kind} task, not {kind!r}: leave the kind out.")
+    first = tables["train"][0][1]
+    text, label = text or first.text_columns(), label or first.label_column()
+    written = {split: [table.labels(label) for _, table in parts] for split, parts in tables.items()}
+    values = {value for parts in written.values() for part in parts for value in part}
+    kind = kind or (known.kind if known else infer_kind(values))
+    names = () if kind == "regression" else known.label_names if known else class_names(values)
+
+    splits = {}
+    for split, parts in tables.items():
+        texts: list[tuple[str, ...]] = []
+        labels: list[float] = []
+        groups: list[str] = []
+        for (group, table), part in zip(parts, written[split], strict=True):
+            rows = [row for row, value in enumerate(part) if not (known and names and value in _NO_GOLD)]
+            every = table.texts(text, empty_ok=known is not None)  # a few released questions of QQP are empty
+            texts += [every[row] for row in rows]
+            labels += _numbers(part, rows, table, label, names)
+            groups += [group] * len(rows)
+        array = np.array(labels, dtype=np.int64 if names else np.float64)
+        splits[split] = Examples(tuple(texts), array, np.array(groups) if any(groups) else None)
+    metrics = metrics or (known.metrics if known else ("accuracy",) if names else ("pearson", "spearman"))
+    return Task(name, kind, names, metrics, **splits)
+
+
+def _numbers(part: list[str], rows: list[int], table: Table, column: str, names: tuple[str, ...]) -> list[float]:
+    """Return the labels of ``rows`` as class indices, or as scores if there are no classes."""
+    # A file may give the class's name or, as GLUE's own often do, its index.
+    indices = {str(index): index for index in range(len(names))} | {name: index for index, name in enumerate(names)}
+    numbers: list[float] = []
+    for row in rows:
+        number = indices.get(part[row]) if names else _finite(part[row])
+        if number is None:
+            wanted = (
+                f"one of {', '.join(names)}"
+                if names
+                else "a finite number (if these are classes: kind='classification')"
+            )
+            raise SuperticketsError(
+                f"Label {part[row]!r} (column {column!r}, data row {row + 1} of {table.path}) is not {wanted}."
+            )
+        numbers.append(number)
+    return numbers
+
+
+def _finite(value: str) -> float | None:
+    try:
+        return float(value) if math.isfinite(float(value)) else None
+    except ValueError:
+        return None
+
+
+def infer_kind(values: Iterable[str]) -> str:
+    """Return the kind of task that the distinct labels ``values`` suggest.
+
+    Numbers of more than 10 different values, or with fractions among them, are scores; anything else is classes.
+
+    >>> infer_kind(["0", "1"]), infer_kind(["0.5", "1"]), infer_kind(map(str, range(11))), infer_kind(["no", "yes"])
+    ('classification', 'regression', 'regression', 'classification')
+    """
+    numbers = [_finite(value) for value in set(values)]
+    finite = [number for number in numbers if number is not None]
+    # One label that is no number among many that are is more likely a slip in a file of scores than a class of its own.
+    mostly = len(finite) == len(numbers) or len(finite) > 10
+    graded = len(finite) > 10 or any(not number.is_integer() for number in finite)
+    return "regression" if mostly and graded else "classification"
+
+
+def class_names(values: Iterable[str]) -> tuple[str, ...]:
+    """Return the distinct labels in order: whole numbers by size, anything else by alphabet.
+
+    >>> class_names(["10", "9"]), class_names(["yes", "no"])
+    (('9', '10'), ('no', 'yes'))
+    """
+    distinct = sorted(set(values))
+    return tuple(
+        sorted(distinct, key=int) if all(value.removeprefix("-").isdecimal() for value in distinct) else distinct
+    )
+
+
+def sample(task: Task, train_size: int | None = None, dev_size: int | None = None, seed: int = 0) -> Task:
+    """Return the task with at most ``train_size`` and ``dev_size`` examples, stratified by class and group.
+
+    A smaller sample of the same seed is contained in a larger one; examples stay in their original order.
+    """
+    chosen = {}
+    for part, (split, size) in enumerate((("train", train_size), ("dev", dev_size))):
+        examples: Examples = getattr(task, split)
+        if size is None or size >= len(examples):
+            continue
+        strata = np.zeros(len(examples), int) if task.kind == "regression" else examples.labels
+        if examples.groups is not None:
+            strata = strata * len(set(examples.groups)) + np.unique(examples.groups, return_inverse=True)[1]
+        chosen[split] = subset(examples, np.sort(stratified_order(strata, seed, part)[:size]))
+    return replace(task, **chosen)

@@ -1,0 +1,254 @@
+"""Read a table of texts and labels from CSV, TSV, JSON lines or Parquet, and find a split's file in a folder.
+
+A fault in a file raises :class:`~supertickets.errors.SuperticketsError` naming the file and, where there is one,
+the data row (the header is not counted).
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import math
+import re
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from supertickets.errors import SuperticketsError
+
+FORMATS = (".csv", ".tsv", ".jsonl", ".parquet")
+# Where no column is named: the first of these whose columns are all there. GLUE's releases name them all ways.
+TEXT_COLUMNS = (
+    ("sentence1", "sentence2"),
+    ("question1", "question2"),
+    ("premise", "hypothesis"),
+    ("question", "sentence"),
+    ("#1 String", "#2 String"),
+    ("sentence",),
+    ("text",),
+)
+LABEL_COLUMNS = ("gold_label", "label", "is_duplicate", "Quality", "score")
+_WHOLE = re.compile(r"^(-?\d+)\.0+$")  # 1.0 is the label 1
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table in memory: ``columns[name][row]`` is a text, a number, a truth value, or None where it is missing."""
+
+    path: Path
+    columns: dict[str, list[Any]]
+
+    def column(self, name: str) -> list[Any]:
+        """Return one column; an unknown name raises SuperticketsError with the names there are."""
+        if name not in self.columns:
+            raise SuperticketsError(f"File {self.path} has no column {name!r}: its columns are {self._names()}.")
+        return self.columns[name]
+
+    def text_columns(self) -> tuple[str, ...]:
+        """Return the text column, or the pair of them, recognised by name."""
+        for names in TEXT_COLUMNS:
+            if all(name in self.columns for name in names):
+                return names
+        raise SuperticketsError(
+            f"File {self.path} has no text column with a usual name: say which of {self._names()} it is (--text)."
+        )
+
+    def label_column(self) -> str:
+        """Return the label column, recognised by name."""
+        for name in LABEL_COLUMNS:
+            if name in self.columns:
+                return name
+        raise SuperticketsError(
+            f"File {self.path} has no label column with a usual name: say which of {self._names()} it is (--label)."
+        )
+
+    def texts(self, names: Sequence[str], empty_ok: bool = False) -> list[tuple[str, ...]]:
+        """Return the texts of each row, outer white space removed; an empty one is an error unless ``empty_ok``."""
+        stripped = []
+        for name in names:
+            values = self.column(name)
+            for row, value in enumerate(values):
+                if not isinstance(value, str) and not (value is None and empty_ok):
+                    what = "has no value" if value is None else f"holds {value!r}, which is not text,"
+                    raise SuperticketsError(f"Column {name!r} of {self.path} {what} in data row {row + 1}.")
+            stripped.append([(value or "").strip() for value in values])
+            if not empty_ok and "" in stripped[-1]:
+                row = stripped[-1].index("") + 1
+                raise SuperticketsError(f"Column {name!r} of {self.path} is empty in data row {row}: fill or drop it.")
+        return list(zip(*stripped, strict=True))
+
+    def labels(self, name: str) -> list[str]:
+        """Return the label of each row as text: whole numbers without a decimal point, however they are stored."""
+        labels = []
+        for row, value in enumerate(self.column(name)):
+            if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+                raise SuperticketsError(
+                    f"Column {name!r} of {self.path} is empty in data row {row + 1}: fill or drop it."
+                )
+            labels.append(_WHOLE.sub(r"\1", str(value).strip()))
+        return labels
+
+    def _names(self) -> str:
+        return ", ".join(map(repr, self.columns))
+
+
+def read_table(path: str | Path, header: Sequence[str] = (), skip_ragged: bool = False) -> Table:
+    """Read a .csv, .tsv, .jsonl (each may end in .gz) or .parquet file.
+
+    TSV is read as GLUE's files are: quoting off, a ``"`` is text. CSV is read with quoting. ``header`` names the
+    columns of a TSV file whose first row is already data (the first row is taken as a header if it holds one of
+    the usual column names). ``skip_ragged`` leaves out TSV rows with another number of fields than the header.
+    """
+    path = Path(path)
+    suffix, packed = data_suffix(path)
+    if suffix == ".parquet":
+        columns = _parquet(path)
+    else:
+        text = _text(path, packed)
+        if suffix == ".jsonl":
+            columns = _json_lines(path, text)
+        else:
+            rows = _csv_rows(path, text) if suffix == ".csv" else _tsv_rows(text)
+            columns = _by_column(path, rows, header, skip_ragged)
+    if not columns or not len(next(iter(columns.values()))):
+        raise SuperticketsError(f"File {path} holds no data rows: give a file with at least one.")
+    return Table(path, columns)
+
+
+def data_suffix(path: Path) -> tuple[str, bool]:
+    """Return the format of a file by its name, one of ``FORMATS``, and whether it is packed with gzip.
+
+    >>> data_suffix(Path("train.tsv.gz"))
+    ('.tsv', True)
+    """
+    name = path.name.lower()
+    packed = name.endswith(".gz")
+    suffix = Path(name.removesuffix(".gz")).suffix
+    if suffix not in FORMATS or (packed and suffix == ".parquet"):
+        raise SuperticketsError(
+            f"File {path} is of no known format: name it .csv, .tsv or .jsonl (.gz may follow) or .parquet."
+        )
+    return suffix, packed
+
+
+def find_split(folder: Path, split: str) -> list[Path]:
+    """Return the file(s) of ``split`` in a task's folder.
+
+    The rule: the file named exactly as the split (``train.tsv``, ``dev.csv.gz``); else, for dev, one ``dev_matched``
+    and one ``dev_mismatched`` file, as MNLI has; else the only file whose name begins with the split and "_"
+    (``train_subset.tsv.gz``). Several files where one is wanted are an error that lists them: which rows a result
+    rests on is not for the program to guess.
+    """
+    names = {path: path.name.lower().removesuffix(".gz") for path in sorted(folder.iterdir()) if path.is_file()}
+    stems = {path: Path(name).stem for path, name in names.items() if Path(name).suffix in FORMATS}
+    for wanted in ((split,), (f"{split}_matched", f"{split}_mismatched"), (f"{split}_",)):
+        found = []
+        for name in wanted:
+            exact = [path for path, stem in stems.items() if stem == name]
+            begins = name if name.endswith("_") else f"{name}_"
+            longer = [path for path, stem in stems.items() if stem.startswith(begins)] if name != split else []
+            found.append(exact or longer)
+        for candidates in found:
+            if all(found) and len(candidates) > 1:
+                listed = ", ".join(path.name for path in candidates)
+                example = " ".join(f"--{split} {choices[0].name}" for choices in found)
+                raise SuperticketsError(
+                    f"Folder {folder} has several files for its {split} split ({listed}): choose by name, "
+                    f"for example {example}."
+                )
+        if all(found):
+            return [candidates[0] for candidates in found]
+    listed = ", ".join(path.name for path in names) or "nothing"
+    raise SuperticketsError(
+        f"Folder {folder} has no {split} file: it holds {listed}; name one {split}.tsv or choose with --{split}."
+    )
+
+
+def _text(path: Path, packed: bool) -> str:
+    try:
+        raw = gzip.decompress(path.read_bytes()) if packed else path.read_bytes()
+    except FileNotFoundError:
+        raise SuperticketsError(f"File {path} does not exist: check the path.") from None
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise SuperticketsError(f"File {path} cannot be unpacked ({error}): it is cut short or not gzip.") from None
+    except OSError as error:
+        raise SuperticketsError(f"File {path} cannot be read: {error.strerror}.") from None
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SuperticketsError(
+            f"File {path} is not UTF-8 text (byte {error.start}, line {raw[: error.start].count(10) + 1}): "
+            "save it as UTF-8."
+        ) from None
+
+
+def _tsv_rows(text: str) -> list[list[str]]:
+    # Not splitlines(): it also breaks at characters that are legal inside a text (U+0085, U+2028).
+    lines = text.replace("\r\n", "\n").rstrip("\n").split("\n")
+    return [line.split("\t") for line in lines] if text.strip() else []
+
+
+def _csv_rows(path: Path, text: str) -> list[list[str]]:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        return [row for row in reader if row]
+    except csv.Error as error:
+        raise SuperticketsError(
+            f"File {path} is not valid CSV near line {reader.line_num} ({error}): check its quotes."
+        ) from None
+
+
+def _by_column(path: Path, rows: list[list[str]], header: Sequence[str], skip_ragged: bool) -> dict[str, list[Any]]:
+    if not rows:
+        return {}
+    usual = {*LABEL_COLUMNS, *(name for names in TEXT_COLUMNS for name in names)}
+    if header and len(rows[0]) == len(header) and not usual & set(rows[0]):
+        names = list(header)
+    else:
+        names, rows = [name.strip() for name in rows[0]], rows[1:]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise SuperticketsError(f"File {path} has two columns named {twice!r}: rename one.")
+    if skip_ragged:
+        rows = [row for row in rows if len(row) == len(names)]
+    for number, row in enumerate(rows):
+        if len(row) != len(names):
+            raise SuperticketsError(
+                f"Data row {number + 1} of {path} has {len(row)} field(s), the header {len(names)}: mend the row."
+            )
+    return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)) if rows else {}
+
+
+def _json_lines(path: Path, text: str) -> dict[str, list[Any]]:
+    records = []
+    for number, line in enumerate(text.split("\n")):
+        if line.strip():
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise SuperticketsError(f"Line {number + 1} of {path} is not valid JSON ({error.msg}).") from None
+            if not isinstance(record, dict):
+                raise SuperticketsError(f"Line {number + 1} of {path} is not a JSON object of columns and values.")
+            records.append(record)
+    names = dict.fromkeys(name for record in records for name in record)
+    return {name: [record.get(name) for record in records] for name in names}
+
+
+def _parquet(path: Path) -> dict[str, list[Any]]:
+    import pyarrow
+    import pyarrow.parquet
+    import pyarrow.types as types
+
+    if not path.is_file():
+        raise SuperticketsError(f"File {path} does not exist: check the path.")
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise SuperticketsError(f"File {path} is not a readable Parquet file ({reason}).") from None
+    nested = [field.name for field in table.schema if types.is_nested(field.type)]
+    return table.drop_columns(nested).to_pydict()

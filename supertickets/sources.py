@@ -1,0 +1,263 @@
+"""Where tasks come from: the lab, GLUE (Hub or folder), SNLI, SciTail, and files of one's own.
+
+:func:`load_task` returns a :class:`~supertickets.tasks.Task`. :func:`data_ref` takes the same arguments and returns a
+:class:`DataRef`: a small JSON-able value with which another process loads the same task and knows that it is the
+same. A task that was loaded is kept for the life of the process; treat its arrays as read-only.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from supertickets.assembly import Tables, assemble, sample
+from supertickets.benchmarks import BENCHMARKS, Benchmark, benchmark, canonical_name
+from supertickets.errors import SuperticketsError
+from supertickets.readers import Table, find_split, read_table
+from supertickets.tasks import Task, fingerprint_of, validate_task
+
+_PLACES = ("data_dir", "train", "dev", "test")
+
+
+@dataclass(frozen=True)
+class DataRef:
+    """All that is needed to load a task again, and the fingerprint of what must then be found.
+
+    The fields are the arguments of :func:`load_task`; ``data_dir`` (here the task's own folder), ``train``, ``dev``
+    and ``test`` say where the rows lie (absolute paths), all others what they are. Made by :func:`data_ref`.
+    """
+
+    name: str
+    fingerprint: str = ""
+    text: tuple[str, ...] = ()
+    label: str | None = None
+    kind: str | None = None
+    metrics: tuple[str, ...] = ()
+    train_size: int | None = None
+    dev_size: int | None = None
+    seed: int = 0
+    noise: float | None = None
+    train_seed: int | None = None
+    data_dir: str | None = None
+    train: str | None = None
+    dev: tuple[str, ...] = ()
+    test: str | None = None
+
+    def load(self) -> Task:
+        """Return the task; raise SuperticketsError if its data are gone or no longer those referred to."""
+        task = _load(replace(self, fingerprint=""), _stamp(self))
+        if task.fingerprint != self.fingerprint:
+            raise SuperticketsError(
+                f"The data of task {self.name!r} changed: their fingerprint is {task.fingerprint[:12]}, not "
+                f"{self.fingerprint[:12]} ({task.source}): restore the data, or start a new run on the changed ones."
+            )
+        return task
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the task is, without where its files lie: a run on moved files is the same run."""
+        return {name: value for name, value in self.to_json().items() if name not in _PLACES}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the reference as a dict that ``json.dumps`` accepts."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> DataRef:
+        """Return the reference that :meth:`to_json` wrote.
+
+        >>> ref = DataRef("RTE", "ab12", text=("a", "b"))
+        >>> DataRef.from_json(ref.to_json()) == ref
+        True
+        """
+        unknown = sorted(set(data) - {field.name for field in fields(cls)})
+        if unknown or not {"name", "fingerprint"} <= set(data):
+            fault = f"it has the unknown field {unknown[0]!r}" if unknown else "its name or fingerprint is missing"
+            raise SuperticketsError(f"This is not a reference to a task's data: {fault}.")
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
+        }
+        return cls(**values)
+
+
+def load_task(
+    name: str | None = None,
+    *,
+    data_dir: str | Path | None = None,
+    train: str | Path | None = None,
+    dev: str | Path | Sequence[str | Path] = (),
+    test: str | Path | None = None,
+    text: str | Sequence[str] = (),
+    label: str | None = None,
+    kind: str | None = None,
+    metrics: str | Sequence[str] = (),
+    train_size: int | None = None,
+    dev_size: int | None = None,
+    seed: int = 0,
+    noise: float | None = None,
+    train_seed: int | None = None,
+) -> Task:
+    """Return a task, checked by :func:`~supertickets.tasks.validate_task` and with its fingerprint.
+
+    - ``load_task("entailment")``: a task of the lab; ``noise`` (rate of flipped labels), ``train_seed`` (another
+      training set) and the sizes go to :func:`supertickets.lab.tasks.lab_task`.
+    - ``load_task("RTE")``: GLUE, SNLI or SciTail from the Hub (any case; "sst2" is "SST-2").
+    - ``load_task("RTE", data_dir="glue_data")``: the folder ``glue_data/RTE`` with GLUE's own files or
+      ``train.tsv[.gz]`` and ``dev.tsv[.gz]`` with a header ``sentence1 sentence2 label`` or ``sentence label``;
+      :func:`~supertickets.readers.find_split` has the rule for other names, and ``train=``, ``dev=`` (one file name
+      or two) choose. A folder of any other name is a task of your own; without a name, ``data_dir`` is the folder.
+    - ``load_task(train="t.csv", dev="d.csv", text=("a", "b"), label="y")``: your own CSV, TSV, JSON lines or Parquet.
+
+    ``kind`` and ``metrics`` are known for published tasks. Elsewhere labels that are all numbers, with more than 10
+    different values or fractions among them, make a regression (pearson, spearman), all others a classification
+    (accuracy), its classes in sorted order. ``test`` is loaded only if named: nothing is chosen on it.
+    ``train_size`` and ``dev_size`` keep at most so many examples: a sample stratified by class, drawn with ``seed``,
+    such that smaller samples are contained in larger ones. Raises SuperticketsError for whatever is wrong.
+    """
+    arguments = {key: value for key, value in locals().items() if key != "name"}
+    ref = _reference(name, **arguments)
+    return _load(ref, _stamp(ref))
+
+
+def data_ref(name: str | None = None, **arguments: Any) -> DataRef:
+    """Return the reference to the task that ``load_task(name, **arguments)`` loads (and keeps at hand)."""
+    ref = _reference(name, **arguments)
+    return replace(ref, fingerprint=_load(ref, _stamp(ref)).fingerprint)
+
+
+def _reference(name: str | None, **arguments: Any) -> DataRef:
+    """Return the arguments of ``load_task`` in one form: canonical name, absolute paths, tuples."""
+    given: dict[str, Any] = {key: value for key, value in arguments.items() if value is not None}
+    for key in ("text", "metrics", "dev"):
+        value = given.get(key, ())
+        given[key] = (value,) if isinstance(value, str | Path) else tuple(value)
+    for key in ("train_size", "dev_size"):
+        if given.get(key, 1) < 1:
+            raise SuperticketsError(f"{key} must be at least 1, not {given[key]}.")
+    if len(given["text"]) > 2 or len(set(given["text"])) < len(given["text"]):
+        raise SuperticketsError(f"A task has one text column or two different ones, not {given['text']}.")
+    where = Path(given.get("data_dir") or given.get("train") or "")
+    if name is None and not where.name:
+        raise SuperticketsError("Name a task, or give a file to train on (train=, --train).")
+    base = None
+    if "data_dir" in given:
+        base = _task_folder(where, name)
+        given["data_dir"] = os.path.abspath(base)
+    for key in ("train", "test"):
+        if key in given:
+            given[key] = _place(given[key], base)
+    given["dev"] = tuple(_place(path, base) for path in given["dev"])
+    return DataRef(name=canonical_name(name or where.name.split(".")[0]), **given)
+
+
+def _place(path: str | Path, base: Path | None) -> str:
+    inside = None if base is None else base / path
+    return os.path.abspath(inside if inside is not None and inside.exists() else path)
+
+
+def _task_folder(data_dir: Path, name: str | None) -> Path:
+    if not data_dir.is_dir():
+        raise SuperticketsError(f"Folder {data_dir} (data_dir) does not exist: check the path.")
+    if name is None:
+        return data_dir
+    folders = sorted(path for path in data_dir.iterdir() if path.is_dir())
+    for same in (lambda folder: folder == name, lambda folder: canonical_name(folder) == canonical_name(name)):
+        for folder in folders:
+            if same(folder.name):
+                return folder
+    listed = ", ".join(folder.name for folder in folders) or "no folder"
+    raise SuperticketsError(f"Folder {data_dir} has no task {name!r}: it holds {listed}.")
+
+
+def _files(ref: DataRef) -> tuple[Path, list[Path], Path | None]:
+    """Return the train, dev and test files of a reference with ``data_dir`` or ``train``."""
+    folder = Path(ref.data_dir or "")
+    train = Path(ref.train) if ref.train else find_split(folder, "train")[0]
+    dev = [Path(path) for path in ref.dev] or (find_split(folder, "dev") if ref.data_dir else [])
+    return train, dev, Path(ref.test) if ref.test else None
+
+
+def _stamp(ref: DataRef) -> tuple[tuple[str, int, int], ...]:
+    """Return name, size and time of the files read, so that a changed file is read again within a process."""
+    if ref.data_dir is None and ref.train is None:
+        return ()
+    train, dev, test = _files(ref)
+    found = [path for path in (train, *dev, test) if path is not None and path.is_file()]
+    return tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in found)
+
+
+@functools.lru_cache(maxsize=8)
+def _load(ref: DataRef, stamp: tuple[tuple[str, int, int], ...]) -> Task:
+    known = benchmark(ref.name)
+    if ref.data_dir is None and ref.train is None:
+        if ref.dev or ref.test or ref.text or ref.label:
+            raise SuperticketsError(f"Task {ref.name!r} has no file to train on: give train= (--train) or data_dir=.")
+        if known is None:
+            return _from_lab(ref)
+        tables, source = _hub_tables(ref, known), f"Hub {known.hub[0]}"
+    else:
+        tables = _file_tables(ref, known)
+        source = f"files {', '.join(table.path.name for parts in tables.values() for _, table in parts)}"
+    if ref.noise is not None or ref.train_seed is not None:
+        raise SuperticketsError(f"noise and train_seed are for the lab's tasks, and {ref.name!r} is not one of them.")
+    task = assemble(ref.name, tables, known, ref.text, ref.label, ref.kind, ref.metrics)
+    task = validate_task(sample(task, ref.train_size, ref.dev_size, ref.seed))
+    return replace(task, source=source, fingerprint=fingerprint_of(task.train, task.dev, task.test))
+
+
+def _from_lab(ref: DataRef) -> Task:
+    from supertickets.lab import tasks as lab
+
+    if ref.name not in lab.TASK_NAMES:
+        raise SuperticketsError(
+            f"Unknown task {ref.name!r}: the lab has {', '.join(lab.TASK_NAMES)}; published are "
+            f"{', '.join(made.name for made in BENCHMARKS)}; a task of your own needs its files (--train, --data-dir)."
+        )
+    if ref.kind or ref.metrics:
+        raise SuperticketsError(f"The kind and metrics of the lab's task {ref.name!r} are fixed: leave them out.")
+    options = {name: getattr(ref, name) for name in ("train_size", "dev_size", "noise", "seed", "train_seed")}
+    return validate_task(
+        lab.lab_task(ref.name, **{name: value for name, value in options.items() if value is not None})
+    )
+
+
+def _file_tables(ref: DataRef, known: Benchmark | None) -> Tables:
+    train, dev, test = _files(ref)
+    if not dev:
+        raise SuperticketsError(f"Task {ref.name!r} has no dev file to score on: give dev= (--dev).")
+    header, ragged = (known.header, known.ragged) if known else ((), False)
+
+    def read(paths: list[Path]) -> list[tuple[str, Table]]:
+        return [(_group(path) if len(paths) > 1 else "", read_table(path, header, ragged)) for path in paths]
+
+    wanted = {"train": [train], "dev": dev, "test": [test] if test else []}
+    return {split: read(paths) for split, paths in wanted.items() if paths}
+
+
+def _group(path: Path) -> str:
+    stem = path.name.split(".")[0].lower()
+    return next((group for group in ("mismatched", "matched") if group in stem), stem)
+
+
+def _hub_tables(ref: DataRef, known: Benchmark) -> Tables:
+    import datasets
+
+    try:
+        loaded: Any = datasets.load_dataset(*known.hub)
+    except Exception as error:  # whatever the libraries below raise without a network, it means the same here
+        raise SuperticketsError(
+            f"Task {ref.name!r} could not be loaded from the Hub ({known.hub[0]}: {type(error).__name__}): connect, "
+            "fill the Hugging Face cache beforehand, or give a folder with its files (--data-dir)."
+        ) from error
+
+    def read(name: str) -> Table:
+        columns = {key: list(loaded[name][key]) for key in loaded[name].column_names}
+        if not known.label_names:  # the Hub holds STS-B's scores in single precision: 3.8 arrives as 3.7999999523
+            columns["label"] = [round(value, 4) for value in columns["label"]]
+        return Table(Path(f"{known.hub[0]}:{name}"), columns)
+
+    dev = [(name.partition("_")[2], read(name)) for name in known.dev]
+    return {"train": [("", read("train"))], "dev": dev}

@@ -27,6 +27,7 @@ from supertickets.errors import SuperticketsError
 from supertickets.provenance import code_fingerprint, commit_id, data_fingerprint, device_name, library_versions
 
 CELL_TIMEOUT = 3600  # seconds one cell may take; always finite, so that a hung kernel ends a build
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}  # this environment's Python
 STAMP = "supertickets"  # the key of an executed notebook's metadata that says what produced it
 
 
@@ -47,6 +48,7 @@ def read_notebook(source: Path) -> Any:
         notebook = jupytext.read(source, fmt="py:percent" if source.suffix == ".py" else "ipynb")
     except Exception as fault:  # a reader's errors are of many types: JSON, nbformat, jupytext
         raise SuperticketsError(f"{source} cannot be read as a notebook: {fault}") from fault
+    notebook.metadata["kernelspec"] = dict(KERNEL)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
@@ -240,9 +242,8 @@ def _execute(before: Path, after: Path, parameters: dict[str, Any], source: Path
 
 
 def _drop_machine_details(notebook: Any) -> None:
-    """Remove papermill's paths and timings and the kernel's details: pages must not differ by machine."""
+    """Remove papermill's paths and timings: pages must not differ by machine."""
     notebook.metadata.pop("papermill", None)
-    notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)

@@ -36,7 +36,7 @@ def installed_pins() -> list[str]:
 
 def lock_text(pins: list[str]) -> str:
     """The text of requirements.lock."""
-    head = f"# Written by `make lock` for Python {PYTHON}; do not edit. What `make` installs, with extras minilm, book, dev.\n"
+    head = f"# Written by `make lock` for Python {PYTHON}; do not edit. Extras minilm, book and dev are in it.\n"
     return head + "\n".join(pins) + "\n"
 
 

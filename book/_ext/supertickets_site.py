@@ -7,7 +7,6 @@ looking at it.
 from __future__ import annotations
 
 import html
-import importlib
 import json
 import pkgutil
 import shutil
@@ -114,19 +113,23 @@ def fill_api_page(app: Sphinx, page: str, source: list[str]) -> None:
         )
 
 
-def code_files(app: Sphinx, env: Any, docname: str | None = None) -> None:
-    """Make the API page depend on the package's sources, so that it is read again when one of them changes."""
-    for name in ["supertickets", *module_names()]:
-        path = importlib.import_module(name).__file__
-        if path:
-            env.dependencies["api"].add(path)
+def outdated_pages(app: Sphinx, env: Any, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
+    """Read the API page in every build: a module may have come or gone."""
+    return ["api"] if "api" in env.all_docs else []
+
+
+def keep_first_line(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
+    """Stop napoleon from taking "Outputs of the head: ..." of a property for a type and its description."""
+    if what in ("attribute", "data", "property"):
+        lines[:0] = ["..", ""]  # an empty comment
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the handlers; called by Sphinx."""
     app.config.mathjax_path = f"mathjax/{MATHJAX}"  # pyright: ignore[reportAttributeAccessIssue]
     app.connect("source-read", fill_api_page)
-    app.connect("env-updated", code_files)
+    app.connect("env-get-outdated", outdated_pages)
+    app.connect("autodoc-process-docstring", keep_first_line, priority=100)
     app.connect("html-page-context", add_provenance)
     app.connect("build-finished", copy_mathjax)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

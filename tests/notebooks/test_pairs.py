@@ -1,0 +1,75 @@
+"""The book's notebooks: sources and generated files in step, no outputs, one parameters cell, all in the book."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
+
+from supertickets.notebooks import find_notebooks, notebook_parameters, read_notebook
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = find_notebooks(ROOT / "notebooks")
+each_notebook = pytest.mark.parametrize("source", SOURCES, ids=[source.stem for source in SOURCES])
+
+
+def load_tool(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_notebook_is_a_pair_and_a_chapter() -> None:
+    sources = {source.stem for source in SOURCES}
+    assert sources
+    assert sources == {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    toc = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text(encoding="utf-8"))
+    entries = [entry["file"] for part in toc["parts"] for entry in part["chapters"]]
+    chapters = [entry.removeprefix("chapters/") for entry in entries if entry.startswith("chapters/")]
+    assert sorted(chapters) == sorted(sources)
+    assert len(set(chapters)) == len(chapters)
+
+
+@each_notebook
+def test_generated_notebook_is_in_step_with_its_source(source: Path) -> None:
+    expected = load_tool("sync").paired_text(source)
+    assert source.with_suffix(".ipynb").read_text(encoding="utf-8") == expected, "run `make sync`"
+
+
+@each_notebook
+def test_no_outputs_and_quiet_headers(source: Path) -> None:
+    notebook = json.loads(source.with_suffix(".ipynb").read_text(encoding="utf-8"))
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert [cell for cell in code if cell["outputs"] or cell["execution_count"] is not None] == []
+    for text in (source.read_text(encoding="utf-8"), source.with_suffix(".ipynb").read_text(encoding="utf-8")):
+        assert "jupytext_version" not in text
+        assert "pip install" not in text
+
+
+@each_notebook
+def test_parameters_are_literals_with_comments(source: Path) -> None:
+    notebook = read_notebook(source)
+    assert notebook_parameters(notebook, source.name)["profile"] == "lab"
+    (cell,) = (cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
+    lines = [line for line in cell.source.splitlines() if re.match(r"\w+ = ", line)]
+    before = cell.source.splitlines()
+    silent = [line for line in lines if "#" not in line and not before[max(before.index(line) - 1, 0)].startswith("#")]
+    assert silent == []
+
+
+def test_no_function_body_stands_in_two_notebooks() -> None:
+    seen: dict[str, str] = {}
+    for source in SOURCES:
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                body = ast.dump(ast.Module(body=node.body, type_ignores=[]))
+                assert seen.setdefault(body, source.stem) == source.stem, f"{node.name} is in two notebooks"
+    assert all(home in {source.stem for source in SOURCES} for home in seen.values())

@@ -66,11 +66,7 @@ def _numbers(part: list[str], rows: list[int], table: Table, column: str, names:
     for row in rows:
         number = indices.get(part[row]) if names else _finite(part[row])
         if number is None:
-            wanted = (
-                f"one of {', '.join(names)}"
-                if names
-                else "a finite number (if these are classes: kind='classification')"
-            )
+            wanted = f"one of {', '.join(names)}" if names else "a finite number (for classes give the kind)"
             raise SuperticketsError(
                 f"Label {part[row]!r} (column {column!r}, data row {row + 1} of {table.path}) is not {wanted}."
             )

@@ -83,7 +83,9 @@ def save_compacted(
         if tokenizer is not None:
             tokenizer.save_pretrained(folder)
     except (OSError, SafetensorError) as error:
-        raise SuperticketsError(f"The compacted model cannot be written to {folder} ({error}); free some space.") from error
+        raise SuperticketsError(
+            f"The compacted model cannot be written to {folder} ({error}); free some space."
+        ) from error
     return folder
 
 
@@ -104,7 +106,9 @@ def load_compacted(path: str | Path) -> PreTrainedModel:
         model.load_state_dict(load_file(folder / "model.safetensors"), strict=True)
     except (OSError, ValueError, RuntimeError, SafetensorError, json.JSONDecodeError) as error:
         first_line = str(error).splitlines()[0]
-        raise SuperticketsError(f"The model in {folder} is damaged or foreign ({first_line}); save it again.") from error
+        raise SuperticketsError(
+            f"The model in {folder} is damaged or foreign ({first_line}); save it again."
+        ) from error
     return model.eval()
 
 

@@ -260,9 +260,15 @@ def _family(model_type: str, what: str) -> Family:
 
 
 def _linear(module: nn.Module, name: str) -> nn.Linear:
-    found = module.get_submodule(name)
+    try:
+        found = module.get_submodule(name)
+    except AttributeError:
+        found = None
     if not isinstance(found, nn.Linear):
-        raise SuperticketsError(f"{name} is a {type(found).__name__}, not a linear layer: is the model compacted?")
+        raise SuperticketsError(
+            f"There is no linear layer {name} in a {type(module).__name__}: the model is compacted already, or not of "
+            "the family its config names; start from the full-size model."
+        )
     return found
 
 

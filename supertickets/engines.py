@@ -71,9 +71,7 @@ def run_all(
         return summary
     with tqdm(total=len(todo), desc=description, unit="run", disable=not progress, smoothing=0.1) as bar:
         bar.bar_format = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} [{elapsed}<{remaining}]"
-        outcomes = (
-            _serially(todo, store, models) if workers == 1 else _in_processes(todo, store, workers, models, bar)
-        )
+        outcomes = _serially(todo, store, models) if workers == 1 else _in_processes(todo, store, workers, models, bar)
         for run_id, error in outcomes:
             if error is None:
                 summary.finished.append(run_id)
@@ -122,9 +120,7 @@ def _plan(specs: list[RunSpec], store: RunStore, retry_failed: bool) -> tuple[di
     return todo, summary
 
 
-def _serially(
-    todo: dict[str, RunSpec], store: RunStore, models: str | Path | None
-) -> Iterator[tuple[str, str | None]]:
+def _serially(todo: dict[str, RunSpec], store: RunStore, models: str | Path | None) -> Iterator[tuple[str, str | None]]:
     failed: dict[str, str] = {}
     # Parents come first; sorting is stable, so the caller's order holds otherwise.
     for run_id, spec in sorted(todo.items(), key=lambda item: bool(item[1].ticket.parent)):
@@ -151,7 +147,7 @@ def _in_processes(
     try:
         while waiting or running:
             executor = get_reusable_executor(max_workers=workers, timeout=600, env=environment)
-            for run_id in _ready(waiting, todo, over, failed, workers - len(running)):
+            for run_id in _next(waiting, todo, over | failed, deaths, running, workers):
                 spec = waiting.pop(run_id)
                 if spec.ticket.parent in failed:
                     failed.add(run_id)
@@ -181,17 +177,23 @@ def _in_processes(
         raise
 
 
-def _ready(
-    waiting: dict[str, RunSpec], todo: dict[str, RunSpec], over: set[str], failed: set[str], room: int
+def _next(
+    waiting: dict[str, RunSpec],
+    todo: dict[str, RunSpec],
+    settled: set[str],
+    deaths: dict[str, int],
+    running: dict[Future[str | None], str],
+    workers: int,
 ) -> list[str]:
-    """At most ``room`` runs whose parent is settled; runs that others wait for come first."""
+    """The runs to start now: at most one per free worker, none whose parent is unsettled, needed parents first."""
+    suspects = [run_id for run_id in waiting if run_id in deaths]
+    if suspects:  # a worker's death ends every run in flight; alone, a run cannot take others along
+        return [] if running else suspects[:1]
     parents = {spec.ticket.parent for spec in waiting.values()}
     ready = [
-        run_id
-        for run_id, spec in waiting.items()
-        if spec.ticket.parent not in todo or spec.ticket.parent in over or spec.ticket.parent in failed
+        run_id for run_id, spec in waiting.items() if spec.ticket.parent not in todo or spec.ticket.parent in settled
     ]
-    return sorted(ready, key=lambda run_id: run_id not in parents)[:room]
+    return sorted(ready, key=lambda run_id: run_id not in parents)[: workers - len(running)]
 
 
 def execute(spec: RunSpec, store_path: str, models: str | None = None) -> str | None:

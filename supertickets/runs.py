@@ -189,7 +189,7 @@ class Record:
         row: dict[str, Any] = {
             "run": self.id,
             "encoder": spec.encoder,
-            "task": spec.data.task,
+            "task": spec.data.name,
             "seed": spec.seed,
             "kind": spec.ticket.kind,
             "level": spec.ticket.level,

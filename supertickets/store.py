@@ -9,6 +9,7 @@ heartbeats of those under way. Paths are fsspec's: a local folder, or ``s3://...
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -62,7 +63,9 @@ class RunStore:
 
     def ids(self) -> list[str]:
         """Ids of all stored records, sorted; what they hold is checked when they are read."""
-        return sorted(name.rsplit("/", 1)[1].removesuffix(".json") for name in self._fs.glob(f"{self._root}/runs/*/*.json"))
+        return sorted(
+            name.rsplit("/", 1)[1].removesuffix(".json") for name in self._fs.glob(f"{self._root}/runs/*/*.json")
+        )
 
     def get(self, run_id: str, arrays: bool = True) -> Record | None:
         """The record of a run, or None if there is none that can be trusted (a broken one is set aside)."""
@@ -139,9 +142,10 @@ class RunStore:
         return found
 
     def heartbeat(self, run_id: str, epoch: int, epochs: int) -> None:
-        """Notes how far a run under way has come."""
+        """Notes how far a run under way has come; a run goes on if that cannot be written."""
         content = {"epoch": epoch, "epochs": epochs, "time": time.time(), "pid": os.getpid()}
-        self._write(f"{self._root}/running/{run_id}.json", _dump(content), durable=False)
+        with contextlib.suppress(SuperticketsError):
+            self._write(f"{self._root}/running/{run_id}.json", _dump(content), durable=False)
 
     def progress(self, run_id: str) -> float:
         """Share of a run's epochs that are behind it, 0 if unknown."""
@@ -213,13 +217,13 @@ class RunStore:
             os.replace(temporary, path)
         except OSError as error:
             self._remove(temporary)
-            raise SuperticketsError(f"{path} cannot be written ({error}); free some space or choose another store.") from error
+            raise SuperticketsError(
+                f"{path} cannot be written ({error}); free some space or choose another store."
+            ) from error
 
     def _remove(self, path: str) -> None:
-        try:
+        with contextlib.suppress(OSError):  # it was not there
             self._fs.rm_file(path)
-        except OSError:
-            pass  # it was not there
 
 
 def _dump(content: dict[str, Any]) -> bytes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +62,13 @@ def fine_tune(
     model = load_encoder(spec.encoder, task.num_labels, spec.seed, spec.hyper.task_dropout)
     shape = shape_of(model)
     ticket = spec.ticket.ticket((shape.n_layers, shape.n_heads), spec.seed, scores)
+    ticket = replace(
+        ticket,
+        seed=spec.seed,
+        encoder=spec.encoder,
+        revision=spec.encoder_revision,
+        provenance={"run": spec.id, "parent": spec.ticket.parent, "task": spec.data.name},
+    )
     full = spec.ticket.kind == "full"
     model = (model if full else compact(model, ticket)).to(device)
 
@@ -94,7 +101,7 @@ def fine_tune(
         epochs=fitted.epochs,
         best_epoch=fitted.best_epoch,
         metrics={
-            name: _scored(task, logits, rows)
+            name: _scored(task, logits[rows], rows)
             for name, rows in (("selection", selection), ("report", ~selection), ("dev", np.ones_like(selection)))
         },
         size={
@@ -133,9 +140,7 @@ def fit(
     """
     parameters = list(model.parameters())
     # foreach: one call per kind of operation and not one per tensor, which is what small models spend their time on.
-    optimiser = torch.optim.Adamax(
-        parameters, lr=hyper.learning_rate, weight_decay=hyper.weight_decay, foreach=True
-    )
+    optimiser = torch.optim.Adamax(parameters, lr=hyper.learning_rate, weight_decay=hyper.weight_decay, foreach=True)
     steps_per_epoch = -(-len(train) // hyper.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, warmup_then_decay(hyper, steps_per_epoch * hyper.epochs))
     chosen = dev.rows(np.flatnonzero(selection))
@@ -156,19 +161,19 @@ def fit(
             total += loss.detach()
         train_loss = total.item() / steps_per_epoch
         logits = predict(model, chosen, hyper.precision)
-        labels = torch.from_numpy(task.dev.labels[selection])
-        selection_loss = float(example_losses(torch.from_numpy(logits).double(), labels).mean())
+        selection_loss = mean_loss(logits, task.dev.labels[selection])
         if not (np.isfinite(train_loss) and np.isfinite(selection_loss)):
             raise SuperticketsError(
                 f"The loss of task {task.name} is {train_loss} (selection: {selection_loss}) in epoch {epoch + 1} at "
                 f"learning rate {hyper.learning_rate}: training has diverged; lower the learning rate or check the data."
             )
-        values = _scored(task, logits, selection, already_cut=True)
-        epochs.append({"train_loss": train_loss, "selection_loss": selection_loss, **values})
+        values = {f"selection_{name}": value for name, value in _scored(task, logits, selection).items()}
+        epochs.append({"train_loss": train_loss, **values})
         if on_epoch is not None:
             on_epoch(epochs[-1])
-        if best is None or (values["score"], -selection_loss) > best:
-            best, best_epoch = (values["score"], -selection_loss), epoch + 1
+        reached = (values["selection_score"], -selection_loss)
+        if best is None or reached > best:
+            best, best_epoch = reached, epoch + 1
             best_state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         elif epoch + 1 - best_epoch >= hyper.patience:
             break
@@ -222,9 +227,16 @@ def name_labels(model: PreTrainedModel, task: Task) -> None:
         model.config.problem_type = "regression"
 
 
-def _scored(task: Task, logits: np.ndarray, rows: np.ndarray, already_cut: bool = False) -> dict[str, float]:
+def mean_loss(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Mean loss of outputs ``(n, n_outputs)`` against labels: cross-entropy, or squared error for float labels."""
+    return float(example_losses(torch.from_numpy(logits).double(), torch.from_numpy(labels)).mean())
+
+
+def _scored(task: Task, logits: np.ndarray, rows: np.ndarray) -> dict[str, float]:
+    """Metrics and mean loss of the ``rows`` of dev, for which ``logits`` are given."""
+    labels = task.dev.labels[rows]
     groups = None if task.dev.groups is None else task.dev.groups[rows]
-    return score(task.metrics, task.dev.labels[rows], logits if already_cut else logits[rows], groups)
+    return {**score(task.metrics, labels, logits, groups), "loss": mean_loss(logits, labels)}
 
 
 def _on(inputs: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:

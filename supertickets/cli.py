@@ -1,0 +1,118 @@
+"""The command line. A mistake or a fault gives one sentence and a non-zero exit, never a traceback."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from supertickets.errors import SuperticketsError
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Super tickets of BERT-like models."
+)
+
+
+@app.callback()
+def supertickets() -> None:
+    """Super tickets in pre-trained language models."""
+
+
+@app.command()
+def find(
+    encoder: Annotated[str, typer.Option(help="lab-base, minilm, a local folder, or a Hub id")],
+    task: Annotated[str | None, typer.Option(help="a lab task, a GLUE task, or a folder's name in --data-dir")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="folder that holds TASK/train.tsv and so on")] = None,
+    train: Annotated[Path | None, typer.Option(help="your training file: CSV, TSV, JSONL or Parquet")] = None,
+    dev: Annotated[Path | None, typer.Option(help="your dev file; cut into selection and report")] = None,
+    text: Annotated[list[str] | None, typer.Option(help="text column; twice for sentence pairs")] = None,
+    label: Annotated[str | None, typer.Option(help="label column")] = None,
+    kind: Annotated[str | None, typer.Option(help="classification or regression (default: seen from labels)")] = None,
+    metric: Annotated[list[str] | None, typer.Option(help="accuracy, f1, mcc, pearson or spearman")] = None,
+    train_size: Annotated[int | None, typer.Option(help="use only so many training examples")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder for the results (default: found-TASK)")] = None,
+    keep_full: Annotated[Path | None, typer.Option(help="also save the fully fine-tuned model in this folder")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="number of seeds")] = 1,
+    levels: Annotated[str, typer.Option(help="sparsity levels, comma-separated")] = "0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8",
+    learning_rate: Annotated[float | None, typer.Option(help="default: by encoder")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="default: by encoder")] = None,
+    epochs: Annotated[int | None, typer.Option(help="at most so many epochs (default: 6)")] = None,
+    max_length: Annotated[int | None, typer.Option(help="longest input in word pieces")] = None,
+    precision: Annotated[str, typer.Option(help="fp32, bf16, or auto: bf16 where the device is fast at it")] = "auto",
+    selection_fraction: Annotated[float, typer.Option(help="share of dev that chooses the level")] = 0.1,
+    workers: Annotated[int | None, typer.Option(min=1, help="worker processes (default: one per core)")] = None,
+    quiet: Annotated[bool, typer.Option(help="no progress bar")] = False,
+) -> None:
+    """Find the super ticket of a task: fine-tune, score, prune, rewind, choose, report. Resumes if it was killed."""
+    from dataclasses import replace
+
+    from supertickets.find import best_precision, default_hyper
+    from supertickets.find import find as find_super_ticket
+    from supertickets.report import caveats, verdict_sentence, write_report
+    from supertickets.sources import data_ref
+
+    settings = {
+        "learning_rate": learning_rate,
+        "batch_size": batch_size,
+        "epochs": epochs,
+        "max_length": max_length,
+        "precision": best_precision() if precision == "auto" and encoder not in ("lab-base", "lab-large") else precision,
+    }
+    given = {name: value for name, value in settings.items() if value not in (None, "auto")}
+    data = data_ref(
+        task,
+        data_dir=data_dir,
+        train=train,
+        dev=dev,
+        text=tuple(text or ()),
+        label=label,
+        kind=kind,
+        metrics=tuple(metric or ()),
+        train_size=train_size,
+    )
+    found = find_super_ticket(
+        data,
+        encoder,
+        out or Path(f"found-{data.name}"),
+        seeds=range(seeds),
+        levels=_levels(levels),
+        hyper=replace(default_hyper(encoder), **given),
+        selection_fraction=selection_fraction,
+        workers=workers,
+        keep_full=keep_full,
+        progress=not quiet,
+    )
+    path = write_report(found)
+    typer.echo(str(found.summary))
+    typer.echo(verdict_sentence(found))
+    for note in caveats(found):
+        typer.echo(note)
+    typer.echo(f"Written: {path}")
+
+
+def _levels(text: str) -> tuple[float, ...]:
+    try:
+        levels = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        levels = ()
+    if not levels or len(set(levels)) < len(levels) or not all(0 < level <= 1 for level in levels):
+        raise SuperticketsError(f"--levels {text!r} is not a list of different shares in (0, 1] such as 0.1,0.2,0.4.")
+    return levels
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        app()
+    except SuperticketsError as error:
+        typer.echo(f"supertickets: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("supertickets: stopped; what was finished is kept, and the same command goes on from there.", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

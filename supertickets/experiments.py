@@ -1,0 +1,152 @@
+"""Which runs stand behind which table or figure: plain lists of specs, built from a profile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from supertickets.encoders import encoder_revision
+from supertickets.errors import SuperticketsError
+from supertickets.runs import Hyper, RunSpec, TicketRule
+from supertickets.sources import DataRef, data_ref
+from supertickets.tickets import KINDS, LEVELS
+
+TASK_DROPOUT: Mapping[str, float] = {"MNLI": 0.3, "CoLA": 0.05, "inference": 0.3, "acceptability": 0.05}
+"""Task-head dropout where it is not 0.1 (A.1.2), for the paper's tasks and their kin in the lab."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A scale at which the same notebooks run: encoder, tasks, seeds, sparsity levels and hyper-parameters.
+
+    ``data`` holds further arguments of :func:`supertickets.sources.load_task`, such as ``train_size``.
+    """
+
+    name: str
+    encoder: str
+    tasks: tuple[str, ...]
+    seeds: tuple[int, ...]
+    hyper: Hyper
+    levels: tuple[float, ...] = LEVELS
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+GLUE = ("RTE", "MRPC", "CoLA", "SST-2", "STS-B", "QNLI", "QQP", "MNLI")
+_LAB = Hyper(learning_rate=1e-3, batch_size=16, max_length=64)
+_PROFILES = (
+    Profile("lab", "lab-base", ("entailment", "paraphrase", "acceptability", "similarity"), (0, 1, 2), _LAB),
+    Profile(
+        "smoke",
+        "lab-base",
+        ("entailment", "similarity"),
+        (0, 1, 2),
+        replace(_LAB, epochs=1),
+        levels=(0.2, 0.5, 0.8),
+        data={"train_size": 48, "dev_size": 100},
+    ),
+    Profile("minilm", "minilm", GLUE[:5], (0, 1, 2), Hyper(learning_rate=1e-4, precision="bf16", max_length=256)),
+    Profile("paper-base", "google-bert/bert-base-uncased", GLUE, (0, 1, 2, 3, 4), Hyper(precision="bf16")),
+    Profile("paper-large", "google-bert/bert-large-uncased", GLUE, (0, 1, 2, 3, 4), Hyper(precision="bf16")),
+)
+PROFILES: Mapping[str, Profile] = {profile.name: profile for profile in _PROFILES}
+
+
+def get_profile(
+    name: str, tasks: Sequence[str] = (), seeds: Sequence[int] = (), levels: Sequence[float] = ()
+) -> Profile:
+    """A profile by name, with other tasks, seeds or levels where given.
+
+    >>> get_profile("lab", seeds=[7]).seeds
+    (7,)
+    """
+    if name not in PROFILES:
+        raise SuperticketsError(f"Unknown profile {name!r}; known: {', '.join(PROFILES)}.")
+    profile = PROFILES[name]
+    return replace(
+        profile,
+        tasks=tuple(tasks) or profile.tasks,
+        seeds=tuple(seeds) or profile.seeds,
+        levels=tuple(levels) or profile.levels,
+    )
+
+
+def full_run(
+    encoder: str, data: DataRef, seed: int, hyper: Hyper, estimators: tuple[str, ...] = ("example",), **fields: Any
+) -> RunSpec:
+    """Fine-tuning of the full model (ST-DNN), at whose end importance is scored. ``fields``: others of RunSpec."""
+    dropout = TASK_DROPOUT.get(data.name, hyper.task_dropout)
+    return RunSpec(
+        encoder=encoder,
+        encoder_revision=encoder_revision(encoder),
+        data=data,
+        seed=seed,
+        hyper=replace(hyper, task_dropout=dropout),
+        estimators=estimators,
+        **fields,
+    )
+
+
+def rewound(parent: RunSpec, kind: str, level: float, estimator: str = "example") -> RunSpec:
+    """The rewinding run of a full run's ticket at a sparsity level: same data, seed and schedule (section 3)."""
+    if estimator not in parent.estimators:
+        raise SuperticketsError(f"The parent run takes no {estimator} scores; it takes {', '.join(parent.estimators)}.")
+    rule = TicketRule(kind, level, "" if kind == "random" else parent.id, estimator)
+    return replace(parent, ticket=rule, estimators=())
+
+
+def ticket_sweep(full: RunSpec, levels: Iterable[float] = LEVELS, kinds: Iterable[str] = KINDS) -> list[RunSpec]:
+    """A full run and its rewinding runs: 25 with the paper's eight levels and three kinds (section 5.4)."""
+    levels = tuple(levels)
+    return [full, *(rewound(full, kind, level) for kind in kinds for level in levels)]
+
+
+def phase_transition(
+    profile: Profile, kinds: Iterable[str] = KINDS, data_dir: str | None = None
+) -> list[RunSpec]:
+    """The runs behind Figures 4 and 7 and Tables 1, 6 and 7: every task, seed, kind and level of a profile.
+
+    The data of a task are the same for every seed; a seed sets the task head, batches, dropout and random tickets, and
+    is shared by all of its tickets, so that conditions are paired.
+    """
+    kinds = tuple(kinds)
+    specs = []
+    for task in profile.tasks:
+        ref = data_ref(task, data_dir=data_dir, **profile.data)
+        for seed in profile.seeds:
+            specs += ticket_sweep(full_run(profile.encoder, ref, seed, profile.hyper), profile.levels, kinds)
+    return specs
+
+
+def super_tickets(frame: pd.DataFrame) -> pd.DataFrame:
+    """The super ticket of every encoder, data and seed: the winning row with the best *selection* score (section 3).
+
+    Ties go to the lower selection loss, then to the lighter level. The full model is not a candidate, as in the
+    paper. Report scores play no part. The result has the columns of ``frame`` and one row per (encoder, data, seed).
+    """
+    winning = frame[frame["kind"] == "winning"]
+    ordered = winning.sort_values(["selection_score", "selection_loss", "level"], ascending=[False, True, True])
+    return ordered.groupby(["encoder", "task", "data", "seed"], sort=False).head(1).sort_index()
+
+
+def choose_level(frame: pd.DataFrame) -> float:
+    """One super ticket level for all seeds of one task: the best mean selection score of the winning tickets.
+
+    Ties go as in :func:`super_tickets`. Raises SuperticketsError if there is no finished winning run.
+    """
+    winning = frame[frame["kind"] == "winning"]
+    if winning.empty:
+        raise SuperticketsError("No winning ticket has been rewound yet; run the sweep first.")
+    means = winning.groupby("level")[["selection_score", "selection_loss"]].mean().reset_index()
+    # Rounded, so that means that differ by floating-point noise alone count as tied.
+    means["selection_score"] = np.round(means["selection_score"], 9)
+    best = means.sort_values(["selection_score", "selection_loss", "level"], ascending=[False, True, True])
+    return float(best["level"].iloc[0])
+
+
+def paired_scores(frame: pd.DataFrame, column: str = "report_score") -> pd.DataFrame:
+    """Scores of one task as a table: one row per seed, one column per (kind, level); seeds lacking a run have NaN."""
+    return frame.pivot_table(index="seed", columns=["kind", "level"], values=column, aggfunc="first").sort_index(axis=1)

@@ -1,0 +1,30 @@
+"""Fixtures for all tests; session-wide ones are read-only by rule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import save_tiny_encoder, tiny_model, write_toy_task
+from transformers import PreTrainedModel
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_bert() -> PreTrainedModel:
+    """A random 3-layer x 4-head BERT in float64, eval mode."""
+    return tiny_model()
+
+
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a random 3-layer x 4-head encoder with a tokenizer for the toy task."""
+    return save_tiny_encoder(tmp_path_factory.mktemp("encoder"))
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the toy task's train.csv and dev.csv."""
+    return write_toy_task(tmp_path_factory.mktemp("toy"))

@@ -1,0 +1,139 @@
+"""Tiny random models and batches that several test modules share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertModel,
+    ElectraConfig,
+    ElectraForSequenceClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+)
+
+from supertickets.experiments import full_run
+from supertickets.runs import Hyper, RunSpec
+from supertickets.sources import data_ref
+
+SMALL = {
+    "vocab_size": 50,
+    "hidden_size": 24,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 32,
+    "max_position_embeddings": 40,
+    "num_labels": 3,
+    # Larger than BERT's 0.02 so that every unit matters to the logits.
+    "initializer_range": 0.3,
+}
+
+
+def tiny_model(family: str = "bert", attention: str = "sdpa", num_labels: int = 3) -> PreTrainedModel:
+    """A random 3-layer x 4-head model in float64, eval mode, with biases that are not zero."""
+    made = {
+        "bert": (BertConfig, BertForSequenceClassification, {}),
+        "roberta": (RobertaConfig, RobertaForSequenceClassification, {"pad_token_id": 1}),
+        "electra": (ElectraConfig, ElectraForSequenceClassification, {"embedding_size": 16}),
+    }
+    config_class, model_class, extra = made[family]
+    config = config_class(**{**SMALL, **extra, "num_labels": num_labels}, attn_implementation=attention)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = model_class(config)
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if name.endswith("bias"):
+                    parameter.normal_(0.0, 0.3)
+    return model.double().eval()
+
+
+@dataclass(frozen=True)
+class TinyBatch:
+    inputs: dict[str, torch.Tensor]
+    labels: torch.Tensor
+
+
+def tiny_batch(n_examples: int = 5, length: int = 9, seed: int = 0, num_labels: int = 3) -> TinyBatch:
+    """Random ids with padding of different lengths at the end."""
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(4, 50, (n_examples, length), generator=generator)
+    lengths = torch.randint(3, length + 1, (n_examples,), generator=generator)
+    lengths[0] = length
+    mask = (torch.arange(length) < lengths[:, None]).long()
+    labels = torch.randint(0, num_labels, (n_examples,), generator=generator)
+    return TinyBatch({"input_ids": ids * mask + (1 - mask), "attention_mask": mask}, labels)
+
+WORDS = ["good", "fine", "nice", "bad", "poor", "dull", "film", "book", "meal", "the", "a", "was", "is", "very", "not"]
+
+
+def save_tiny_encoder(folder: Path, heads: int = 4, layers: int = 3) -> Path:
+    """A random encoder as a folder that load_encoder reads: config, safetensors, tokenizer."""
+    vocabulary = {word: index for index, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS])}
+    backend = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
+    backend.pre_tokenizer = Whitespace()
+    backend.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_max_length=40,
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+    )
+    config = BertConfig(
+        **{
+            **SMALL,
+            "vocab_size": len(vocabulary),
+            "num_attention_heads": heads,
+            "num_hidden_layers": layers,
+            "initializer_range": 0.1,
+        }
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        BertModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def write_toy_task(folder: Path, n_train: int = 48, n_dev: int = 60) -> Path:
+    """CSV files of a learnable two-class task: is the adjective a kind one, unless negated?"""
+    rng = np.random.default_rng(0)
+
+    def write(path: Path, n: int) -> None:
+        lines = ["text,verdict"]
+        for _ in range(n):
+            adjective, negated = int(rng.integers(6)), int(rng.integers(2))
+            words = ["the", WORDS[6 + int(rng.integers(3))], "was", *(["not"] * negated), WORDS[adjective]]
+            lines.append(f"{' '.join(words)},{'kind' if (adjective < 3) != bool(negated) else 'unkind'}")
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    folder.mkdir(parents=True, exist_ok=True)
+    write(folder / "train.csv", n_train)
+    write(folder / "dev.csv", n_dev)
+    return folder
+
+
+def toy_full_run(encoder: Path, data: Path, seed: int = 0, **hyper: float) -> RunSpec:
+    """The spec of a quick full run on the toy task."""
+    ref = data_ref(train=data / "train.csv", dev=data / "dev.csv", text=("text",), label="verdict")
+    settings = {"learning_rate": 3e-3, "batch_size": 16, "epochs": 2, **hyper}
+    return full_run(str(encoder), ref, seed, Hyper(**settings), selection_fraction=0.3)  # pyright: ignore[reportArgumentType]

@@ -120,7 +120,7 @@ class RunSpec:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunSpec:
-        """Reads :meth:`to_json`'s object; raises SuperticketsError if fields are missing or unknown."""
+        """Reads ``to_json``'s object; raises SuperticketsError if fields are missing or unknown."""
         try:
             _require_fields(cls, data)
             _require_fields(Hyper, data["hyper"])
@@ -166,7 +166,7 @@ class Record:
         name = f"importance/{estimator}"
         if f"{name}/heads" not in self.arrays:
             raise SuperticketsError(f"Run {self.id} has no {estimator} importance scores; it did not ask for them.")
-        n_examples = int(self.arrays[f"{name}/n_examples"])
+        n_examples = int(self.arrays[f"{name}/n_examples"][0])
         return Scores(self.arrays[f"{name}/heads"], self.arrays[f"{name}/ffns"], estimator, n_examples)
 
     def ticket(self) -> Ticket:

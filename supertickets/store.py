@@ -94,7 +94,7 @@ class RunStore:
                 yield record
 
     def frame(self, specs: Iterable[RunSpec] | None = None) -> pd.DataFrame:
-        """One row per record (see :meth:`Record.row`): of these specs, or of everything in the store."""
+        """One row per record (see ``Record.row``): of these specs, or of everything in the store."""
         ids = None if specs is None else [spec.id for spec in specs]
         return pd.DataFrame([record.row() for record in self.records(ids)])
 
@@ -159,7 +159,7 @@ class RunStore:
         self._remove(f"{self._root}/running/{run_id}.json")
 
     def _parse(self, run_id: str, content: dict[str, Any], arrays: bool) -> Record:
-        if content.get("format") != _FORMAT or content.get("version") != _VERSION:
+        if not isinstance(content, dict) or content.get("format") != _FORMAT or content.get("version") != _VERSION:
             raise ValueError(f"not a record of version {_VERSION}")
         spec = RunSpec.from_json(content["spec"])
         if spec.id != run_id or content["id"] != run_id:

@@ -91,7 +91,7 @@ def fine_tune(
         found = importance_scores(model, eval_batches(train), estimator)
         arrays[f"importance/{estimator}/heads"] = found.heads
         arrays[f"importance/{estimator}/ffns"] = found.ffns
-        arrays[f"importance/{estimator}/n_examples"] = np.asarray(found.n_examples)
+        arrays[f"importance/{estimator}/n_examples"] = np.array([found.n_examples])
     scored = time.perf_counter()
     if save_to is not None:
         name_labels(model, task)

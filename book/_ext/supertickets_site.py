@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import json
 import pkgutil
+import re
 import shutil
 from datetime import UTC, datetime
 from importlib import metadata
@@ -90,8 +91,8 @@ def public_names_text() -> str:
         if home is None:  # plain data has no docstring of its own
             continue
         kind = "class" if isinstance(value, type) else "func"
-        first = (value.__doc__ or "").strip().splitlines()[0:1]
-        rows.append(f"   * - :py:{kind}:`~{home}.{value.__qualname__}`\n     - {''.join(first)}")
+        first = re.sub(r":[a-z:]+:`~?([^`]+)`", r"``\1``", "".join((value.__doc__ or "").strip().splitlines()[0:1]))
+        rows.append(f"   * - :py:{kind}:`~{home}.{value.__qualname__}`\n     - {first}")
     if not rows:
         return ""
     head = ".. list-table::\n   :header-rows: 1\n   :class: public-names\n\n   * - Name\n     - What it is\n"
@@ -113,6 +114,16 @@ def fill_api_page(app: Sphinx, page: str, source: list[str]) -> None:
         )
 
 
+def resolve_public_name(app: Sphinx, env: Any, node: Any, shown: Any) -> Any:
+    """Let ``supertickets.Ticket`` point to the module that defines it."""
+    name = node.get("reftarget", "").removeprefix("supertickets.")
+    if node.get("refdomain") != "py" or name not in supertickets.__all__:
+        return None
+    value = getattr(supertickets, name)
+    target = f"{value.__module__}.{value.__qualname__}"
+    return env.get_domain("py").resolve_xref(env, node["refdoc"], app.builder, node["reftype"], target, node, shown)
+
+
 def outdated_pages(app: Sphinx, env: Any, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
     """Read the API page in every build: a module may have come or gone."""
     return ["api"] if "api" in env.all_docs else []
@@ -129,6 +140,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.config.mathjax_path = f"mathjax/{MATHJAX}"  # pyright: ignore[reportAttributeAccessIssue]
     app.connect("source-read", fill_api_page)
     app.connect("env-get-outdated", outdated_pages)
+    app.connect("missing-reference", resolve_public_name)
     app.connect("autodoc-process-docstring", keep_first_line, priority=100)
     app.connect("html-page-context", add_provenance)
     app.connect("build-finished", copy_mathjax)

@@ -64,8 +64,8 @@ def _numbers(part: list[str], rows: list[int], table: Table, column: str, names:
     indices = {str(index): index for index in range(len(names))} | {name: index for index, name in enumerate(names)}
     numbers: list[float] = []
     for row in rows:
-        number = indices.get(part[row]) if names else _finite(part[row])
-        if number is None:
+        number = indices.get(part[row]) if names else _float(part[row])
+        if number is None or not math.isfinite(number):
             wanted = f"one of {', '.join(names)}" if names else "a finite number (for classes give the kind)"
             raise SuperticketsError(
                 f"Label {part[row]!r} (column {column!r}, data row {row + 1} of {table.path}) is not {wanted}."
@@ -74,9 +74,9 @@ def _numbers(part: list[str], rows: list[int], table: Table, column: str, names:
     return numbers
 
 
-def _finite(value: str) -> float | None:
+def _float(value: str) -> float | None:
     try:
-        return float(value) if math.isfinite(float(value)) else None
+        return float(value)
     except ValueError:
         return None
 
@@ -89,12 +89,12 @@ def infer_kind(values: Iterable[str]) -> str:
     >>> infer_kind(["0", "1"]), infer_kind(["0.5", "1"]), infer_kind(map(str, range(11))), infer_kind(["no", "yes"])
     ('classification', 'regression', 'regression', 'classification')
     """
-    numbers = [_finite(value) for value in set(values)]
-    finite = [number for number in numbers if number is not None]
-    # One label that is no number among many that are is more likely a slip in a file of scores than a class of its own.
-    mostly = len(finite) == len(numbers) or len(finite) > 10
-    graded = len(finite) > 10 or any(not number.is_integer() for number in finite)
-    return "regression" if mostly and graded else "classification"
+    distinct = set(values)
+    numbers = [number for number in map(_float, distinct) if number is not None]
+    # Something else among many numbers is more likely a slip in a file of scores than a class: reading will name it.
+    numeric = len(numbers) == len(distinct) or len(numbers) > 10
+    graded = len(numbers) > 10 or any(math.isfinite(number) and not number.is_integer() for number in numbers)
+    return "regression" if numeric and graded else "classification"
 
 
 def class_names(values: Iterable[str]) -> tuple[str, ...]:

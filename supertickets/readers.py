@@ -143,6 +143,8 @@ def find_split(folder: Path, split: str) -> list[Path]:
     (``train_subset.tsv.gz``). Several files where one is wanted are an error that lists them: which rows a result
     rests on is not for the program to guess.
     """
+    if not folder.is_dir():
+        raise SuperticketsError(f"Folder {folder} does not exist: check the path.")
     names = {path: path.name.lower().removesuffix(".gz") for path in sorted(folder.iterdir()) if path.is_file()}
     stems = {path: Path(name).stem for path, name in names.items() if Path(name).suffix in FORMATS}
     for wanted in ((split,), (f"{split}_matched", f"{split}_mismatched"), (f"{split}_",)):

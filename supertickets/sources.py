@@ -113,7 +113,9 @@ def load_task(
 
     ``kind`` and ``metrics`` are known for published tasks. Elsewhere labels that are all numbers, with more than 10
     different values or fractions among them, make a regression (pearson, spearman), all others a classification
-    (accuracy), its classes in sorted order. ``test`` is loaded only if named: nothing is chosen on it.
+    (accuracy), its classes in sorted order. ``test`` is loaded only if a file is named (the lab draws none here): no
+    run reads it.
+
     ``train_size`` and ``dev_size`` keep at most so many examples: a sample stratified by class, drawn with ``seed``,
     such that smaller samples are contained in larger ones. Raises SuperticketsError for whatever is wrong.
     """
@@ -139,13 +141,14 @@ def _reference(name: str | None, **arguments: Any) -> DataRef:
             raise SuperticketsError(f"{key} must be at least 1, not {given[key]}.")
     if len(given["text"]) > 2 or len(set(given["text"])) < len(given["text"]):
         raise SuperticketsError(f"A task has one text column or two different ones, not {given['text']}.")
-    where = Path(given.get("data_dir") or given.get("train") or "")
-    if name is None and not where.name:
+    if name is None and not {"data_dir", "train"} & set(given):
         raise SuperticketsError("Name a task, or give a file to train on (train=, --train).")
+    where = Path(os.path.abspath(given.get("data_dir") or given.get("train") or ""))
     base = None
     if "data_dir" in given:
         base = _task_folder(where, name)
-        given["data_dir"] = os.path.abspath(base)
+        where = base
+        given["data_dir"] = str(base)
     for key in ("train", "test"):
         if key in given:
             given[key] = _place(given[key], base)
@@ -189,10 +192,13 @@ def _stamp(ref: DataRef) -> tuple[tuple[str, int, int], ...]:
     return tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in found)
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=16)
 def _load(ref: DataRef, stamp: tuple[tuple[str, int, int], ...]) -> Task:
     known = benchmark(ref.name)
-    if ref.data_dir is None and ref.train is None:
+    from_files = ref.data_dir is not None or ref.train is not None
+    if (from_files or known) and (ref.noise is not None or ref.train_seed is not None):
+        raise SuperticketsError(f"noise and train_seed are for the lab's tasks, and {ref.name!r} is not one of them.")
+    if not from_files:
         if ref.dev or ref.test or ref.text or ref.label:
             raise SuperticketsError(f"Task {ref.name!r} has no file to train on: give train= (--train) or data_dir=.")
         if known is None:
@@ -201,26 +207,24 @@ def _load(ref: DataRef, stamp: tuple[tuple[str, int, int], ...]) -> Task:
     else:
         tables = _file_tables(ref, known)
         source = f"files {', '.join(table.path.name for parts in tables.values() for _, table in parts)}"
-    if ref.noise is not None or ref.train_seed is not None:
-        raise SuperticketsError(f"noise and train_seed are for the lab's tasks, and {ref.name!r} is not one of them.")
     task = assemble(ref.name, tables, known, ref.text, ref.label, ref.kind, ref.metrics)
     task = validate_task(sample(task, ref.train_size, ref.dev_size, ref.seed))
     return replace(task, source=source, fingerprint=fingerprint_of(task.train, task.dev, task.test))
 
 
 def _from_lab(ref: DataRef) -> Task:
-    from supertickets.lab import tasks as lab
+    from supertickets.lab.tasks import LAB_TASKS, lab_task
 
-    if ref.name not in lab.TASK_NAMES:
+    if ref.name not in LAB_TASKS:
         raise SuperticketsError(
-            f"Unknown task {ref.name!r}: the lab has {', '.join(lab.TASK_NAMES)}; published are "
+            f"Unknown task {ref.name!r}: the lab has {', '.join(LAB_TASKS)}; published are "
             f"{', '.join(made.name for made in BENCHMARKS)}; a task of your own needs its files (--train, --data-dir)."
         )
     if ref.kind or ref.metrics:
         raise SuperticketsError(f"The kind and metrics of the lab's task {ref.name!r} are fixed: leave them out.")
     options = {name: getattr(ref, name) for name in ("train_size", "dev_size", "noise", "seed", "train_seed")}
     return validate_task(
-        lab.lab_task(ref.name, **{name: value for name, value in options.items() if value is not None})
+        lab_task(ref.name, test_size=0, **{name: value for name, value in options.items() if value is not None})
     )
 
 

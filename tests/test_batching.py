@@ -62,7 +62,8 @@ def test_a_batch_holds_what_the_tokenizer_makes_of_each_example_alone():
     batch = encode(pairs, made).batch(np.array([2, 0]))
     assert set(batch.inputs) == {"input_ids", "attention_mask", "token_type_ids"}
     for row, example in enumerate([2, 0]):
-        alone = made(*pairs.texts[example], padding="max_length", max_length=7)
+        first, second = pairs.texts[example]
+        alone = made(first, second, padding="max_length", max_length=7)
         for name, values in alone.items():
             assert batch.inputs[name][row].tolist() == values, name
     assert batch.inputs["input_ids"].dtype == torch.int64

@@ -172,7 +172,7 @@ def phase_boundaries(
     "collapses": here ``collapse`` is where winning tickets keep only ``collapse_share`` of what the full model has
     over ``chance`` (the score of a model that learnt nothing; leave it out to have no collapse).
 
-    ``winning`` and ``random`` are (seeds, levels) of the same seeds, resampled together.
+    ``winning`` and ``random`` are (seeds, levels) of the same seeds, resampled together (few seeds: short intervals).
 
     >>> levels = [0, 0.2, 0.4, 0.6]
     >>> winning = [[0.80, 0.82, 0.76, 0.60], [0.81, 0.84, 0.74, 0.58]]

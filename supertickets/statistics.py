@@ -122,9 +122,10 @@ def paired_bootstrap(
 ) -> Interval:
     """Bootstrap interval of the mean of ``a - b``, resampling pairs (``scipy.stats.bootstrap``).
 
-    ``method`` is "BCa" (Efron 1987), "percentile" or "basic". With fewer than about 10 pairs these intervals are too
-    short (for 5 seeds a 95% interval covers about 82% of the time); print the t interval then, and use this one to
-    compare two sets of many examples. One pair, or no spread: as in :func:`paired_difference`.
+    ``method`` is "BCa" (Efron 1987), "percentile" or "basic". With few pairs these intervals are too short (measured
+    on normal differences, a 95% BCa interval covers 85% of the time for 5 pairs, 90% for 10, 92% for 16): for seeds
+    print the t interval, and use this one for many pairs, such as examples.
+    One pair, or no spread: as in :func:`paired_difference`.
 
     >>> interval = paired_bootstrap([3.0, 4.0, 6.0, 5.0], [1.0, 3.0, 3.0, 4.5], n_resamples=999)
     >>> bool(interval.low < interval.mean < interval.high)

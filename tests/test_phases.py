@@ -63,6 +63,20 @@ def test_collapsed_levels_do_not_hide_a_rise():
     assert result.p_rise == pytest.approx(1 / 256 + phases.BETA)
 
 
+def test_levels_not_clearly_worse_are_counted_in_the_correction():
+    """Five seeds: the best level's one-sided p, times the two levels that could have been chosen."""
+    rng = np.random.default_rng(12)
+    x = np.full((5, 5), 0.9)
+    x[:, 1] += 0.004 + 0.003 * rng.normal(size=5)
+    x[:, 2] += -0.002 + 0.01 * rng.normal(size=5)  # a little below the full model: may still be a rise
+    x[:, 3] += -0.3 + 0.01 * rng.normal(size=5)  # clearly below: set aside
+    x[:, 4] = 0.5 + 0.01 * rng.normal(size=5)
+    gain = x[:, 1] - x[:, 0]
+    one = float(stats.t.sf(gain.mean() / stats.sem(gain), 4))
+    assert (x[:, 2] - x[:, 0]).mean() < 0
+    assert phases.rises_then_falls([0, 0.1, 0.2, 0.3, 0.4], x).p_rise == pytest.approx(2 * one + phases.BETA)
+
+
 def test_honest_gain_is_unbiased_where_the_apparent_one_is_not():
     rng = np.random.default_rng(4)
     flat = np.full(9, 0.9)
@@ -166,6 +180,13 @@ def test_placebo_from_scores_alone_is_close_when_luck_is_independent():
     scores_only = phases.winners_curse(LEVELS, selection.mean(2), report.mean(2))
     assert scores_only.null == "centred scores"
     assert scores_only.placebo == pytest.approx(with_values.placebo, rel=0.15)
+
+
+def test_placebo_from_scores_alone_by_hand():
+    scores = np.array([[0.8, 0.9, 0.7], [0.8, 0.7, 0.8], [0.8, 0.8, 0.9]])  # level means 0.8: residuals are deviations
+    result = phases.winners_curse([0, 0.1, 0.2], scores, scores, n_resamples=4000)
+    per_seed = np.array([0.1, 0.0, 0.1]) * math.sqrt(3 / 2)
+    assert result.placebo == pytest.approx(per_seed.mean(), abs=4 * per_seed.std() / math.sqrt(3 * 4000))
 
 
 def test_a_real_gain_is_beyond_the_placebo():

@@ -11,7 +11,10 @@ import typer
 from supertickets.errors import SuperticketsError
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Super tickets of BERT-like models."
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Super tickets of BERT-like models.",
 )
 
 
@@ -26,7 +29,7 @@ def find(
     task: Annotated[str | None, typer.Option(help="a lab task, a GLUE task, or a folder's name in --data-dir")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="folder that holds TASK/train.tsv and so on")] = None,
     train: Annotated[Path | None, typer.Option(help="your training file: CSV, TSV, JSONL or Parquet")] = None,
-    dev: Annotated[Path | None, typer.Option(help="your dev file; cut into selection and report")] = None,
+    dev: Annotated[list[Path] | None, typer.Option(help="your dev file; cut into selection and report")] = None,
     text: Annotated[list[str] | None, typer.Option(help="text column; twice for sentence pairs")] = None,
     label: Annotated[str | None, typer.Option(help="label column")] = None,
     kind: Annotated[str | None, typer.Option(help="classification or regression (default: seen from labels)")] = None,
@@ -58,14 +61,16 @@ def find(
         "batch_size": batch_size,
         "epochs": epochs,
         "max_length": max_length,
-        "precision": best_precision() if precision == "auto" and encoder not in ("lab-base", "lab-large") else precision,
+        "precision": best_precision()
+        if precision == "auto" and encoder not in ("lab-base", "lab-large")
+        else precision,
     }
     given = {name: value for name, value in settings.items() if value not in (None, "auto")}
     data = data_ref(
         task,
         data_dir=data_dir,
         train=train,
-        dev=dev,
+        dev=tuple(dev or ()),
         text=tuple(text or ()),
         label=label,
         kind=kind,
@@ -110,7 +115,9 @@ def main() -> None:
         typer.echo(f"supertickets: {error}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
-        typer.echo("supertickets: stopped; what was finished is kept, and the same command goes on from there.", err=True)
+        typer.echo(
+            "supertickets: stopped; what was finished is kept, and the same command goes on from there.", err=True
+        )
         sys.exit(130)
 
 

@@ -32,7 +32,6 @@ from supertickets import lab
 from supertickets.errors import SuperticketsError
 from supertickets.tickets import EncoderShape
 
-LAB_ENCODERS = ("lab-base", "lab-large")
 MINILM_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _HUB_FILES = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*", "vocab*", "merges.txt", "spm*"]
@@ -152,7 +151,7 @@ def encoder_folder(name: str) -> Path:
     Raises SuperticketsError for an unknown name, a folder without weights, weights that are not safetensors, a failed
     checksum, or a Hub that cannot be reached.
     """
-    if name in LAB_ENCODERS:
+    if name.startswith("lab-"):
         return lab.encoder_path(name)
     if name == "minilm":
         return _minilm_folder()
@@ -317,7 +316,7 @@ def _hub_snapshot(hub_id: str) -> Path:
     try:
         return Path(snapshot_download(hub_id, allow_patterns=_HUB_FILES))
     except Exception as error:  # unknown id, no network, no permission: one sentence for all
-        known = ", ".join((*LAB_ENCODERS, "minilm"))
+        known = ", ".join((*lab.encoder_names(), "minilm"))
         raise SuperticketsError(
             f"The encoder {hub_id} is neither a name we know ({known}) nor a local folder, and the Hub did not give "
             f"it ({type(error).__name__}: {_first_line(error)}); check the id or the network, or give a folder."

@@ -56,22 +56,31 @@ PROFILES: Mapping[str, Profile] = {profile.name: profile for profile in _PROFILE
 
 
 def get_profile(
-    name: str, tasks: Sequence[str] = (), seeds: Sequence[int] = (), levels: Sequence[float] = ()
+    name: str, tasks: str | Sequence[str] = "", seeds: str | Sequence[int] = "", levels: str | Sequence[float] = ""
 ) -> Profile:
-    """A profile by name, with other tasks, seeds or levels where given.
+    """A profile by name, with other tasks, seeds or levels where given (sequences, or texts with commas).
 
-    >>> get_profile("lab", seeds=[7]).seeds
-    (7,)
+    >>> get_profile("lab", tasks="entailment, paraphrase", seeds=[7]).tasks
+    ('entailment', 'paraphrase')
     """
     if name not in PROFILES:
         raise SuperticketsError(f"Unknown profile {name!r}; known: {', '.join(PROFILES)}.")
     profile = PROFILES[name]
-    return replace(
-        profile,
-        tasks=tuple(tasks) or profile.tasks,
-        seeds=tuple(seeds) or profile.seeds,
-        levels=tuple(levels) or profile.levels,
-    )
+    try:
+        return replace(
+            profile,
+            tasks=_listed(tasks) or profile.tasks,
+            seeds=tuple(int(seed) for seed in _listed(seeds)) or profile.seeds,
+            levels=tuple(float(level) for level in _listed(levels)) or profile.levels,
+        )
+    except ValueError as error:
+        raise SuperticketsError(f"Seeds are whole numbers and levels shares, separated by commas ({error}).") from error
+
+
+def _listed(values: str | Sequence[Any]) -> tuple[Any, ...]:
+    if isinstance(values, str):
+        return tuple(part.strip() for part in values.split(",") if part.strip())
+    return tuple(values)
 
 
 def full_run(
@@ -104,9 +113,7 @@ def ticket_sweep(full: RunSpec, levels: Iterable[float] = LEVELS, kinds: Iterabl
     return [full, *(rewound(full, kind, level) for kind in kinds for level in levels)]
 
 
-def phase_transition(
-    profile: Profile, kinds: Iterable[str] = KINDS, data_dir: str | None = None
-) -> list[RunSpec]:
+def phase_transition(profile: Profile, kinds: Iterable[str] = KINDS, data_dir: str | None = None) -> list[RunSpec]:
     """The runs behind Figures 4 and 7 and Tables 1, 6 and 7: every task, seed, kind and level of a profile.
 
     The data of a task are the same for every seed; a seed sets the task head, batches, dropout and random tickets, and
@@ -115,7 +122,7 @@ def phase_transition(
     kinds = tuple(kinds)
     specs = []
     for task in profile.tasks:
-        ref = data_ref(task, data_dir=data_dir, **profile.data)
+        ref = data_ref(task, data_dir=data_dir or None, **profile.data)
         for seed in profile.seeds:
             specs += ticket_sweep(full_run(profile.encoder, ref, seed, profile.hyper), profile.levels, kinds)
     return specs

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -14,6 +15,7 @@ from matplotlib.figure import Figure
 from supertickets.errors import SuperticketsError
 from supertickets.experiments import super_tickets
 from supertickets.statistics import mean_interval
+from supertickets.tickets import Scores, Ticket
 
 # The paper's colours (winning blue, random orange, losing green) in the colour-blind safe palette of Okabe and Ito;
 # markers differ too, so that nothing hangs on colour alone.
@@ -75,6 +77,61 @@ def phase_transition_figure(
         axis.set_xlabel("weights remaining (%)")
     handles, labels = axes.flat[0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    return fig
+
+
+def importance_figure(scores: Scores) -> Figure:
+    """Importance of heads (after layer-wise l2 normalisation, as they are ranked) and of FFNs, by layer."""
+    heads = scores.normalised_heads()
+    fig, (left, right) = plt.subplots(
+        1,
+        2,
+        figsize=(7.2, 0.42 * len(heads) + 1.2),
+        width_ratios=[heads.shape[1], 5],
+        sharey=True,
+        layout="constrained",
+    )
+    sns.heatmap(heads, ax=left, cmap="Blues", vmin=0, annot=heads.shape[1] <= 8, fmt=".2f", cbar=False, linewidths=0.5)
+    left.set(xlabel="head", ylabel="layer", title="heads, normalised by layer")
+    right.barh(range(len(heads)), scores.ffns, color=STYLE["winning"][0], height=0.7)
+    # The heatmap centres row i at i + 0.5.
+    for bar in right.patches:
+        bar.set_y(bar.get_y() + 0.5)
+    right.set(xlabel=f"importance ({scores.estimator})", title="FFNs")
+    sns.despine(ax=right)
+    return fig
+
+
+def tickets_figure(tickets: Sequence[Ticket]) -> Figure:
+    """Which units tickets keep: a panel per ticket, layers down, heads across, the FFN set apart; filled = kept."""
+    n_layers, n_heads = tickets[0].shape
+    fig, axes = plt.subplots(
+        1, len(tickets), figsize=(0.3 * (n_heads + 3) * len(tickets), 0.3 * n_layers + 1.1), squeeze=False, sharey=True
+    )
+    for axis, ticket in zip(axes.flat, tickets, strict=True):
+        units = [
+            *np.argwhere(np.ones(ticket.shape, dtype=bool)),
+            *((layer, n_heads + 0.6) for layer in range(n_layers)),
+        ]
+        kept = np.concatenate([ticket.heads.ravel(), ticket.ffns])
+        for (layer, column), keep in zip(units, kept, strict=True):
+            axis.plot(
+                column,
+                layer,
+                marker="o" if column < n_heads else "s",
+                markersize=8,
+                color=STYLE["winning"][0],
+                fillstyle="full" if keep else "none",
+                alpha=1.0 if keep else 0.45,
+            )
+        axis.set_title(f"{ticket.level:.0%} pruned" if ticket.level else "", fontsize=10)
+        axis.set_xticks([*range(n_heads), n_heads + 0.6], [*map(str, range(n_heads)), "FFN"], fontsize=7)
+        axis.set_yticks(range(n_layers))
+        axis.set(xlim=(-0.7, n_heads + 1.3), ylim=(n_layers - 0.4, -0.6))
+        axis.tick_params(length=0)
+        sns.despine(ax=axis, left=True, bottom=True)
+    axes[0, 0].set_ylabel("layer")
+    fig.tight_layout()
     return fig
 
 

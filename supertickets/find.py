@@ -144,9 +144,7 @@ def bootstrap_gain(task: Task, pairs: Sequence[tuple[Record, Record]], n_resampl
 
     rng = np.random.default_rng(seed)
     everyone = np.arange(len(pairs))
-    draws = [
-        gain(rng.choice(report, len(report)), rng.choice(everyone, len(everyone))) for _ in range(n_resamples)
-    ]
+    draws = [gain(rng.choice(report, len(report)), rng.choice(everyone, len(everyone))) for _ in range(n_resamples)]
     low, high = np.quantile(draws, [0.025, 0.975])
     return Gain(gain(report, everyone), float(low), float(high), len(report), len(pairs))
 
@@ -200,4 +198,3 @@ def _repeat(record: Record, scores: Any, folder: Path) -> None:
             f"Repeating run {record.id} to save its model gave other predictions than the record in the store: the "
             f"libraries or the machine changed ({record.environment.get('device', '?')}); start in a new folder."
         )
-

@@ -59,7 +59,8 @@ for texts, label in list(zip(examples.train.texts, examples.train.labels, strict
 # In each Transformer layer, "we associate mask variables $\xi_h$ to each attention head and $\nu$ to the FFN":
 #
 # $$
-# \mathrm{MHA}(Q, x) = \sum_{h}^{H} \xi_h H_h(Q, x, W_h^{\{Q,K,V\}}) W_h^O, \qquad \mathrm{FFN}(z) = \nu\,\mathrm{FFN}(z),
+# \mathrm{MHA}(Q, x) = \sum_{h}^{H} \xi_h H_h(Q, x, W_h^{\{Q,K,V\}}) W_h^O,
+# \qquad \mathrm{FFN}(z) = \nu\,\mathrm{FFN}(z),
 # $$
 #
 # "where $\xi_h, \nu \in \{0, 1\}$, and a 0 value indicates that the corresponding structure is pruned."
@@ -82,9 +83,7 @@ with torch.no_grad():
     by_removal = st.compact(model, ticket)(**batch.inputs).logits
     with st.masked(model, st.full_ticket((shape.n_layers, shape.n_heads))):
         all_ones = model(**batch.inputs).logits
-print(
-    f"{shape.n_layers} layers x {shape.n_heads} heads; the ticket keeps {ticket.kept_heads} heads, {ticket.kept_ffns} FFNs"
-)
+print(f"{shape.n_layers} layers x {shape.n_heads} heads; kept: {ticket.kept_heads} heads, {ticket.kept_ffns} FFNs")
 print(f"masks of ones change the logits by exactly {float((all_ones - plain).abs().max())}")
 print(f"the ticket changes them by up to         {float((by_mask - plain).abs().max()):.3g}")
 print(f"masked and compacted differ by at most   {float((by_mask - by_removal).abs().max()):.3g}")
@@ -121,9 +120,8 @@ scored = full_run(scale.encoder, data, seed, scale.hyper, estimators)
 run_all([scored], run_store, workers=1, progress=False).raise_if_failed()
 record = run_store[scored.id]
 scores = record.scores("example")
-print(
-    f"fine-tuned for {len(record.epochs)} epochs, kept epoch {record.best_epoch}; report score {record.metrics['report']['score']:.3f}"
-)
+print(f"fine-tuned for {len(record.epochs)} epochs, kept epoch {record.best_epoch}")
+print(f"report score {record.metrics['report']['score']:.3f}")
 alt = f"Importance of every head of {scale.encoder} on {name}, layer by layer after l2 normalisation, and of every FFN."
 show(importance_figure(scores), alt, name="importance")
 
@@ -177,9 +175,8 @@ rewound_start = st.compact(pretrained, st.winning_ticket(scores, 0.5))
 kept = dict(pretrained.named_parameters())
 same = {n: torch.equal(p, kept[n]) for n, p in rewound_start.named_parameters() if p.shape == kept[n].shape}
 cut = [n for n, p in rewound_start.named_parameters() if p.shape != kept[n].shape]
-print(
-    f"{len(same)} tensors kept whole, all equal: {all(same.values())}; {len(cut)} cut to the kept heads; {len(kept) - len(same) - len(cut)} gone"
-)
+gone = len(kept) - len(same) - len(cut)
+print(f"{len(same)} tensors kept whole, all equal: {all(same.values())}; {len(cut)} cut to the kept heads; {gone} gone")
 assert all(same.values())
 
 # %% [markdown]
@@ -204,7 +201,7 @@ show(phase_transition_figure(frame), alt, phase_transition_data(frame), name="cu
 row = super_tickets(frame).iloc[0]
 print(
     f"super ticket: {row['level']:.0%} pruned, {row['weights_remaining']:.1%} of the weights remaining; report score "
-    f"{row['report_score']:.3f} against {frame.loc[frame['kind'] == 'full', 'report_score'].iloc[0]:.3f} of the full model"
+    f"{row['report_score']:.3f} against {run_store[base.id].metrics['report']['score']:.3f} of the full model"
 )
 
 # %% [markdown]
@@ -217,5 +214,8 @@ print(
 # **What differs from the paper.** The score is reported on data that the choice has not seen. The last epoch is not
 # taken blindly: the epoch with the best selection score is kept ("early stopping", section 5.2).
 #
-# **On your own data** all of this is one command: `supertickets find --encoder minilm --train t.csv --dev d.csv --text a
-# --text b --label y --out found`.
+# **On your own data** all of this is one command:
+#
+# ```bash
+# supertickets find --encoder minilm --train t.csv --dev d.csv --text a --text b --label y --out found
+# ```

@@ -47,9 +47,7 @@ run_store = RunStore(store)
 summary = run_all(specs, run_store, workers=workers or None, progress=False)
 summary.raise_if_failed()
 frame = run_store.frame(specs)
-print(
-    f"{len(specs)} runs: {len(scale.tasks)} tasks x {len(scale.seeds)} seeds x {len(specs) // len(scale.tasks) // len(scale.seeds)}"
-)
+print(f"{len(specs)} runs: {len(scale.tasks)} tasks x {len(scale.seeds)} seeds, at most 25 runs each")
 print(f"training time in all: {frame['seconds'].sum() / 60:.1f} core-minutes; encoder: {scale.encoder}")
 
 # %% [markdown]

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
@@ -230,10 +231,11 @@ def _pristine(name: str, num_labels: int) -> PreTrainedModel:
     progress = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
-        model, info = AutoModelForSequenceClassification.from_pretrained(
-            folder, num_labels=num_labels, output_loading_info=True, use_safetensors=True, dtype=torch.float32
-        )
-    except (OSError, ValueError, RuntimeError) as error:
+        with torch.random.fork_rng(devices=[]):  # the head is drawn at random here, and anew by load_encoder
+            model, info = AutoModelForSequenceClassification.from_pretrained(
+                folder, num_labels=num_labels, output_loading_info=True, use_safetensors=True, dtype=torch.float32
+            )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise SuperticketsError(f"The encoder {name} in {folder} cannot be loaded: {_first_line(error)}") from error
     finally:
         transformers_logging.set_verbosity(verbosity)

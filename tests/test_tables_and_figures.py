@@ -1,0 +1,165 @@
+"""Tables and figures are functions of a frame of records: numbers checked by hand on frames made here."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from supertickets.errors import SuperticketsError
+from supertickets.experiments import paired_scores
+from supertickets.figures import importance_figure, phase_transition_data, phase_transition_figure, tickets_figure
+from supertickets.tables import kin_of, light_pruning, optimism, ordering, spread, table1, ticket_sizes
+from supertickets.tickets import EncoderShape, Scores, random_ticket
+
+LEVELS = (0.1, 0.3, 0.5)
+
+
+def frame_of(
+    curves: dict[str, list[float]], seeds: int = 4, noise: float = 0.01, task: str = "entailment"
+) -> pd.DataFrame:
+    """Records of one task: ``curves`` gives the mean report score per level by kind; the full model is at 0.8."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for seed in range(seeds):
+        luck = rng.normal(0, 0.05)  # shared by all tickets of a seed: pairing must remove it
+        runs = [("full", 0.0, 0.8), *((k, p, s) for k, c in curves.items() for p, s in zip(LEVELS, c, strict=True))]
+        for kind, level, mean in runs:
+            score = mean + luck + rng.normal(0, noise)
+            rows.append(
+                {
+                    "run": f"{task}-{kind}-{level}-{seed}",
+                    "encoder": "lab-base",
+                    "task": task,
+                    "data": "d",
+                    "seed": seed,
+                    "kind": kind,
+                    "level": level,
+                    "weights_remaining": 1 - 0.8 * level,
+                    "seconds": 1.0,
+                    "report_score": score,
+                    "selection_score": score + rng.normal(0, 0.02),
+                    "selection_loss": 1 - score,
+                    "dev_score": score,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    return frame_of({"winning": [0.85, 0.84, 0.70], "random": [0.75, 0.65, 0.55], "losing": [0.60, 0.55, 0.52]})
+
+
+def test_table1_is_the_paired_difference_on_the_report_split(frame):
+    row = table1(frame).iloc[0]
+    wide = paired_scores(frame)
+    selection = paired_scores(frame, "selection_score")["winning"]
+    gains = [
+        100 * (wide.loc[seed, ("winning", selection.loc[seed].idxmax())] - wide.loc[seed, ("full", 0.0)])
+        for seed in range(4)
+    ]
+    assert row["gain"] == pytest.approx(np.mean(gains))
+    half = stats.t.ppf(0.975, 3) * np.std(gains, ddof=1) / 2
+    assert (row["low"], row["high"]) == pytest.approx((np.mean(gains) - half, np.mean(gains) + half))
+    assert row["p"] == pytest.approx(stats.ttest_1samp(gains, 0).pvalue)
+    assert row["verdict"] == "supported"
+    assert row["paper: task"] == "RTE"
+    assert row["paper: gain"] == pytest.approx(72.5 - 69.2)
+    # The seeds' luck of 5 points would drown a gain of 4 if the test were not paired.
+    assert stats.ttest_ind(wide[("winning", 0.1)], wide[("full", 0.0)]).pvalue > 0.05
+
+
+def test_table1_corrects_for_the_number_of_tasks():
+    # p of about 0.02 alone is not enough beside five tasks without an effect.
+    good = frame_of({"winning": [0.815, 0.815, 0.815]}, noise=0.006)
+    flat = [frame_of({"winning": [0.8, 0.8, 0.8]}, task=f"flat{i}", noise=0.02) for i in range(5)]
+    alone, beside = table1(good).iloc[0], table1(pd.concat([good, *flat])).iloc[0]
+    assert alone["p"] == beside["p"]
+    assert alone["verdict"] == "supported"
+    assert beside["p (Holm)"] == pytest.approx(6 * alone["p"])
+    assert beside["verdict"] == ("supported" if 6 * alone["p"] <= 0.05 else "inconclusive")
+
+
+def test_a_single_seed_gives_no_verdict(frame):
+    row = table1(frame[frame["seed"] == 0]).iloc[0]
+    assert np.isnan(row["low"])
+    assert row["verdict"] == "inconclusive"
+
+
+def test_ordering(frame):
+    found = ordering(frame, levels=(0.3, 0.5)).set_index("claim")
+    assert found.loc["winning above random", "effect"] == pytest.approx(17, abs=2)
+    assert found.loc["random above losing", "effect"] == pytest.approx(6.5, abs=2)
+    assert set(found["verdict"]) == {"supported"}
+    upside_down = ordering(frame.assign(report_score=-frame["report_score"]), levels=(0.3, 0.5))
+    assert set(upside_down["verdict"]) == {"not supported"}
+
+
+def test_light_pruning_is_level_by_level(frame):
+    found = light_pruning(frame, (0.1, 0.3)).set_index("level")
+    assert found.loc[0.1, "effect"] == pytest.approx(5, abs=1.5)
+    assert found.loc[0.1, "verdict"] == "supported"
+    harmful = light_pruning(frame, (0.5,)).iloc[0]
+    assert harmful["verdict"] == "not supported"
+
+
+def test_optimism_shows_what_the_choice_promised(frame):
+    row = optimism(frame).iloc[0]
+    assert row["kept"] == pytest.approx(table1(frame).iloc[0]["gain"])
+    lucky = frame.assign(selection_score=frame["selection_score"] + 0.1 * (frame["kind"] == "winning"))
+    assert optimism(lucky).iloc[0]["promised"] == pytest.approx(row["promised"] + 10)
+
+
+def test_spread(frame):
+    row = spread(frame).iloc[0]
+    assert row["seeds"] == 4
+    assert 0.5 < row["weights remaining, mean"] < 1
+
+
+def test_ticket_sizes():
+    shape = EncoderShape(6, 8, head_parameters=100, ffn_parameters=800, embedding_parameters=500, other_parameters=100)
+    table = ticket_sizes(shape, (0.2, 0.8))
+    assert list(table["heads pruned"]) == ["9 of 48", "38 of 48"]
+    total = 600 + 48 * 100 + 6 * 800
+    assert table["weights remaining"].iloc[0] == pytest.approx((total - 9 * 100 - 800) / total)
+
+
+def test_kin():
+    assert (kin_of("similarity"), kin_of("QNLI"), kin_of("mine")) == ("STS-B", "QNLI", "mine")
+
+
+def test_the_data_behind_the_figure(frame):
+    data = phase_transition_data(frame).set_index(["kind", "level"])
+    scores = frame[(frame["kind"] == "random") & (frame["level"] == 0.3)]["report_score"]
+    assert data.loc[("random", 0.3), "mean"] == pytest.approx(scores.mean())
+    assert data.loc[("random", 0.3), "n"] == 4
+    low = scores.mean() - stats.t.ppf(0.975, 3) * scores.sem()
+    assert data.loc[("random", 0.3), "low"] == pytest.approx(low)
+
+
+def test_the_figure_draws_what_is_there(frame):
+    fig = phase_transition_figure(frame)
+    labels = [text.get_text() for text in fig.legends[0].get_texts()]
+    assert labels == ["full model", "winning", "random", "losing"]
+    axis = fig.axes[0]
+    assert axis.get_title() == "entailment (n = 4 seeds)"
+    assert axis.xaxis_inverted()
+    assert [line for line in axis.lines if line.get_marker() == "*"]
+    partial = phase_transition_figure(frame[(frame["kind"] == "winning") & (frame["seed"] == 0)])
+    assert [text.get_text() for text in partial.legends[0].get_texts()] == ["winning"]
+    plt.close("all")
+    with pytest.raises(SuperticketsError, match="no finished runs"):
+        phase_transition_figure(frame.iloc[:0])
+
+
+def test_pictures_of_scores_and_tickets():
+    rng = np.random.default_rng(0)
+    fig = importance_figure(Scores(rng.random((6, 8)), rng.random(6)))
+    assert len(fig.axes) == 2
+    assert len(fig.axes[1].patches) == 6
+    ticket = random_ticket((6, 8), 0.5, seed=0)
+    fig = tickets_figure([ticket, ticket])
+    filled = [line for line in fig.axes[0].lines if line.get_fillstyle() == "full"]
+    assert len(filled) == ticket.kept_heads + ticket.kept_ffns
+    plt.close("all")

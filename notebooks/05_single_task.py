@@ -111,7 +111,8 @@ show_table(table, "The full model (ST-DNN) against the super ticket (SuperT): re
 #
 # The best of eight levels on a small selection split looks better than it is. *Promised* is the gain on the data the
 # level was chosen on, *kept* the gain on data not seen by the choice; *whole dev* is the paper's protocol, in which the
-# reported data contain the selection data (inconsistency P9).
+# reported data contain the selection data (inconsistency P9). The last column is the winner's curse: what the choice
+# would promise if no level differed from the full model, estimated from the spread of these very runs.
 
 # %%
 show_table(optimism(frame), "Gain of the super ticket over the full model, points, mean over seeds.", "optimism")

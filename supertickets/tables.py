@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from supertickets import paper
 from supertickets.experiments import paired_scores, super_tickets
 from supertickets.importance import ESTIMATORS
 from supertickets.lab.tasks import LAB_TASKS
+from supertickets.phases import winners_curse
 from supertickets.runs import Record
 from supertickets.statistics import Interval, holm, mean_interval, paired_difference, verdict
 from supertickets.tickets import EncoderShape, pruned_counts, random_ticket
@@ -114,13 +116,25 @@ def optimism(frame: pd.DataFrame) -> pd.DataFrame:
     """What choosing the best level on selection data promises, and what held-out data keep of it, in points.
 
     ``promised`` is the super ticket's gain over the full model on the selection split it was chosen on, ``kept`` its
-    gain on the report split, ``whole dev`` the paper's protocol, which contains the selection data (P9).
+    gain on the report split, ``whole dev`` the paper's protocol, which contains the selection data (P9). ``promised if
+    nothing were there`` is what the choice of the best level shows when no level differs from the full model, from
+    the spread of the runs themselves (:func:`supertickets.phases.winners_curse`); it needs two seeds.
     """
-    chosen, full = super_tickets(frame), frame[frame["kind"] == "full"]
+    chosen, full = super_tickets(frame), frame.loc[frame["kind"] == "full"]
     merged = chosen.merge(full, on=["task", "seed", "data"], suffixes=("", "_full"))
-    for name, split in (("promised", "selection"), ("kept", "report"), ("whole dev", "dev")):
-        merged[name] = 100 * (merged[f"{split}_score"] - merged[f"{split}_score_full"])
-    return merged.groupby("task", sort=False)[["promised", "kept", "whole dev"]].mean().reset_index()
+    rows = []
+    for task, group in merged.groupby("task", sort=False):
+        row: dict[str, object] = {"task": task}
+        for name, split in (("promised", "selection"), ("kept", "report"), ("whole dev", "dev")):
+            row[name] = 100 * (group[f"{split}_score"] - group[f"{split}_score_full"]).mean()
+        own = frame.loc[(frame["task"] == task) & frame["kind"].isin(["full", "winning"])]
+        selection, report = (paired_scores(own, f"{split}_score").dropna() for split in ("selection", "report"))
+        if len(selection) > 1:
+            levels = [float(level) for _, level in selection.columns]  # sorted: the full model's level 0 comes first
+            curse = winners_curse(levels, selection.to_numpy(), report.to_numpy())
+            row["promised if nothing were there"] = 100 * curse.placebo
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def spread(frame: pd.DataFrame) -> pd.DataFrame:
@@ -169,10 +183,15 @@ def estimator_agreement(record: Record) -> pd.DataFrame:
         row: dict[str, str | float] = {"estimator": name}
         for other in names:
             a, b = scores[name], scores[other]
-            row[f"{other}: heads"] = spearmanr(a.normalised_heads().ravel(), b.normalised_heads().ravel()).statistic
-            row[f"{other}: FFNs"] = spearmanr(a.ffns, b.ffns).statistic
+            row[f"{other}: heads"] = _rank_correlation(a.normalised_heads(), b.normalised_heads())
+            row[f"{other}: FFNs"] = _rank_correlation(a.ffns, b.ffns)
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
+    result: Any = spearmanr(a.ravel(), b.ravel())  # SciPy's own type of it has no fields
+    return float(result.statistic)
 
 
 def _estimate(interval: Interval) -> dict[str, float | str]:

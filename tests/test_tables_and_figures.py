@@ -107,6 +107,8 @@ def test_light_pruning_is_level_by_level(frame):
 def test_optimism_shows_what_the_choice_promised(frame):
     row = optimism(frame).iloc[0]
     assert row["kept"] == pytest.approx(table1(frame).iloc[0]["gain"])
+    # Eight-fold choice among equals, at a spread of about 2 points on the selection split, promises something.
+    assert 0.5 < row["promised if nothing were there"] < 6
     lucky = frame.assign(selection_score=frame["selection_score"] + 0.1 * (frame["kind"] == "winning"))
     assert optimism(lucky).iloc[0]["promised"] == pytest.approx(row["promised"] + 10)
 

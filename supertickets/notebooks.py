@@ -18,7 +18,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from supertickets.provenance import code_fingerprint, commit_id, data_fingerprin
 
 CELL_TIMEOUT = 3600  # seconds one cell may take; always finite, so that a hung kernel ends a build
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}  # this environment's Python
+QUIET = "ignore:IProgress not found"  # tqdm misses widgets, which no page of the book uses
 STAMP = "supertickets"  # the key of an executed notebook's metadata that says what produced it
 
 
@@ -220,16 +222,19 @@ def _execute(before: Path, after: Path, parameters: dict[str, Any], source: Path
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
+    quiet = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), QUIET]))
     try:
-        papermill.execute_notebook(
-            before,
-            after,
-            parameters=parameters,
-            kernel_name="python3",
-            cwd=source.parent,
-            execution_timeout=timeout,
-            progress_bar=sys.stderr.isatty(),
-        )
+        with _environment(PYTHONWARNINGS=quiet):
+            papermill.execute_notebook(
+                before,
+                after,
+                parameters=parameters,
+                kernel_name="python3",
+                cwd=source.parent,
+                execution_timeout=timeout,
+                progress_bar=sys.stderr.isatty(),
+                extra_arguments=["--log-level=ERROR"],  # the kernel's own remarks are not the notebook's
+            )
     except PapermillExecutionError as fault:
         first = next((line for line in fault.source.splitlines() if line.strip()), "")
         raise SuperticketsError(
@@ -239,6 +244,21 @@ def _execute(before: Path, after: Path, parameters: dict[str, Any], source: Path
         raise SuperticketsError(f"{source.name} has a cell that took longer than {timeout} s.") from fault
     except DeadKernelError as fault:
         raise SuperticketsError(f"The kernel of {source.name} died (out of memory?).") from fault
+
+
+@contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+    """Environment variables for the kernel, which inherits them when it starts."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _drop_machine_details(notebook: Any) -> None:

@@ -6,14 +6,15 @@ never stored: chunk ``i`` of seed ``s`` is always the same text.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
 import numpy as np
 
-from supertickets.lab.language import draw_clause, sentence, vocabulary_words
-from supertickets.lab.lexicon import EVERYDAY
+from supertickets.lab.language import draw_clause, forms, sentence, vocabulary_words
+from supertickets.lab.lexicon import EVERYDAY, LEXICONS
 from supertickets.lab.pairs import RELATIONS, draw_pair, draw_question_answer, draw_question_pair, word_pair
 from supertickets.lab.reviews import draw_review, review_words
 
@@ -84,6 +85,38 @@ def draw_chunk(seed: int, index: int, size: int) -> Chunk:
     return Chunk(ids[:, :longest], segments[:, :longest], lengths, relations)
 
 
+MATCHES = ("none", "opposite", "broader or narrower", "same")
+
+
+@functools.cache
+def _match_table() -> np.ndarray:
+    """(words, words) int8: the best relation of two words as an index into ``MATCHES``."""
+    words = vocabulary()
+    number = {word: i for i, word in enumerate(words)}
+    table = np.zeros((len(words), len(words)), np.int8)
+    table[np.arange(len(SPECIAL), len(words)), np.arange(len(SPECIAL), len(words))] = 3
+    for lexicon in LEXICONS.values():
+        ids = {concept: [number[word] for word in forms(lexicon, concept)] for concept in lexicon.synonyms}
+        links = [(concept, concept, 3) for concept in ids]
+        links += [(low, high, 2) for low, high in lexicon.hypernyms.items()]
+        links += [(one, other, 1) for one, other in lexicon.opposites.items()]
+        for one, other, kind in links:
+            for a, b in ((one, other), (other, one)):
+                block = np.ix_(ids[a], ids[b])
+                table[block] = np.maximum(table[block], kind)
+    return table
+
+
+def matches(ids: np.ndarray, segments: np.ndarray) -> np.ndarray:
+    """For every word its best match in the other sentence, an index into ``MATCHES``; -1 at special tokens.
+
+    ``ids`` and ``segments`` are (n, length); so is the answer. It is what the word-matching objective predicts.
+    """
+    across = segments[:, :, None] != segments[:, None, :]
+    best = np.where(across, _match_table()[ids[:, :, None], ids[:, None, :]], 0).max(axis=2)
+    return np.where(ids < len(SPECIAL), -1, best).astype(np.int64)
+
+
 def mask_tokens(rng: np.random.Generator, ids: np.ndarray, rate: float = 0.15) -> tuple[np.ndarray, np.ndarray]:
     """BERT's masking (Devlin et al. 2019): inputs with 15% of the words chosen, of these 80% [MASK], 10% random.
 
@@ -121,3 +154,5 @@ def save_tokenizer(folder: Path) -> None:
         model_input_names=["input_ids", "token_type_ids", "attention_mask"],
     )
     fast.save_pretrained(folder)
+    config = folder / "tokenizer_config.json"  # transformers 5 writes a class name that older versions do not know
+    config.write_text(config.read_text().replace("TokenizersBackend", "PreTrainedTokenizerFast"))

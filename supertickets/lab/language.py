@@ -4,9 +4,9 @@ A :class:`Clause` is what a sentence says; :func:`sentence` puts it into words, 
 passive voice and word orders, so one meaning has many wordings. :class:`Question` does the same for questions.
 Which sentence follows from which is the business of :mod:`supertickets.lab.logic`.
 
-Reading conventions (they make the labels exact): all sentences of an example describe the same occasion; ``the``
-and names refer to the same individual throughout; the subject takes scope over ``not``, everything else is under
-it; ``every``, ``all`` and bare plural subjects speak of a class that is not empty; numbers mean "at least".
+Reading conventions (they make the labels exact): all sentences of an example describe the same occasion; a subject
+with ``the`` and a name refer to the same individual throughout; the subject takes scope over ``not``, everything else
+is under it; ``every``, ``all`` and bare plural subjects speak of a class that is not empty; numbers mean "at least".
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ _DETERMINER_WORDS = {
     "many": ("many",),
     "bare": ("",),
 }
+_FUNCTION_WORDS = (
+    "a an the every all no some two three many and not is are being do does by whom who what where when very really . ?"
+)
 _PLURAL_WORDS = frozenset(("all", "some", "two", "three", "many", ""))
 
 
@@ -212,10 +215,6 @@ def can_be_passive(clause: Clause) -> bool:
     return loose == 0 or (loose == 1 and not clause.negated)
 
 
-def _passive_predicate(lexicon: Lexicon, clause: Clause, rng: Random) -> str:
-    return participle(_word(rng, lexicon, clause.verb))
-
-
 def _place(clause: Clause) -> list[str]:
     if not clause.place:
         return []
@@ -252,8 +251,7 @@ def sentence(rng: Random, clause: Clause, scene: bool = False, prefix: bool = Fa
         if clause.lexicon == "scene":
             core.append("being")
         adverb = [_word(rng, lexicon, clause.adverb)] if clause.adverb else []
-        verb = _passive_predicate(lexicon, clause, rng)
-        core += [*adverb, verb, "by", *agent]
+        core += [*adverb, participle(_word(rng, lexicon, clause.verb)), "by", *agent]
     else:
         subject, many = _subjects(rng, lexicon, clause, scene)
         core = subject + _active_predicate(rng, lexicon, clause, many, scene)
@@ -330,22 +328,28 @@ def _is_human(lexicon: Lexicon, phrase: Phrase) -> bool:
     return phrase.determiner == "name" or lexicon.noun_class[phrase.noun] == "human"
 
 
+def forms(lexicon: Lexicon, concept: str) -> set[str]:
+    """Every form in which a concept of a vocabulary can appear, over its synonyms."""
+    verb, scene = concept in lexicon.verb_objects, lexicon.name == "scene"
+    mass = lexicon.name == "nature" and lexicon.noun_class.get(concept) == "thing"  # only ever bare plurals
+    words = set()
+    for word in lexicon.synonyms[concept]:
+        if not (verb and scene) and not mass:
+            words.add(word)
+        if concept in lexicon.noun_class:
+            words.add(plural(word))
+        if verb:
+            words.add(progressive(word) if scene else third_person(word))
+            if lexicon.verb_objects[concept]:
+                words.add(participle(word))
+    return words
+
+
 def vocabulary_words() -> tuple[str, ...]:
     """Every word the language can produce from the lexicons, sorted (function words included)."""
-    words = set("a an the every all no some two three many and not is are being do does by whom who what".split())
-    words |= set("where when . ? very really".split()) | set(PREPOSITIONS) | set(" ".join((*TIMES, *PREFIXES)).split())
+    words = {*_FUNCTION_WORDS.split(), *PREPOSITIONS, *" ".join((*TIMES, *PREFIXES)).split()}
     for lexicon in LEXICONS.values():
         words |= set(lexicon.names) | set(lexicon.places)
-        for concept, synonyms in lexicon.synonyms.items():
-            verb, scene = concept in lexicon.verb_objects, lexicon.name == "scene"
-            mass = lexicon.name == "nature" and lexicon.noun_class.get(concept) == "thing"  # only ever bare plurals
-            for word in synonyms:
-                if not (verb and scene) and not mass:
-                    words.add(word)
-                if concept in lexicon.noun_class:
-                    words.add(plural(word))
-                if verb:
-                    words.add(progressive(word) if scene else third_person(word))
-                    if lexicon.verb_objects[concept]:
-                        words.add(participle(word))
+        for concept in lexicon.synonyms:
+            words |= forms(lexicon, concept)
     return tuple(sorted(words))

@@ -194,7 +194,7 @@ def progressive(verb: str) -> str:
 
 @dataclass(frozen=True)
 class Lexicon:
-    """One vocabulary, by concept. Nothing here is ever changed after :func:`_build`."""
+    """One vocabulary, by concept. Nothing here is ever changed after ``_build``."""
 
     name: str
     synonyms: dict[str, tuple[str, ...]]  # concept -> its words, the concept first
@@ -268,9 +268,9 @@ def _build(name: str) -> Lexicon:
         synonyms=synonyms,
         opposites=opposites,
         hypernyms=hypernyms,
-        hyponyms={over: tuple(w for w, o in hypernyms.items() if o == over) for over in set(hypernyms.values())},
+        hyponyms={over: tuple(w for w, o in hypernyms.items() if o == over) for over in hypernyms.values()},
         noun_class=noun_class,
-        nouns_by_class={kind: tuple(n for n, k in noun_class.items() if k == kind) for kind in set(noun_class.values())},
+        nouns_by_class={kind: tuple(n for n, k in noun_class.items() if k == kind) for kind in noun_class.values()},
         verb_subjects=verb_subjects,
         verb_objects=verb_objects,
         adjectives_by_class=adjectives,

@@ -163,7 +163,7 @@ def deny(rng: Random, clause: Clause) -> Clause:
 
 
 def not_the_opposite(rng: Random, clause: Clause, share: float = 0.7) -> Clause | None:
-    """The implied denial of the opposite ("is old" -> "is not young"), where there is one, in ``share`` of the cases."""
+    """The implied denial of the opposite ("is old" -> "is not young"), in ``share`` of the cases that have one."""
     opposites = LEXICONS[clause.lexicon].opposites
     if clause.negated or clause.subject.determiner not in ("the", "name", "generic") or rng.random() > share:
         return None
@@ -213,10 +213,10 @@ def _exchanges(clause: Clause, lexicon: Lexicon) -> list[Clause]:
         back = "human" if subject.determiner == "name" else lexicon.noun_class[subject.noun]
         if kind in lexicon.verb_subjects[clause.verb] and back in lexicon.verb_objects[clause.verb]:
             found += [replace(clause, subject=thing, object=subject)] * 3
-    if "name" not in (subject.determiner, thing.determiner) and subject.adjective != thing.adjective:
-        if lexicon.noun_class[subject.noun] == lexicon.noun_class[thing.noun]:
-            traded = replace(thing, adjective=subject.adjective)
-            found.append(replace(clause, subject=replace(subject, adjective=thing.adjective), object=traded))
+    common = "name" not in (subject.determiner, thing.determiner) and subject.adjective != thing.adjective
+    if common and lexicon.noun_class[subject.noun] == lexicon.noun_class[thing.noun]:
+        traded = replace(thing, adjective=subject.adjective)
+        found.append(replace(clause, subject=replace(subject, adjective=thing.adjective), object=traded))
     return found
 
 
@@ -264,7 +264,9 @@ def _other_verb(rng: Random, lexicon: Lexicon, verb: str) -> str:
     shape = (lexicon.verb_subjects[verb], lexicon.verb_objects[verb])
     near = {verb, lexicon.opposites.get(verb), lexicon.hypernyms.get(verb), *lexicon.hyponyms.get(verb, ())}
     pool = tuple(
-        v for v in lexicon.verb_objects if v not in near and (lexicon.verb_subjects[v], lexicon.verb_objects[v]) == shape
+        v
+        for v in lexicon.verb_objects
+        if v not in near and (lexicon.verb_subjects[v], lexicon.verb_objects[v]) == shape
     )
     return rng.choice(pool)
 
@@ -275,7 +277,9 @@ def redraw(rng: Random, clause: Clause) -> Clause:
     if clause.verb == "be" or clause.subject.determiner == "name":
         return change(rng, change(rng, clause))
     noun = draw_noun(rng, lexicon, lexicon.verb_subjects[clause.verb])
-    fresh = replace(clause, subject=replace(clause.subject, noun=noun, adjective=""), verb=_other_verb(rng, lexicon, clause.verb))
+    fresh = replace(
+        clause, subject=replace(clause.subject, noun=noun, adjective=""), verb=_other_verb(rng, lexicon, clause.verb)
+    )
     return change(rng, fresh)
 
 

@@ -7,37 +7,27 @@ before the decisive edit, so that length and vocabulary of one sentence alone sa
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from random import Random
 
 from supertickets.lab.language import Clause, Question, draw_clause, question, sentence
 from supertickets.lab.logic import change, contradict, deny, not_the_opposite, shift, weaken
 
 RELATIONS = ("same", "implied", "clash", "open")
-_PLAIN_SLOTS = ("verb", "adverb", "place", "time", "complement", "degree", "negated", "also")
-
-
-def _bare(clause: Clause, slot: str) -> tuple[str, ...] | None:
-    phrase = getattr(clause, slot)
-    return None if phrase is None else (phrase.noun, phrase.adjective)
+_SLOTS = tuple(field.name for field in fields(Clause))
 
 
 def _edited_slots(a: Clause, b: Clause) -> set[str]:
-    """Slots in which two clauses differ; "subject" and "object" mean their nouns and adjectives."""
-    found = {slot for slot in _PLAIN_SLOTS if getattr(a, slot) != getattr(b, slot)}
-    found |= {slot for slot in ("subject", "object") if _bare(a, slot) != _bare(b, slot)}
-    if a.subject.determiner != b.subject.determiner:
-        found.add("subject determiner")
-    if a.object is not None and b.object is not None and a.object.determiner != b.object.determiner:
-        found.add("object determiner")
-    return found
+    """Slots in which two clauses differ."""
+    return {slot for slot in _SLOTS if getattr(a, slot) != getattr(b, slot)}
 
 
 def open_to(rng: Random, clause: Clause, steps: int, keep: tuple[str, ...] = (), p_stronger: float = 0.25) -> Clause:
     """A clause that ``clause`` neither implies nor excludes, after up to ``steps`` weakenings.
 
     The decisive edit (a swap, or with ``p_stronger`` a strengthening) touches no slot that a weakening touched,
-    or it could fall back into what is implied ("no person" -> "no farmer" -> "no baker").
+    or it could fall back into what is implied ("no person" -> "no farmer" -> "no baker", or "every person" -> "a
+    person" -> "a farmer").
     """
     for _ in range(8):
         weaker = weaken(rng, clause, steps, keep)
@@ -64,8 +54,9 @@ def related(rng: Random, clause: Clause, relation: str) -> Clause:
         return weaken(rng, clause, max(1, steps)) if other is None else weaken(rng, other, steps // 2)
     if relation == "clash":
         return contradict(rng, weaken(rng, clause, steps))
-    other = open_to(rng, clause, steps)
-    return deny(rng, other) if rng.random() < 0.35 else other
+    if rng.random() < 0.35:  # the denial of a swap; that of a strengthening could exclude the first sentence
+        return deny(rng, open_to(rng, clause, steps, p_stronger=0.0))
+    return open_to(rng, clause, steps, p_stronger=0.35)
 
 
 def denies(clause: Clause) -> bool:

@@ -31,7 +31,16 @@ from tqdm import tqdm
 from transformers import BertConfig, BertModel
 
 from supertickets.errors import SuperticketsError
-from supertickets.lab.corpus import MAX_LENGTH, Chunk, draw_chunk, mask_tokens, save_tokenizer, vocabulary
+from supertickets.lab.corpus import (
+    MATCHES,
+    MAX_LENGTH,
+    Chunk,
+    draw_chunk,
+    mask_tokens,
+    matches,
+    save_tokenizer,
+    vocabulary,
+)
 from supertickets.lab.pairs import RELATIONS
 
 CHUNK_STEPS = 100
@@ -40,13 +49,18 @@ LOG_LINES = 200
 
 @dataclass(frozen=True)
 class PretrainSpec:
-    """Everything that determines a pre-training run."""
+    """Everything that determines a pre-training run.
+
+    ``masked_share`` of the items serve the word objective alone; the others, unmasked, serve the two pair
+    objectives: a masked word can be the very word that decides the relation.
+    """
 
     layers: int = 6
     heads: int = 8
     width: int = 64
     ffn: int = 128
     steps: int = 16_000
+    masked_share: float = 0.4
     batch: int = 64
     learning_rate: float = 1.5e-3
     warmup: float = 0.05
@@ -59,7 +73,7 @@ class PretrainSpec:
 SIZES = {
     "base": PretrainSpec(),
     "large": PretrainSpec(layers=10, heads=12, width=96, ffn=192, learning_rate=1e-3),
-    "mini": PretrainSpec(layers=2, heads=2, width=16, ffn=32, steps=200, batch=8),  # for the tests
+    "mini": PretrainSpec(layers=2, heads=2, width=16, ffn=32, steps=300, batch=8),  # for the tests
 }
 
 
@@ -85,16 +99,31 @@ class PretrainModel(nn.Module):
         self.transform = nn.Sequential(nn.Linear(spec.width, spec.width), nn.GELU(), nn.LayerNorm(spec.width))
         self.word_bias = nn.Parameter(torch.zeros(config.vocab_size))
         self.pair = nn.Linear(spec.width, len(RELATIONS))
+        self.match = nn.Linear(spec.width, len(MATCHES))
 
-    def losses(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean cross-entropy of the masked words (nats) and of the pair relations."""
-        out = self.bert(batch["ids"], attention_mask=batch["attention"], token_type_ids=batch["segments"])
+    def losses(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Mean cross-entropy (nats) of the masked words, of the pair relations and of the words' matches."""
+        out = self.bert(
+            batch["ids"],
+            attention_mask=batch["attention"],
+            token_type_ids=batch["segments"],
+            output_hidden_states=True,
+        )
         hidden = self.transform(out.last_hidden_state[batch["chosen"]])
         scores = functional.linear(hidden, self.bert.embeddings.word_embeddings.weight, self.word_bias)
-        words = functional.cross_entropy(scores, batch["targets"])
-        relations = batch["relations"]
-        summed = functional.cross_entropy(self.pair(out.pooler_output), relations, ignore_index=-1, reduction="sum")
-        return words, summed / (relations >= 0).sum().clamp(min=1)  # a batch of short items may have no pair
+        middle = out.hidden_states[len(self.bert.encoder.layer) // 2]
+        asked = batch["matches"] >= 0
+        return (
+            _mean_loss(scores, batch["targets"]),
+            _mean_loss(self.pair(out.pooler_output), batch["relations"]),
+            _mean_loss(self.match(middle[asked]), batch["matches"][asked]),
+        )
+
+
+def _mean_loss(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy over the targets that are not -1; 0 when there is none (a batch without pairs, say)."""
+    summed = functional.cross_entropy(scores, targets, ignore_index=-1, reduction="sum")
+    return summed / (targets >= 0).sum().clamp(min=1)
 
 
 def learning_rate(spec: PretrainSpec, step: int) -> float:
@@ -118,13 +147,19 @@ def _batches(spec: PretrainSpec, chunk: Chunk, index: int) -> list[dict[str, tor
         longest = int(chunk.lengths[rows].max())
         ids = chunk.ids[rows, :longest]
         inputs, chosen = mask_tokens(rng, ids)
+        relations = chunk.relations[rows]
+        masked = (relations < 0) | (rng.random(len(rows)) < spec.masked_share)
+        inputs, chosen = np.where(masked[:, None], inputs, ids), chosen & masked[:, None]
+        relations = np.where(masked, -1, relations)
+        segments = chunk.segments[rows, :longest]
         arrays = {
             "ids": inputs,
-            "segments": chunk.segments[rows, :longest],
+            "segments": segments,
             "attention": (ids != 0).astype(np.int64),
             "chosen": chosen,
             "targets": ids[chosen],
-            "relations": chunk.relations[rows],
+            "relations": relations,
+            "matches": np.where(masked[:, None], -1, matches(ids, segments)),
         }
         batches.append({name: torch.from_numpy(array) for name, array in arrays.items()})
     return [batches[i] for i in rng.permutation(len(batches))]
@@ -204,9 +239,9 @@ def pretrain(spec: PretrainSpec, out: Path, stop_after: int | None = None, quiet
     out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     model = PretrainModel(spec)
-    decayed = [p for n, p in model.named_parameters() if p.ndim > 1]
-    others = [p for n, p in model.named_parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": spec.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    groups: list[dict] = [{"params": [], "weight_decay": decay} for decay in (spec.weight_decay, 0.0)]
+    for parameter in model.parameters():
+        groups[int(parameter.ndim < 2)]["params"].append(parameter)
     optimizer = torch.optim.AdamW(groups, lr=spec.learning_rate, betas=(0.9, 0.98), eps=1e-6, foreach=True)
     done = _load_checkpoint(out, spec, model, optimizer)
     log = out / "pretrain_log.jsonl"
@@ -225,25 +260,26 @@ def pretrain(spec: PretrainSpec, out: Path, stop_after: int | None = None, quiet
             batches = _batches(spec, ahead.result(), index)
             if index + 1 < end:
                 ahead = writer.submit(draw_chunk, spec.seed, index + 1, size)
-            sums = torch.zeros(2)
+            sums = torch.zeros(3)
             for i, batch in enumerate(batches):
                 rate = learning_rate(spec, index * CHUNK_STEPS + i)
                 for group in optimizer.param_groups:
                     group["lr"] = rate
-                words, pairs = model.losses(batch)
+                losses = torch.stack(model.losses(batch))
                 optimizer.zero_grad()
-                (words + pairs).backward()
+                losses.sum().backward()
                 nn.utils.clip_grad_norm_(model.parameters(), spec.clip, foreach=True)
                 optimizer.step()
-                sums += torch.stack([words.detach(), pairs.detach()])
+                sums += losses.detach()
             mean = (sums / len(batches)).tolist()
             step, seconds = (index + 1) * CHUNK_STEPS, time.perf_counter() - began
-            last = {"step": step, "mlm": round(mean[0], 4), "pair": round(mean[1], 4), "lr": round(rate, 7)}
+            last = {"step": step, "mlm": round(mean[0], 4), "pair": round(mean[1], 4)}
+            last |= {"match": round(mean[2], 4), "lr": round(rate, 7)}
             last["seconds"] = round(seconds, 1)
             with log.open("a") as file:
                 file.write(json.dumps(last) + "\n")
             bar.update(CHUNK_STEPS)
-            bar.set_postfix(mlm=f"{mean[0]:.3f}", pair=f"{mean[1]:.3f}")
+            bar.set_postfix(mlm=f"{mean[0]:.3f}", pair=f"{mean[1]:.3f}", match=f"{mean[2]:.3f}")
             stopping = stop_after is not None and index + 1 - first >= stop_after
             if (index + 1) % 10 == 0 or index + 1 == end or stopping:
                 _save_checkpoint(out, spec, model, optimizer, {"step": step, "seconds": seconds})

@@ -91,10 +91,12 @@ def _forms() -> tuple[dict[str, str], dict[str, str]]:
 
 
 _VERB_FORMS, _NOUN_FORMS = _forms()
-_DETERMINERS = frozenset("the a an every all no some two three many".split())
+_DETERMINERS = frozenset(("the", "a", "an", "every", "all", "no", "some", "two", "three", "many"))
 _FREE_NUMBER = frozenset(("the", "no"))
 _LINKS = frozenset((*PREPOSITIONS, "on", "at"))
-_MOVABLE = frozenset(("and", "today", *(w for n in EVERYDAY for a in LEXICONS[n].adverbs for w in LEXICONS[n].synonyms[a])))
+_MOVABLE = frozenset(
+    ("and", "today", *(w for n in EVERYDAY for a in LEXICONS[n].adverbs for w in LEXICONS[n].synonyms[a]))
+)
 
 
 def _break(rng: Random, words: list[str]) -> list[str] | None:
@@ -154,5 +156,5 @@ def draw_judged(rng: Random, acceptable: bool) -> str:
 def review_words() -> set[str]:
     """Every word reviews can contain."""
     words = {word for group in _THINGS for word in group} | set(_QUALITIES) | set(_ATTITUDES)
-    words |= set(_DEGREES) - {""}
-    return words | set(" ".join(_HOLDERS).split()) | set("the is not never do and but .".split())
+    words |= {word for phrase in (*_HOLDERS, *_DEGREES) for word in phrase.split()}
+    return words | {"the", "is", "not", "never", "do", "and", "but", "."}

@@ -86,22 +86,22 @@ def _question_answer(rng: Random, vocabulary: str, label: int) -> tuple[tuple[st
     return draw_question_answer(rng, vocabulary, answered=label == 0), label
 
 
-def _entails(rng: Random, vocabulary: str) -> str:
+def _entails(rng: Random) -> str:
     return "implied" if rng.random() < 0.75 else "same"
 
 
 def _entailment(rng: Random, vocabulary: str, label: int) -> tuple[tuple[str, ...], float]:
-    relation = rng.choice(("open", "open", "clash")) if label else _entails(rng, vocabulary)
+    relation = rng.choice(("open", "open", "clash")) if label else _entails(rng)
     return word_pair(rng, *draw_pair(rng, vocabulary, relation), relation), label
 
 
 def _inference(rng: Random, vocabulary: str, label: int) -> tuple[tuple[str, ...], float]:
-    relation = (_entails(rng, vocabulary), "open", "clash")[label]
+    relation = (_entails(rng), "open", "clash")[label]
     return word_pair(rng, *draw_pair(rng, vocabulary, relation), relation), label
 
 
 def _science(rng: Random, vocabulary: str, label: int) -> tuple[tuple[str, ...], float]:
-    relation = "open" if label else _entails(rng, vocabulary)
+    relation = "open" if label else _entails(rng)
     return word_pair(rng, *draw_pair(rng, vocabulary, relation), relation), label
 
 

@@ -61,7 +61,31 @@ _HOMES = {
     "fine_tune": "training",
 }
 
-__all__ = [*sorted(_HOMES)]
+__all__ = [
+    "Hyper",
+    "RunSpec",
+    "RunStore",
+    "Scores",
+    "SuperticketsError",
+    "Ticket",
+    "TicketRule",
+    "bias_variance",
+    "compact",
+    "data_ref",
+    "fine_tune",
+    "full_ticket",
+    "importance_scores",
+    "load_compacted",
+    "load_encoder",
+    "load_task",
+    "load_tokenizer",
+    "losing_ticket",
+    "masked",
+    "random_ticket",
+    "save_compacted",
+    "shape_of",
+    "winning_ticket",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -27,6 +27,7 @@ class NoAttention(nn.Module):
     """Stands where a layer's attention was when all its heads are gone: a context of width zero."""
 
     def forward(self, hidden_states: Tensor, *_args: Any, **_kwargs: Any) -> tuple[Tensor, None]:
+        """A context ``(..., 0)`` and no attention weights, whatever else the attention would be given."""
         return hidden_states.new_zeros(*hidden_states.shape[:-1], 0), None
 
 
@@ -34,6 +35,7 @@ class NoFfn(nn.Module):
     """Stands where an FFN's output layer was: adds nothing to the residual."""
 
     def forward(self, hidden_states: Tensor) -> Tensor:
+        """Zeros of the input's shape, which is the hidden states' since the intermediate layer went too."""
         return torch.zeros_like(hidden_states)
 
 
@@ -124,8 +126,9 @@ def _remove_heads(part: LayerParts, family: Family, keep: Tensor) -> None:
             _replace(part.layer, name, _linear(linear.weight[units], bias))
     _replace(part.layer, family.attention_out, _linear(part.attention_out.weight[:, units], part.attention_out.bias))
     if keep.any() and hasattr(part.attention, "num_attention_heads"):
-        part.attention.num_attention_heads = int(keep.sum())  # shown by repr and read by some attention backends
-        part.attention.all_head_size = int(units.sum())
+        # Read by some attention backends.
+        for name, number in (("num_attention_heads", keep.sum()), ("all_head_size", units.sum())):
+            setattr(part.attention, name, int(number))
 
 
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
@@ -147,10 +150,8 @@ def _widths(model: PreTrainedModel) -> tuple[list[int], list[bool]]:
     """Context width of every layer, and whether it still has its FFN; works for compacted models too."""
     family = family_of(model)
     layers = list(model.get_submodule(family.layers).children())
-    contexts = [layer.get_submodule(family.attention_out).in_features for layer in layers]
-    return [int(width) for width in contexts], [
-        not isinstance(layer.get_submodule(family.ffn_out), NoFfn) for layer in layers
-    ]
+    contexts = [layer.get_submodule(family.attention_out).get_parameter("weight").shape[1] for layer in layers]
+    return contexts, [not isinstance(layer.get_submodule(family.ffn_out), NoFfn) for layer in layers]
 
 
 def _is_full_size(model: PreTrainedModel) -> bool:

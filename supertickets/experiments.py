@@ -134,7 +134,7 @@ def super_tickets(frame: pd.DataFrame) -> pd.DataFrame:
     Ties go to the lower selection loss, then to the lighter level. The full model is not a candidate, as in the
     paper. Report scores play no part. The result has the columns of ``frame`` and one row per (encoder, data, seed).
     """
-    winning = frame[frame["kind"] == "winning"]
+    winning = frame.loc[frame["kind"] == "winning"]
     ordered = winning.sort_values(["selection_score", "selection_loss", "level"], ascending=[False, True, True])
     return ordered.groupby(["encoder", "task", "data", "seed"], sort=False).head(1).sort_index()
 
@@ -144,14 +144,26 @@ def choose_level(frame: pd.DataFrame) -> float:
 
     Ties go as in :func:`super_tickets`. Raises SuperticketsError if there is no finished winning run.
     """
-    winning = frame[frame["kind"] == "winning"]
+    winning = frame.loc[frame["kind"] == "winning"]
     if winning.empty:
         raise SuperticketsError("No winning ticket has been rewound yet; run the sweep first.")
-    means = winning.groupby("level")[["selection_score", "selection_loss"]].mean().reset_index()
+    means = means_by(winning, "level", ["selection_score", "selection_loss"])
     # Rounded, so that means that differ by floating-point noise alone count as tied.
     means["selection_score"] = np.round(means["selection_score"], 9)
     best = means.sort_values(["selection_score", "selection_loss", "level"], ascending=[False, True, True])
     return float(best["level"].iloc[0])
+
+
+def means_by(frame: pd.DataFrame, key: str, columns: Iterable[str], sort: bool = True) -> pd.DataFrame:
+    """Means of some columns for every value of the column ``key``, sorted by it or in the order of the frame.
+
+    >>> means_by(pd.DataFrame({"level": [0.2, 0.1, 0.2], "score": [1.0, 5.0, 3.0]}), "level", ["score"])
+       level  score
+    0    0.1    5.0
+    1    0.2    2.0
+    """
+    groups = frame.groupby(key, sort=sort)
+    return pd.DataFrame({column: groups[column].mean() for column in columns}).reset_index()
 
 
 def paired_scores(frame: pd.DataFrame, column: str = "report_score") -> pd.DataFrame:

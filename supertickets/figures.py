@@ -29,13 +29,12 @@ def phase_transition_data(frame: pd.DataFrame, score: str = "report_score") -> p
     Columns: task, kind, level, weights_remaining (mean), n (seeds), mean, low, high; low and high are NaN for one seed.
     """
     rows = []
-    for (task, kind, level), group in frame.groupby(["task", "kind", "level"], sort=False):
+    condition = ["task", "kind", "level"]
+    for _, group in frame.groupby(condition, sort=False):
         interval = mean_interval(group[score].to_numpy())
         rows.append(
             {
-                "task": task,
-                "kind": kind,
-                "level": level,
+                **group.loc[:, condition].iloc[0].to_dict(),
                 "weights_remaining": group["weights_remaining"].mean(),
                 "n": interval.n,
                 "mean": interval.mean,
@@ -58,7 +57,7 @@ def phase_transition_figure(
     if frame.empty:
         raise SuperticketsError("There are no finished runs to draw; run the sweep first.")
     tasks = list(tasks) or list(dict.fromkeys(frame["task"]))
-    data = phase_transition_data(frame[frame["task"].isin(tasks)], score)
+    data = phase_transition_data(frame.loc[frame["task"].isin(tasks)], score)
     n_columns = min(len(tasks), 2)
     n_rows = math.ceil(len(tasks) / n_columns)
     with sns.axes_style("ticks"):
@@ -66,7 +65,7 @@ def phase_transition_figure(
             n_rows, n_columns, figsize=(4.2 * n_columns, 3.1 * n_rows), squeeze=False, layout="constrained"
         )
     for axis, task in zip(axes.flat, tasks, strict=False):
-        _panel(axis, data[data["task"] == task], _usual_level(frame[frame["task"] == task]))
+        _panel(axis, data.loc[data["task"] == task], _usual_level(frame.loc[frame["task"] == task]))
         n_seeds = frame.loc[frame["task"] == task, "seed"].nunique()
         axis.set_title(f"{task} (n = {n_seeds} seed{'s' if n_seeds > 1 else ''})", fontsize=10)
     for axis in list(axes.flat)[len(tasks) :]:
@@ -142,7 +141,7 @@ def _panel(axis: Axes, data: pd.DataFrame, star: float | None) -> None:
         axis.axhline(row["mean"], color=FULL_COLOUR, linestyle="--", linewidth=1.2, label="full model")
         axis.axhspan(row["low"], row["high"], color=FULL_COLOUR, alpha=0.15, linewidth=0)
     for kind, (colour, marker) in STYLE.items():
-        curve = data[data["kind"] == kind].sort_values("level")
+        curve = data.loc[data["kind"] == kind].sort_values("level")
         if curve.empty:
             continue
         x = 100 * curve["weights_remaining"]

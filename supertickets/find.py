@@ -22,7 +22,7 @@ from supertickets.experiments import PROFILES, choose_level, full_run, ticket_sw
 from supertickets.runs import Hyper, Record
 from supertickets.sources import DataRef
 from supertickets.store import RunStore
-from supertickets.tasks import Task, score, shuffled
+from supertickets.tasks import Task, score
 from supertickets.tickets import LEVELS, Ticket
 from supertickets.training import fine_tune
 
@@ -108,7 +108,7 @@ def find(
     summary.raise_if_failed()
     frame = store.frame(specs)
     level = choose_level(frame)
-    candidates = frame[(frame["kind"] == "winning") & (frame["level"] == level)]
+    candidates = frame.loc[(frame["kind"] == "winning") & (frame["level"] == level)]
     order = candidates.sort_values(["selection_score", "selection_loss"], ascending=[False, True])
     chosen = store[str(order["run"].iloc[0])]
     full = store[chosen.spec.ticket.parent]

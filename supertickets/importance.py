@@ -32,19 +32,21 @@ class LabelledBatch(Protocol):
     """What :func:`importance_scores` needs of a batch: model inputs and labels, on any device."""
 
     @property
-    def inputs(self) -> dict[str, Tensor]: ...
+    def inputs(self) -> dict[str, Tensor]:
+        """Keyword arguments of the model, ``(n_examples, length)`` each."""
+        ...
 
     @property
-    def labels(self) -> Tensor: ...
+    def labels(self) -> Tensor:
+        """Class numbers or real values, ``(n_examples,)``."""
+        ...
 
 
-def importance_scores(
-    model: PreTrainedModel, batches: Iterable[LabelledBatch], estimator: str = "example"
-) -> Scores:
+def importance_scores(model: PreTrainedModel, batches: Iterable[LabelledBatch], estimator: str = "example") -> Scores:
     """Importance of each head and FFN, averaged over the examples in ``batches`` (the training set, in the paper).
 
     The model is put in eval mode meanwhile (dropout off, audit D6); its parameters get no gradients. The mean is over
-    examples, so the batch size does not matter (unlike audit D5). ``estimator`` is one of :data:`ESTIMATORS`;
+    examples, so the batch size does not matter (unlike audit D5). ``estimator`` is one of ``ESTIMATORS``;
     ``leave_one_out`` costs one pass over the data per unit.
 
     Raises SuperticketsError for an unknown estimator, no examples, or scores that are not finite.
@@ -84,9 +86,7 @@ def _from_gradients(model: PreTrainedModel, batches: Iterable[LabelledBatch], es
         ffn_sum += _reduce(ffn_gradient, estimator).flatten(0, -2).sum(0)
         n_examples += batch_size
     _require_examples(n_examples)
-    return Scores(
-        (head_sum / n_examples).cpu().numpy(), (ffn_sum / n_examples).cpu().numpy(), estimator, n_examples
-    )
+    return Scores((head_sum / n_examples).cpu().numpy(), (ffn_sum / n_examples).cpu().numpy(), estimator, n_examples)
 
 
 def _reduce(gradient: Tensor, estimator: str) -> Tensor:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from supertickets.display import figure_html, table_html
+from supertickets.experiments import means_by
 from supertickets.figures import phase_transition_figure
 from supertickets.find import Found
 
@@ -96,8 +97,8 @@ def curve_table(found: Found) -> pd.DataFrame:
         "report_score": "report score",
         "dev_score": "whole dev (the paper's protocol)",
     }
-    shown = found.frame[found.frame["kind"].isin(["full", "winning"])]
-    table = shown.groupby("level")[list(columns)[1:]].mean().reset_index().rename(columns=columns)
+    shown = found.frame.loc[found.frame["kind"].isin(["full", "winning"])]
+    table = means_by(shown, "level", list(columns)[1:]).rename(columns=columns)
     table["level"] = [f"{level:.0%}" + (" (super ticket)" if level == found.level else "") for level in table["level"]]
     return table
 

@@ -116,6 +116,7 @@ class RunSpec:
         return hashlib.sha256(text.encode()).hexdigest()[:20]
 
     def to_json(self) -> dict[str, Any]:
+        """A JSON object that :meth:`from_json` reads back."""
         return {**asdict(self), "data": self.data.to_json(), "estimators": list(self.estimators)}
 
     @classmethod
@@ -159,6 +160,7 @@ class Record:
 
     @property
     def id(self) -> str:
+        """The id of the run's spec."""
         return self.spec.id
 
     def scores(self, estimator: str) -> Scores:

@@ -156,6 +156,7 @@ class RunStore:
             return 0.0
 
     def forget_heartbeat(self, run_id: str) -> None:
+        """Removes the note of :meth:`heartbeat` once a run has ended; without one it does nothing."""
         self._remove(f"{self._root}/running/{run_id}.json")
 
     def _parse(self, run_id: str, content: dict[str, Any], arrays: bool) -> Record:

@@ -125,10 +125,12 @@ class Ticket:
 
     @property
     def kept_heads(self) -> int:
+        """Number of heads kept, over all layers."""
         return int(self.heads.sum())
 
     @property
     def kept_ffns(self) -> int:
+        """Number of FFNs kept."""
         return int(self.ffns.sum())
 
     def union(self, other: Ticket) -> Ticket:
@@ -206,8 +208,8 @@ class Ticket:
             units = [(layer, head) for layer, row in enumerate(rows) for head in row]
             scores = data.get("scores")
             return cls(
-                heads=_mask(shape, units),
-                ffns=_mask(shape[:1], [(layer,) for layer in data["kept_ffns"]]),
+                heads=mask_of(shape, units),
+                ffns=mask_of(shape[:1], [(layer,) for layer in data["kept_ffns"]]),
                 kind=data.get("kind", ""),
                 level=data.get("level"),
                 seed=data.get("seed"),
@@ -220,11 +222,13 @@ class Ticket:
             raise SuperticketsError(f"{where} is a damaged ticket ({error}); write it again.") from error
 
     def save(self, path: str | Path) -> None:
+        """Writes :meth:`to_json`'s object as a file."""
         Path(path).write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> Ticket:
-        return cls.from_json(_read_json(path), where=str(path))
+        """Reads :meth:`save`'s file; raises SuperticketsError if it is missing or is something else."""
+        return cls.from_json(read_json(path), where=str(path))
 
     def _require_same_shape(self, other: Ticket) -> None:
         if self.shape != other.shape:
@@ -242,31 +246,6 @@ def misfit(ticket: tuple[int, int], wanted: tuple[int, int]) -> str:
 def full_ticket(shape: tuple[int, int]) -> Ticket:
     """The ticket that keeps everything, for (n_layers, n_heads)."""
     return Ticket(np.ones(shape, dtype=bool), np.ones(shape[0], dtype=bool), level=0.0)
-
-
-def load_authors_ticket(
-    heads_path: str | Path, ffns_path: str | Path, shape: tuple[int, int], task: int | str = 0
-) -> Ticket:
-    """Reads the ``heads_to_mask.json`` and ``ffn_to_mask.json`` of the authors' repository (their units are *pruned*).
-
-    Their files say neither the encoder nor its shape, so ``shape`` = (n_layers, n_heads) must be given; ``task`` is
-    the key of the task in the files (a position, "0" for a single task).
-    """
-    masks = []
-    for path in (heads_path, ffns_path):
-        data = _read_json(path)
-        if not isinstance(data, dict) or str(task) not in data:
-            known = sorted(data) if isinstance(data, dict) else []
-            raise SuperticketsError(f"{path} has no task {task}; it has {', '.join(known) or 'none'}.")
-        masks.append(data[str(task)])
-    try:
-        pruned_heads = _mask(shape, [(int(layer), int(head)) for layer, row in masks[0].items() for head in row])
-        pruned_ffns = _mask(shape[:1], [(int(layer),) for layer in masks[1]])
-    except (ValueError, IndexError, TypeError, AttributeError) as error:
-        raise SuperticketsError(
-            f"{heads_path} and {ffns_path} do not fit an encoder of {shape[0]} layers x {shape[1]} heads ({error})."
-        ) from error
-    return Ticket(~pruned_heads, ~pruned_ffns, provenance={"authors_files": [str(heads_path), str(ffns_path)]})
 
 
 def pruned_counts(shape: tuple[int, int], level: float, protect: int = 1) -> tuple[int, int]:
@@ -345,7 +324,8 @@ def _prune_in_order(
     return Ticket(heads, ffns, level=level)
 
 
-def _mask(shape: tuple[int, ...], units: list[tuple[int, ...]]) -> np.ndarray:
+def mask_of(shape: tuple[int, ...], units: list[tuple[int, ...]]) -> np.ndarray:
+    """Booleans of a shape that are True at the units listed; raises ValueError for one that lies outside."""
     mask = np.zeros(shape, dtype=bool)
     for unit in units:
         if not all(0 <= index < size for index, size in zip(unit, shape, strict=True)):
@@ -354,7 +334,8 @@ def _mask(shape: tuple[int, ...], units: list[tuple[int, ...]]) -> np.ndarray:
     return mask
 
 
-def _read_json(path: str | Path) -> Any:
+def read_json(path: str | Path) -> Any:
+    """What a JSON file holds; raises SuperticketsError naming the file if it is missing or damaged."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -70,7 +70,8 @@ def fine_tune(
         provenance={"run": spec.id, "parent": spec.ticket.parent, "task": spec.data.name},
     )
     full = spec.ticket.kind == "full"
-    model = (model if full else compact(model, ticket)).to(device)
+    model = model if full else compact(model, ticket)
+    model.to(device)  # pyright: ignore[reportArgumentType]  # a decorator of transformers hides its self
 
     loaded = time.perf_counter()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -165,7 +166,8 @@ def fit(
         if not (np.isfinite(train_loss) and np.isfinite(selection_loss)):
             raise SuperticketsError(
                 f"The loss of task {task.name} is {train_loss} (selection: {selection_loss}) in epoch {epoch + 1} at "
-                f"learning rate {hyper.learning_rate}: training has diverged; lower the learning rate or check the data."
+                f"learning rate {hyper.learning_rate}: training has diverged; lower the learning rate or check "
+                "the data."
             )
         values = {f"selection_{name}": value for name, value in _scored(task, logits, selection).items()}
         epochs.append({"train_loss": train_loss, **values})
@@ -203,7 +205,7 @@ def predict(model: PreTrainedModel, split: EncodedSplit, precision: str = "fp32"
     """Outputs of the task head ``(n_examples, n_outputs)``, float32, in the split's own order; eval mode."""
     was_training = model.training
     model.eval()
-    outputs = np.empty((len(split), model.config.num_labels), dtype=np.float32)
+    outputs = np.empty((len(split), model.config.num_labels or 0), dtype=np.float32)
     for batch in eval_batches(split):
         with autocast(model.device, precision):
             logits = model(**_on(batch.inputs, model.device)).logits

@@ -282,7 +282,8 @@ def test_comparison_is_sharper_than_two_bands_and_finds_the_signs():
 def test_underflowed_probabilities_stay_finite():
     p = np.array([[[1.0, 0.0]], [[0.5, 0.5]]], dtype=np.float32)
     d = dc.bias_variance(p, [1], "cross_entropy")
-    assert math.isfinite(d.error) and abs(d.residual) < 1e-10
+    assert math.isfinite(d.error)
+    assert abs(d.residual) < 1e-10
 
 
 @pytest.mark.skipif(find_spec("mlxtend") is None, reason="mlxtend is not installed")

@@ -60,7 +60,10 @@ def same_results(a: RunStore, b: RunStore, specs) -> bool:
 def sweep_process(specs, path: Path, store: Path, workers: int) -> subprocess.Popen:
     path.write_text(json.dumps([spec.to_json() for spec in specs]))
     return subprocess.Popen(
-        [sys.executable, "-c", SWEEP, path, store, str(workers)], stdout=subprocess.PIPE, start_new_session=True, text=True
+        [sys.executable, "-c", SWEEP, path, store, str(workers)],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
     )
 
 

@@ -25,15 +25,13 @@ def loop(model, batch: TinyBatch, per_position: bool, reduce) -> tuple[np.ndarra
         for index, layer in enumerate(model.bert.encoder.layer):
             handles.append(
                 layer.attention.output.dense.register_forward_pre_hook(
-                    lambda _m, args, index=index: (args[0] * xi[index].repeat_interleave(6, dim=-1),)
+                    lambda _m, args, xi=xi[index]: (args[0] * xi.repeat_interleave(6, dim=-1),)
                 )
             )
-            handles.append(layer.output.dense.register_forward_hook(lambda _m, _i, out, index=index: out * nu[index]))
+            handles.append(layer.output.dense.register_forward_hook(lambda _m, _i, out, nu=nu[index]: out * nu))
         logits = model(ids).logits
-        if label.dtype.is_floating_point:
-            loss = (logits[0, 0] - label) ** 2
-        else:
-            loss = F.cross_entropy(logits, label[None])
+        real = label.dtype.is_floating_point
+        loss = (logits[0, 0] - label) ** 2 if real else F.cross_entropy(logits, label[None])
         head_gradient, ffn_gradient = torch.autograd.grad(loss, (xi, nu))
         for handle in handles:
             handle.remove()
@@ -57,13 +55,15 @@ def test_batched_equals_a_loop_over_examples(tiny_bert, estimator):
     scores = importance_scores(tiny_bert, [batch], estimator)
     np.testing.assert_allclose(scores.heads, heads, rtol=0, atol=1e-12)
     np.testing.assert_allclose(scores.ffns, ffns, rtol=0, atol=1e-12)
-    assert scores.n_examples == 7 and scores.estimator == estimator
+    assert scores.n_examples == 7
+    assert scores.estimator == estimator
 
 
 def test_token_and_example_differ(tiny_bert):
     batch = tiny_batch(n_examples=7)
     example, token = (importance_scores(tiny_bert, [batch], name) for name in ("example", "token"))
-    assert (token.heads >= example.heads - 1e-12).all() and (token.heads - example.heads).max() > 1e-3
+    assert (token.heads >= example.heads - 1e-12).all()
+    assert (token.heads - example.heads).max() > 1e-3
     # In the last layer only [CLS] gets a gradient, so there the two agree (audit D4).
     np.testing.assert_allclose(token.ffns[-1], example.ffns[-1], atol=1e-12)
 
@@ -138,6 +138,6 @@ def test_errors(tiny_bert):
         importance_scores(tiny_bert, [])
     broken = tiny_model()
     with torch.no_grad():
-        broken.classifier.weight.fill_(float("nan"))
+        broken.get_parameter("classifier.weight").fill_(float("nan"))
     with pytest.raises(SuperticketsError, match="NaN or infinity"):
         importance_scores(broken, [tiny_batch()])

@@ -1,7 +1,9 @@
 """Run ids, rewinding, early stopping, determinism, and the faults of a single run."""
 
 import dataclasses
+import itertools
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,7 +87,8 @@ def test_a_damaged_spec_is_refused(full):
 
 
 def test_bad_settings_are_refused():
-    for wrong in ({"precision": "fp8"}, {"learning_rate": 0.0}, {"epochs": 0}, {"warmup": 1.0}):
+    wrongs: list[dict[str, Any]] = [{"precision": "fp8"}, {"learning_rate": 0.0}, {"epochs": 0}, {"warmup": 1.0}]
+    for wrong in wrongs:
         with pytest.raises(SuperticketsError):
             Hyper(**wrong)
     with pytest.raises(SuperticketsError, match="Unknown kind"):
@@ -242,8 +245,8 @@ def test_the_schedule():
     factor = warmup_then_decay(Hyper(warmup=0.1), 50)
     values = [factor(step) for step in range(50)]
     assert max(values) == 1.0
-    assert all(b > a for a, b in zip(values[:4], values[1:5], strict=True))
-    assert all(b < a for a, b in zip(values[5:], values[6:], strict=False))
+    assert all(b > a for a, b in itertools.pairwise(values[:5]))
+    assert all(b < a for a, b in itertools.pairwise(values[5:]))
     assert 0 < values[-1] < 0.05
     assert warmup_then_decay(Hyper(warmup=0.0), 10)(0) == 1.0
 
@@ -255,7 +258,7 @@ def test_a_loss_that_is_not_finite_is_a_sentence(encoder, toy):
 
 
 def test_a_winning_ticket_needs_its_parents_scores(full):
-    with pytest.raises(SuperticketsError, match="scores of run .* are missing"):
+    with pytest.raises(SuperticketsError, match=r"scores of run .* are missing"):
         fine_tune(rewound(full, "winning", 0.5))
     with pytest.raises(SuperticketsError, match="takes no token scores"):
         rewound(full, "winning", 0.5, estimator="token")

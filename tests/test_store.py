@@ -27,7 +27,10 @@ def record(encoder, toy) -> Record:
         best_epoch=1,
         metrics={"report": {"score": 0.75, "accuracy": 0.75}},
         size={"weights_remaining": 1.0},
-        arrays={"dev_logits": np.arange(6.0, dtype=np.float32).reshape(3, 2), "selection": np.array([True, False, True])},
+        arrays={
+            "dev_logits": np.arange(6.0, dtype=np.float32).reshape(3, 2),
+            "selection": np.array([True, False, True]),
+        },
         timings={"total": 1.5},
         environment={"device": "test"},
     )
@@ -131,7 +134,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(store, reco
 
     monkeypatch.setattr(os, "fsync", full)
     other = dataclasses.replace(record, spec=dataclasses.replace(record.spec, seed=5))
-    with pytest.raises(SuperticketsError, match="No space left on device.*free some space"):
+    with pytest.raises(SuperticketsError, match=r"No space left on device.*free some space"):
         store.save(other)
     assert sorted(_files(store)) == before
     store.heartbeat("abc", 1, 2)  # durable or not, a heartbeat never stops a run

@@ -75,6 +75,7 @@ def tiny_batch(n_examples: int = 5, length: int = 9, seed: int = 0, num_labels: 
     labels = torch.randint(0, num_labels, (n_examples,), generator=generator)
     return TinyBatch({"input_ids": ids * mask + (1 - mask), "attention_mask": mask}, labels)
 
+
 WORDS = ["good", "fine", "nice", "bad", "poor", "dull", "film", "book", "meal", "the", "a", "was", "is", "very", "not"]
 
 

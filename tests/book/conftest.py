@@ -30,12 +30,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         parameters = {"profile": "smoke"}
         if "store" in notebook_parameters(read_notebook(source), source.name):
             parameters["store"] = str(home / "runs")
-        run_notebook(source, book / "chapters" / f"{source.stem}.ipynb", parameters, timeout=240)
+        run_notebook(source, book / "chapters" / f"{source.stem}.ipynb", parameters, timeout=600)
     toc = yaml.safe_load((book / "_toc.yml").read_text(encoding="utf-8"))
     toc["parts"].append({"caption": "Specimen", "chapters": [{"file": "chapters/99_specimen"}]})
     (book / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False), encoding="utf-8")
     program = Path(sys.executable).with_name("jupyter-book")
-    done = subprocess.run([program, *BUILD_FLAGS, book], capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run([program, *BUILD_FLAGS, book], capture_output=True, text=True, timeout=600, check=False)
     faults = [
         line for line in (done.stdout + done.stderr).splitlines() if re.search("warning|error|exception", line, re.I)
     ]

@@ -36,7 +36,7 @@ def visits(site: Path, chromium: Browser) -> list[Visit]:
 
 
 @needs_browser
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_no_page_errs_or_asks_for_anything_outside(visits: list[Visit]) -> None:
     assert len(visits) > 7
     assert {visit.page: visit.outside for visit in visits if visit.outside} == {}
@@ -44,7 +44,7 @@ def test_no_page_errs_or_asks_for_anything_outside(visits: list[Visit]) -> None:
 
 
 @needs_browser
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_all_mathematics_is_set_and_pictures_have_words(visits: list[Visit]) -> None:
     formulas = {visit.page: visit.formulas for visit in visits}
     assert formulas["chapters/99_specimen.html"] == 2
@@ -53,14 +53,14 @@ def test_all_mathematics_is_set_and_pictures_have_words(visits: list[Visit]) -> 
 
 
 @needs_browser
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_no_page_scrolls_sideways_on_a_phone(visits: list[Visit]) -> None:
     wide = {visit.page: visit.phone_width for visit in visits if visit.phone_width > PHONE["width"] + 1}
     assert wide == {}
 
 
 @needs_browser
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_works_from_files_in_dark_mode_and_by_keyboard(site: Path, chromium: Browser) -> None:
     page = chromium.new_context(color_scheme="dark").new_page()
     visit = visit_page(page, site.as_uri() + "/", "chapters/99_specimen.html")

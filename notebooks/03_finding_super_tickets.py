@@ -33,7 +33,7 @@ import torch
 
 import supertickets as st
 from supertickets.batching import cached_encode, eval_batches
-from supertickets.display import show, show_table
+from supertickets.display import measured, show, show_table
 from supertickets.engines import run_all
 from supertickets.experiments import full_run, get_profile, super_tickets, ticket_sweep
 from supertickets.figures import importance_figure, phase_transition_data, phase_transition_figure, tickets_figure
@@ -199,9 +199,10 @@ frame = run_store.frame(specs)
 alt = f"Report score of the winning tickets of {name} against the weights remaining, the full model as a dashed line."
 show(phase_transition_figure(frame), alt, phase_transition_data(frame), name="curve")
 row = super_tickets(frame).iloc[0]
-print(
-    f"super ticket: {row['level']:.0%} pruned, {row['weights_remaining']:.1%} of the weights remaining; report score "
-    f"{row['report_score']:.3f} against {run_store[base.id].metrics['report']['score']:.3f} of the full model"
+measured(
+    f"Super ticket: {row['level']:.0%} pruned, {row['weights_remaining']:.1%} of the weights remaining; report score "
+    f"{row['report_score']:.3f} against {run_store[base.id].metrics['report']['score']:.3f} of the full"
+    " model (one seed)."
 )
 
 # %% [markdown]

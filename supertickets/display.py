@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # matplotlib's black and white become the page's: text follows the theme, light or dark, through CSS.
 INK = "currentColor"
 SURFACE = "var(--st-surface, #ffffff)"
+BLACKS = ("#000000", "#262626", "#333333")  # matplotlib's and seaborn's
+WHITE = "#ffffff"
 
 
 def show(fig: Figure, alt: str, data: Any = None, name: str = "figure") -> None:
@@ -51,6 +53,21 @@ def show_table(
     _emit(table_html(frame, caption, name, index=index, decimals=decimals))
 
 
+def measured(*lines: str) -> None:
+    """Show findings in the book's "Measured here" box, one paragraph per line of plain text."""
+    _emit(measured_html(lines))
+
+
+def measured_html(lines: Sequence[str]) -> str:
+    """The HTML of :func:`measured`.
+
+    >>> "<p>up by 2 points</p>" in measured_html(["up by 2 points"])
+    True
+    """
+    paragraphs = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
+    return f'<div class="admonition measured"><p class="admonition-title">Measured here</p>{paragraphs}</div>'
+
+
 def figure_html(fig: Figure, alt: str, data: Any = None, name: str = "figure") -> str:
     """The HTML of :func:`show`: ``<figure>`` with the SVG (``role="img"``, ``aria-label``) and the link.
 
@@ -66,7 +83,7 @@ def figure_html(fig: Figure, alt: str, data: Any = None, name: str = "figure") -
         raise SuperticketsError(f"Figure {name!r} needs a text alternative: say in `alt` what it shows.")
     link = _csv_link(data, name)
     caption = f"<figcaption>{link}</figcaption>" if link else ""
-    return f'<figure class="st-figure" id="{html.escape(name)}">{_svg(fig, alt, name)}{caption}</figure>'
+    return f'<figure class="st-figure" id="figure-{html.escape(name)}">{_svg(fig, alt, name)}{caption}</figure>'
 
 
 def table_html(
@@ -81,7 +98,7 @@ def table_html(
     table = frame.to_html(index=index, border=0, na_rep="", float_format=lambda value: f"{value:.{decimals}f}")
     table = table.replace("<th>", '<th scope="col">')
     return (
-        f'<figure class="st-table" id="{html.escape(name)}"><div class="st-scroll" tabindex="0" role="region" '
+        f'<figure class="st-table" id="table-{html.escape(name)}"><div class="st-scroll" tabindex="0" role="region" '
         f'aria-label="{html.escape(caption)}">{table}</div>'
         f"<figcaption>{html.escape(caption)} {_csv_link(frame, name, index=index)}</figcaption></figure>"
     )
@@ -108,10 +125,25 @@ def _csv_link(data: Any, name: str, index: bool = False) -> str:
     return f'<a class="st-csv" download="{safe}.csv" href="data:text/csv;base64,{text}">Data (CSV)</a>'
 
 
+def _keep_text_on_colours(fig: Figure) -> None:
+    """Give numbers written on coloured cells a black or white that stays: the cells stay too."""
+    from matplotlib.colors import to_hex
+
+    for ax in fig.axes:
+        if ax.images or any(hasattr(mesh, "get_coordinates") for mesh in ax.collections):  # pictures, colour meshes
+            for words in ax.texts:
+                colour = to_hex(words.get_color())
+                if colour == WHITE:
+                    words.set_color("#fefefe")
+                elif colour in BLACKS:
+                    words.set_color("#202020")
+
+
 def _svg(fig: Figure, alt: str, name: str) -> str:
     """The figure as an SVG element: same input, same text; ids that no other figure of the page has."""
     import matplotlib as mpl
 
+    _keep_text_on_colours(fig)
     sink = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):
         fig.savefig(sink, format="svg", bbox_inches="tight", transparent=True, metadata={"Date": None})
@@ -124,8 +156,8 @@ def _svg(fig: Figure, alt: str, name: str) -> str:
     text = re.sub(r'\bid="', f'id="{prefix}-', text)
     text = re.sub(r'(xlink:href|href)="#', rf'\1="#{prefix}-', text)
     text = text.replace("url(#", f"url(#{prefix}-")
-    for black in ("#000000", "#262626", "#333333"):
+    for black in BLACKS:
         text = text.replace(black, INK)
-    text = re.sub(r"(fill|stroke): #ffffff\b", rf"\1: {SURFACE}", text)
+    text = re.sub(rf"(fill|stroke): {WHITE}\b", rf"\1: {SURFACE}", text)
     head = f'<svg role="img" aria-label="{html.escape(alt)}" fill="{INK}" stroke-linejoin="round" stroke-linecap="butt"'
     return text.replace("<svg", head, 1)

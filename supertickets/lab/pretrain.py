@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
@@ -43,7 +44,6 @@ from supertickets.lab.corpus import (
 )
 from supertickets.lab.pairs import RELATIONS
 
-CHUNK_STEPS = 100
 LOG_LINES = 200
 
 
@@ -60,6 +60,7 @@ class PretrainSpec:
     width: int = 64
     ffn: int = 128
     steps: int = 16_000
+    chunk: int = 100  # steps per piece of text, per line of the log
     masked_share: float = 0.4
     batch: int = 64
     learning_rate: float = 1.5e-3
@@ -73,7 +74,9 @@ class PretrainSpec:
 SIZES = {
     "base": PretrainSpec(),
     "large": PretrainSpec(layers=10, heads=12, width=96, ffn=192, learning_rate=1e-3),
-    "mini": PretrainSpec(layers=2, heads=2, width=16, ffn=32, steps=300, batch=8),  # for the tests
+    "mini": PretrainSpec(
+        layers=2, heads=2, width=16, ffn=32, steps=60, chunk=20, batch=16, learning_rate=1e-2
+    ),  # for the tests
 }
 
 
@@ -227,15 +230,50 @@ def _polite() -> None:
     os.nice(5)
 
 
-def pretrain(spec: PretrainSpec, out: Path, stop_after: int | None = None, quiet: bool = False) -> dict[str, float]:
+def _texts(spec: PretrainSpec, first: int, end: int, helper: bool) -> Iterator[tuple[int, Chunk]]:
+    """The chunks ``first`` to ``end`` - 1; with ``helper`` a second process writes the next one meanwhile."""
+    size = spec.chunk * spec.batch
+    if not helper:
+        yield from ((index, draw_chunk(spec.seed, index, size)) for index in range(first, end))
+        return
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_polite) as writer:
+        ahead = writer.submit(draw_chunk, spec.seed, first, size)
+        for index in range(first, end):
+            ready = ahead.result()
+            if index + 1 < end:
+                ahead = writer.submit(draw_chunk, spec.seed, index + 1, size)
+            yield index, ready
+
+
+def _train_on(
+    spec: PretrainSpec, model: PretrainModel, optimizer: torch.optim.Optimizer, text: Chunk, index: int
+) -> dict[str, float]:
+    """One pass over a chunk; returns its mean losses by name."""
+    sums = torch.zeros(3)
+    batches = _batches(spec, text, index)
+    for i, batch in enumerate(batches):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(spec, index * spec.chunk + i)
+        losses = torch.stack(model.losses(batch))
+        optimizer.zero_grad()
+        losses.sum().backward()
+        nn.utils.clip_grad_norm_(model.parameters(), spec.clip, foreach=True)
+        optimizer.step()
+        sums += losses.detach()
+    return dict(zip(("mlm", "pair", "match"), (sums / len(batches)).tolist(), strict=True))
+
+
+def pretrain(
+    spec: PretrainSpec, out: Path, stop_after: int | None = None, helper: bool = True, quiet: bool = False
+) -> dict[str, float]:
     """Trains (or goes on training) into ``out``; returns the last logged losses.
 
-    ``stop_after`` ends the call after that many chunks of 100 steps, as a kill would (used by the tests). One
-    helper process writes the next text while this one trains. Raises SuperticketsError when ``out`` holds the
-    checkpoint of another run.
+    ``stop_after`` ends the call after that many chunks, as a kill would (used by the tests). With ``helper`` a second
+    process writes the next text while this one trains. Raises SuperticketsError when ``out`` holds the checkpoint of
+    another run.
     """
-    if spec.steps < 1 or spec.steps % CHUNK_STEPS:
-        raise SuperticketsError(f"steps must be a positive multiple of {CHUNK_STEPS}, not {spec.steps}.")
+    if spec.steps < 1 or spec.steps % spec.chunk:
+        raise SuperticketsError(f"steps must be a positive multiple of {spec.chunk}, not {spec.steps}.")
     out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     model = PretrainModel(spec)
@@ -249,42 +287,21 @@ def pretrain(spec: PretrainSpec, out: Path, stop_after: int | None = None, quiet
     kept = [line for line in kept if json.loads(line)["step"] <= done["step"]]
     log.write_text("".join(line + "\n" for line in kept))
     last = json.loads(kept[-1]) if kept else {}
-    first, end = done["step"] // CHUNK_STEPS, spec.steps // CHUNK_STEPS
-    size = CHUNK_STEPS * spec.batch
+    first, end = done["step"] // spec.chunk, spec.steps // spec.chunk
     began = time.perf_counter() - done["seconds"]
     bar = tqdm(total=spec.steps, initial=done["step"], unit="step", disable=quiet)
     model.train()
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_polite) as writer:
-        ahead = writer.submit(draw_chunk, spec.seed, first, size)
-        for index in range(first, end):
-            batches = _batches(spec, ahead.result(), index)
-            if index + 1 < end:
-                ahead = writer.submit(draw_chunk, spec.seed, index + 1, size)
-            sums = torch.zeros(3)
-            for i, batch in enumerate(batches):
-                rate = learning_rate(spec, index * CHUNK_STEPS + i)
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
-                losses = torch.stack(model.losses(batch))
-                optimizer.zero_grad()
-                losses.sum().backward()
-                nn.utils.clip_grad_norm_(model.parameters(), spec.clip, foreach=True)
-                optimizer.step()
-                sums += losses.detach()
-            mean = (sums / len(batches)).tolist()
-            step, seconds = (index + 1) * CHUNK_STEPS, time.perf_counter() - began
-            last = {"step": step, "mlm": round(mean[0], 4), "pair": round(mean[1], 4)}
-            last |= {"match": round(mean[2], 4), "lr": round(rate, 7)}
-            last["seconds"] = round(seconds, 1)
-            with log.open("a") as file:
-                file.write(json.dumps(last) + "\n")
-            bar.update(CHUNK_STEPS)
-            bar.set_postfix(mlm=f"{mean[0]:.3f}", pair=f"{mean[1]:.3f}", match=f"{mean[2]:.3f}")
-            stopping = stop_after is not None and index + 1 - first >= stop_after
-            if (index + 1) % 10 == 0 or index + 1 == end or stopping:
-                _save_checkpoint(out, spec, model, optimizer, {"step": step, "seconds": seconds})
-            if stopping:
-                break
+    for index, text in _texts(spec, first, end if stop_after is None else min(end, first + stop_after), helper):
+        mean, step = _train_on(spec, model, optimizer, text, index), (index + 1) * spec.chunk
+        seconds = time.perf_counter() - began
+        last = {"step": step} | {name: round(mean[name], 4) for name in mean}
+        last |= {"lr": round(learning_rate(spec, step - 1), 7), "seconds": round(seconds, 1)}
+        with log.open("a") as file:
+            file.write(json.dumps(last) + "\n")
+        bar.update(spec.chunk)
+        bar.set_postfix({name: f"{value:.3f}" for name, value in mean.items()})
+        if (index + 1) % 10 == 0 or index + 1 == end or index + 1 - first == stop_after:
+            _save_checkpoint(out, spec, model, optimizer, {"step": step, "seconds": seconds})
     bar.close()
     if last.get("step") == spec.steps:
         save_encoder(out, spec, model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -80,7 +81,7 @@ def test_an_before_vowels() -> None:
     rng = Random(0)
     for _ in range(2000):
         words = sentence(rng, draw_clause(rng, "town"), scene=True).split()
-        for one, two in zip(words, words[1:], strict=False):
+        for one, two in pairwise(words):
             assert one != "an" or two[0] in "aeiou"
             assert one != "a" or two[0] not in "aeiou"
 
@@ -160,7 +161,11 @@ def small(clause: Clause) -> bool:
         "young",
         "tall",
     }
-    return words <= known and not (clause.adverb or clause.place or clause.time) and clause.subject.determiner not in ("the", "many")
+    return (
+        words <= known
+        and not (clause.adverb or clause.place or clause.time)
+        and clause.subject.determiner not in ("the", "many")
+    )
 
 
 def test_relations_hold_in_every_small_world() -> None:
@@ -185,8 +190,12 @@ def test_relations_hold_in_every_small_world() -> None:
             continue
         seen[relation] += 1
         pairs = {(truth(first, world), truth(second, world)) for world in worlds}
-        assert ((True, False) in pairs) == (relation != "implied"), f"{relation}: {sentence(rng, first)} {sentence(rng, second)}"
-        assert ((True, True) in pairs) == (relation != "clash"), f"{relation}: {sentence(rng, first)} {sentence(rng, second)}"
+        assert ((True, False) in pairs) == (relation != "implied"), (
+            f"{relation}: {sentence(rng, first)} {sentence(rng, second)}"
+        )
+        assert ((True, True) in pairs) == (relation != "clash"), (
+            f"{relation}: {sentence(rng, first)} {sentence(rng, second)}"
+        )
 
 
 def test_contradictions() -> None:

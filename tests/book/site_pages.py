@@ -126,11 +126,14 @@ class _Anchors(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
         self.ids: set[str] = set()
+        self.twice: set[str] = set()
         self.links: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         for key, value in attrs:
-            if key in ("id", "name") and value:
+            if key == "id" and value in self.ids:
+                self.twice.add(value)
+            if key == "id" and value:
                 self.ids.add(value)
             if value and ((key == "href" and tag in ("a", "link")) or (key == "src" and tag in ("img", "script"))):
                 self.links.append(value)
@@ -142,12 +145,14 @@ def page_files(folder: Path) -> list[Path]:
 
 
 def broken_links(folder: Path) -> list[str]:
-    """Links of a built site that lead inside it but to no file, or to no element of the page."""
+    """Links of a built site that lead inside it but to no file or element, and ids that a page has twice."""
     anchors: dict[Path, _Anchors] = {}
     for path in page_files(folder):
         anchors[path.resolve()] = parser = _Anchors()
         parser.feed(path.read_text(encoding="utf-8"))
-    broken = []
+    broken = [
+        f"{path.relative_to(folder.resolve())}: twice #{name}" for path in anchors for name in anchors[path].twice
+    ]
     for path, parser in anchors.items():
         for link in parser.links:
             parts = urlsplit(link)

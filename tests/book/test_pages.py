@@ -114,7 +114,7 @@ def test_the_checks_see_what_is_wrong(tmp_path: Path, chromium: Browser) -> None
     (tmp_path / "bad.html").write_text(
         "<!doctype html><title>bad</title><body><img src='http://127.0.0.1:9/x.png'><img src='gone.png' alt=' '>"
         "<span class='math'>x</span><a href='nowhere.html'>a</a><a href='#no'>b</a><div style='width:900px'>wide</div>"
-        "<figure><svg></svg></figure><script>console.error('oops'); throw new Error('thrown')</script>",
+        "<figure><svg id='s'></svg></figure><b id='s'></b><script>console.error('oops'); throw new Error('thrown')</script>",
         encoding="utf-8",
     )
     page = chromium.new_context().new_page()
@@ -126,4 +126,9 @@ def test_the_checks_see_what_is_wrong(tmp_path: Path, chromium: Browser) -> None
     assert visit.unset_math == ["MathJax did not load"]
     assert len(visit.textless) == 3
     assert visit.phone_width >= 900
-    assert broken_links(tmp_path) == ["bad.html: gone.png", "bad.html: nowhere.html", "bad.html: #no"]
+    assert broken_links(tmp_path) == [
+        "bad.html: twice #s",
+        "bad.html: gone.png",
+        "bad.html: nowhere.html",
+        "bad.html: #no",
+    ]

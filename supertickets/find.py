@@ -100,6 +100,7 @@ def find(
     Raises SuperticketsError if a run failed (the others are kept), or anything cannot be read or written.
     """
     out = Path(out)
+    _require_places(out, None if keep_full is None else Path(keep_full))
     hyper = default_hyper(encoder) if hyper is None else hyper
     fulls = [full_run(encoder, data, seed, hyper, selection_fraction=selection_fraction) for seed in seeds]
     specs = [spec for full in fulls for spec in ticket_sweep(full, levels, ("winning",))]
@@ -162,6 +163,27 @@ def predictions_frame(task: Task, record: Record) -> pd.DataFrame:
     columns |= {"label": names[labels], "prediction": names[logits.argmax(1)]}
     columns |= {f"probability_{name}": probabilities[:, index] for index, name in enumerate(task.label_names)}
     return pd.DataFrame(columns)
+
+
+def _require_places(out: Path, keep_full: Path | None) -> None:
+    """Refuses, before any work, places that cannot be written or hold what is not ours: a model replaces all there."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SuperticketsError(f"The results cannot be written to {out} ({error}); name another folder.") from error
+    if keep_full is not None:
+        target, own = keep_full.resolve(), out.resolve()
+        if own.is_relative_to(target) or target in (own / name for name in ("model", "runs", ".models")):
+            raise SuperticketsError(
+                f"The full model cannot take the place {keep_full}: the results go there; name another."
+            )
+    for target in (out / "model", keep_full):
+        if target is None or not target.exists() or (target / "ticket.json").is_file():
+            continue
+        if not target.is_dir() or any(target.iterdir()):
+            raise SuperticketsError(
+                f"{target} is there already and holds no model of ours; move it or name another folder."
+            )
 
 
 def _keep_model(record: Record, parent: Record | None, models: Path, target: Path) -> None:

@@ -289,7 +289,7 @@ def question(rng: Random, asked: Question) -> str:
 
     >>> clause = Clause("village", Phrase("the", "baker"), "sell", Phrase("the", "pear"), place="in market")
     >>> question(Random(0), Question(clause, "place"))
-    'where does the baker sell the pear ?'
+    'where is the pear sold by the baker ?'
     """
     clause, gap = asked.clause, asked.gap
     lexicon = LEXICONS[clause.lexicon]

@@ -73,7 +73,7 @@ class PretrainSpec:
 
 SIZES = {
     "base": PretrainSpec(),
-    "large": PretrainSpec(layers=10, heads=12, width=96, ffn=192, learning_rate=1e-3),
+    "large": PretrainSpec(layers=10, heads=8, width=96, ffn=192, steps=11_000, learning_rate=1e-3),
     "mini": PretrainSpec(
         layers=2, heads=2, width=16, ffn=32, steps=60, chunk=20, batch=16, learning_rate=1e-2
     ),  # for the tests

@@ -114,7 +114,8 @@ def test_the_checks_see_what_is_wrong(tmp_path: Path, chromium: Browser) -> None
     (tmp_path / "bad.html").write_text(
         "<!doctype html><title>bad</title><body><img src='http://127.0.0.1:9/x.png'><img src='gone.png' alt=' '>"
         "<span class='math'>x</span><a href='nowhere.html'>a</a><a href='#no'>b</a><div style='width:900px'>wide</div>"
-        "<figure><svg id='s'></svg></figure><b id='s'></b><script>console.error('oops'); throw new Error('thrown')</script>",
+        "<figure><svg id='s'></svg></figure><b id='s'></b>"
+        "<script>console.error('oops'); throw new Error('thrown')</script>",
         encoding="utf-8",
     )
     page = chromium.new_context().new_page()

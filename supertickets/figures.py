@@ -152,6 +152,7 @@ def _panel(axis: Axes, data: pd.DataFrame, star: float | None) -> None:
             x_star = 100 * chosen["weights_remaining"]
             axis.plot(x_star, chosen["mean"], "*", color=colour, markersize=14, markeredgecolor="white")
     axis.invert_xaxis()  # as in the paper: pruning grows to the right
+    axis.set_ylim(top=min(axis.get_ylim()[1], 1.03))  # no score is above 1; a t interval of few seeds may be
     sns.despine(ax=axis)
 
 

@@ -8,8 +8,8 @@ a fresh task head from the same seed, and trained with the original schedule. Th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -76,7 +76,8 @@ def fine_tune(
     loaded = time.perf_counter()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(spec.seed)
-        fitted = fit(model, task, train, dev, selection, spec.hyper, spec.seed, on_epoch)
+        with fast_attention(model):
+            fitted = fit(model, task, train, dev, selection, spec.hyper, spec.seed, on_epoch)
     trained = time.perf_counter()
 
     logits = predict(model, dev, spec.hyper.precision)
@@ -181,6 +182,22 @@ def fit(
             break
     model.load_state_dict(best_state)
     return Fitted(tuple(epochs), best_epoch)
+
+
+@contextmanager
+def fast_attention(model: PreTrainedModel) -> Iterator[None]:
+    """The attention backend that trains fastest on the model's device, while the context lasts.
+
+    On a CPU that is the plain one: with dropout the fused kernel falls back to a slow path there, and a bf16 step of
+    MiniLM takes 1.7 times as long. Both compute the same function.
+    """
+    before = model.config._attn_implementation or "sdpa"
+    if model.device.type == "cpu":
+        model.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
 
 
 def warmup_then_decay(hyper: Hyper, n_steps: int) -> Callable[[int], float]:

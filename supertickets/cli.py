@@ -114,6 +114,9 @@ def main() -> None:
     except SuperticketsError as error:
         typer.echo(f"supertickets: {error}", err=True)
         sys.exit(2)
+    except OSError as error:  # a disk that fills up while the results are written, say
+        typer.echo(f"supertickets: {error}; what was finished is kept.", err=True)
+        sys.exit(2)
     except KeyboardInterrupt:
         typer.echo(
             "supertickets: stopped; what was finished is kept, and the same command goes on from there.", err=True

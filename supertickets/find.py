@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from supertickets.compaction import load_compacted
-from supertickets.engines import Summary, run_all
+from supertickets.engines import Summary, run_all, single_threaded
 from supertickets.errors import SuperticketsError
 from supertickets.experiments import PROFILES, choose_level, full_run, ticket_sweep
 from supertickets.runs import Hyper, Record
@@ -213,7 +213,8 @@ def _holds(folder: Path, record: Record) -> bool:
 
 
 def _repeat(record: Record, scores: Any, folder: Path) -> None:
-    again = fine_tune(record.spec, scores, folder)
+    with single_threaded():  # as in the sweep; another number of threads adds up in another order
+        again = fine_tune(record.spec, scores, folder)
     if not np.array_equal(again.arrays["dev_logits"], record.arrays["dev_logits"]):
         shutil.rmtree(folder, ignore_errors=True)
         raise SuperticketsError(

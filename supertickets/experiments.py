@@ -38,7 +38,7 @@ class Profile:
 GLUE = ("RTE", "MRPC", "CoLA", "SST-2", "STS-B", "QNLI", "QQP", "MNLI")
 _LAB = Hyper(learning_rate=1e-3, batch_size=16, max_length=64)
 _PROFILES = (
-    Profile("lab", "lab-base", ("entailment", "paraphrase", "similarity"), (0, 1, 2, 3, 4), _LAB),
+    Profile("lab", "lab-base", ("entailment", "paraphrase"), (0, 1, 2, 3, 4), _LAB),
     Profile(
         "smoke",
         "lab-base",

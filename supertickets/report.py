@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from supertickets.display import figure_html, table_html
@@ -75,6 +76,17 @@ def verdict_sentence(found: Found) -> str:
 def caveats(found: Found) -> list[str]:
     """What a reader must know before trusting the verdict."""
     notes = []
+    accuracy = found.full.metrics["report"].get("accuracy")
+    if accuracy is not None:
+        labels = found.full.arrays["dev_labels"][~found.full.arrays["selection"]]
+        commonest = np.bincount(labels).max() / len(labels)
+        # One-sided 97.5% of what guessing reaches on so many examples.
+        if accuracy <= commonest + 1.96 * np.sqrt(commonest * (1 - commonest) / len(labels)):
+            notes.append(
+                f"The full model itself is right on {accuracy:.1%} of the held-out examples, not clearly more than always "
+                f"answering the commonest class ({commonest:.1%}): it has not learnt the task, and then its tickets say "
+                "nothing; try another --learning-rate, more --epochs or more data."
+            )
     if found.gain.n_seeds == 1:
         notes.append(
             "One seed was run: the interval covers the choice of test examples, not of the seed. --seeds 5 says more."

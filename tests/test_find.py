@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -390,3 +391,12 @@ def test_sentence_pairs(encoder, tmp_path):
     assert load_compacted(tmp_path / "out" / "model").config.id2label == {0: "no", 1: "yes"}
     report = written.loc[written["split"] == "report"]
     assert found.chosen.metrics["report"]["accuracy"] == pytest.approx((report["label"] == report["prediction"]).mean())
+
+
+def test_a_full_model_that_only_guesses_is_named(found):
+    def caveats_at(accuracy: float) -> str:
+        full = replace(found.full, metrics={"report": {"score": accuracy, "accuracy": accuracy}})
+        return " ".join(caveats(replace(found, full=full)))
+
+    assert "has not learnt the task" in caveats_at(0.5)
+    assert "has not learnt the task" not in caveats_at(0.95)

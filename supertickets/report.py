@@ -83,9 +83,9 @@ def caveats(found: Found) -> list[str]:
         # One-sided 97.5% of what guessing reaches on so many examples.
         if accuracy <= commonest + 1.96 * np.sqrt(commonest * (1 - commonest) / len(labels)):
             notes.append(
-                f"The full model itself is right on {accuracy:.1%} of the held-out examples, not clearly more than always "
-                f"answering the commonest class ({commonest:.1%}): it has not learnt the task, and then its tickets say "
-                "nothing; try another --learning-rate, more --epochs or more data."
+                f"The full model itself is right on {accuracy:.1%} of the held-out examples, not clearly more than "
+                f"always answering the commonest class ({commonest:.1%}): it has not learnt the task, and then its "
+                "tickets say nothing; try another --learning-rate, more --epochs or more data."
             )
     if found.gain.n_seeds == 1:
         notes.append(

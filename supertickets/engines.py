@@ -111,9 +111,12 @@ def _plan(specs: list[RunSpec], store: RunStore, retry_failed: bool) -> tuple[di
             summary.failed[run_id] = f"{failures[run_id]} (in an earlier sweep; ask for a retry)"
         else:
             todo[run_id] = spec
-    for run_id, spec in todo.items():
+    for run_id, spec in list(todo.items()):
         parent = spec.ticket.parent
-        if parent and parent not in by_id and parent not in store:
+        if parent in summary.failed:  # not a failure of its own: it is done as soon as its parent is
+            summary.failed[run_id] = f"its parent run {parent} failed"
+            del todo[run_id]
+        elif parent and parent not in by_id and parent not in store:
             raise SuperticketsError(
                 f"Run {run_id} needs the scores of run {parent}, which is neither planned nor in {store.path}."
             )

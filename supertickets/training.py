@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 from transformers import PreTrainedModel
 
 from supertickets.batching import EncodedSplit, cached_encode, eval_batches, train_batches
@@ -152,9 +151,10 @@ def fit(
         model.train()
         total = torch.zeros((), device=model.device)
         for batch in train_batches(train, hyper.batch_size, seed, epoch):
+            batch = batch.to(model.device)
             with autocast(model.device, hyper.precision):
-                logits = model(**_on(batch.inputs, model.device)).logits
-            loss = example_losses(logits, batch.labels.to(model.device)).mean()
+                logits = model(**batch.inputs).logits
+            loss = example_losses(logits, batch.labels).mean()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters, hyper.clip)
             optimiser.step()
@@ -225,7 +225,7 @@ def predict(model: PreTrainedModel, split: EncodedSplit, precision: str = "fp32"
     outputs = np.empty((len(split), model.config.num_labels or 0), dtype=np.float32)
     for batch in eval_batches(split):
         with autocast(model.device, precision):
-            logits = model(**_on(batch.inputs, model.device)).logits
+            logits = model(**batch.to(model.device).inputs).logits
         outputs[batch.index] = logits.float().cpu().numpy()
     model.train(was_training)
     return outputs
@@ -256,7 +256,3 @@ def _scored(task: Task, logits: np.ndarray, rows: np.ndarray) -> dict[str, float
     labels = task.dev.labels[rows]
     groups = None if task.dev.groups is None else task.dev.groups[rows]
     return {**score(task.metrics, labels, logits, groups), "loss": mean_loss(logits, labels)}
-
-
-def _on(inputs: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-    return {name: tensor.to(device, non_blocking=True) for name, tensor in inputs.items()}

@@ -142,6 +142,8 @@ def test_a_failed_run_is_noted_and_the_rest_goes_on(encoder, toy, tmp_path):
     # Left alone the next time, tried again on request.
     again = run_all([*bad, good], store, workers=1, progress=False)
     assert "earlier sweep" in again.failed[bad[0].id]
+    assert "parent run" in again.failed[bad[1].id]
+    assert list(store.failures()) == [bad[0].id]
     assert "diverged" in run_all(bad, store, workers=1, retry_failed=True, progress=False).failed[bad[0].id]
 
 

@@ -14,7 +14,7 @@ from supertickets.errors import SuperticketsError
 from supertickets.sources import DataRef
 from supertickets.tickets import KINDS, Scores, Ticket, full_ticket, losing_ticket, random_ticket, winning_ticket
 
-NUMERICS = 1
+NUMERICS = 2
 """Raised whenever a change of the code changes results, so that stored runs of the old code are not taken for new."""
 
 
@@ -144,7 +144,7 @@ class Record:
     """What a finished run leaves: its spec, scores per epoch, final metrics, arrays, timings and environment.
 
     ``metrics`` maps "selection", "report" and "dev" (the whole of it, the paper's protocol) to metric values.
-    ``arrays`` holds ``dev_logits (n_dev, n_outputs)``, ``dev_labels``, ``selection`` (True where the example belongs
+    ``arrays`` holds ``dev_logits (n_dev, n_outputs)``, ``test_logits`` where the data have a test split, ``dev_labels``, ``selection`` (True where the example belongs
     to the selection split), the ticket's masks ``heads`` and ``ffns``, and, for a full run, ``importance/E/heads``
     and ``importance/E/ffns`` for every estimator E.
     """
@@ -198,6 +198,8 @@ class Record:
             "estimator": spec.ticket.estimator,
             "parent": spec.ticket.parent,
             "data": spec.data.fingerprint,
+            "train_size": spec.data.train_size,
+            "train_seed": spec.data.train_seed,
             **self.size,
             "best_epoch": self.best_epoch,
             "seconds": self.timings.get("total", float("nan")),

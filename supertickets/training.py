@@ -22,9 +22,10 @@ from supertickets.compaction import compact, save_compacted
 from supertickets.encoders import example_losses, load_encoder, load_tokenizer, shape_of
 from supertickets.errors import SuperticketsError
 from supertickets.importance import importance_scores
+from supertickets.lean import flat_parameters, own_vocabulary
 from supertickets.provenance import device_name, library_versions
 from supertickets.runs import Hyper, Record, RunSpec
-from supertickets.tasks import Task, score, split_dev
+from supertickets.tasks import Examples, Task, score, split_dev
 from supertickets.tickets import Scores
 
 
@@ -56,6 +57,7 @@ def fine_tune(
     selection = split_dev(task, spec.selection_fraction, spec.split_seed)
     train = cached_encode(task, "train", tokenizer, spec.hyper.max_length)
     dev = cached_encode(task, "dev", tokenizer, spec.hyper.max_length)
+    test = None if task.test is None else cached_encode(task, "test", tokenizer, spec.hyper.max_length)
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = load_encoder(spec.encoder, task.num_labels, spec.seed, spec.hyper.task_dropout)
@@ -73,26 +75,32 @@ def fine_tune(
     model.to(device)  # pyright: ignore[reportArgumentType]  # a decorator of transformers hides its self
 
     loaded = time.perf_counter()
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(spec.seed)
-        with fast_attention(model):
-            fitted = fit(model, task, train, dev, selection, spec.hyper, spec.seed, on_epoch)
-    trained = time.perf_counter()
-
-    logits = predict(model, dev, spec.hyper.precision)
-    arrays = {
-        "dev_logits": logits,
-        "dev_labels": task.dev.labels,
-        "selection": selection,
-        "heads": ticket.heads,
-        "ffns": ticket.ffns,
-    }
-    evaluated = time.perf_counter()
-    for estimator in spec.estimators if full else ():
-        found = importance_scores(model, eval_batches(train), estimator)
-        arrays[f"importance/{estimator}/heads"] = found.heads
-        arrays[f"importance/{estimator}/ffns"] = found.ffns
-        arrays[f"importance/{estimator}/n_examples"] = np.array([found.n_examples])
+    arrays = {"dev_labels": task.dev.labels, "selection": selection, "heads": ticket.heads, "ffns": ticket.ffns}
+    splits = [train, dev] if test is None else [train, dev, test]
+    with own_vocabulary(model, *splits) if spec.hyper.weight_decay == 0 else nullcontext(splits) as splits:
+        train, dev, *rest = splits
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(spec.seed)
+            with fast_attention(model):
+                fitted = fit(model, task, train, dev, selection, spec.hyper, spec.seed, on_epoch)
+        trained = time.perf_counter()
+        arrays["dev_logits"] = logits = predict(model, dev, spec.hyper.precision)
+        metrics = {
+            name: _scored(task, task.dev, logits[rows], rows)
+            for name, rows in (("selection", selection), ("report", ~selection), ("dev", np.ones_like(selection)))
+        }
+        if task.test is not None:
+            arrays["test_labels"] = task.test.labels
+            arrays["test_logits"] = predict(model, rest[0], spec.hyper.precision)
+            if (task.test.labels >= 0).all():  # benchmarks keep the labels of their test sets to themselves
+                everything = np.ones(len(task.test), dtype=bool)
+                metrics["test"] = _scored(task, task.test, arrays["test_logits"], everything)
+        evaluated = time.perf_counter()
+        for estimator in spec.estimators if full else ():
+            found = importance_scores(model, eval_batches(train), estimator)
+            arrays[f"importance/{estimator}/heads"] = found.heads
+            arrays[f"importance/{estimator}/ffns"] = found.ffns
+            arrays[f"importance/{estimator}/n_examples"] = np.array([found.n_examples])
     scored = time.perf_counter()
     if save_to is not None:
         name_labels(model, task)
@@ -101,10 +109,7 @@ def fine_tune(
         spec=spec,
         epochs=fitted.epochs,
         best_epoch=fitted.best_epoch,
-        metrics={
-            name: _scored(task, logits[rows], rows)
-            for name, rows in (("selection", selection), ("report", ~selection), ("dev", np.ones_like(selection)))
-        },
+        metrics=metrics,
         size={
             "weights_remaining": ticket.weights_remaining(shape),
             "weights_remaining_without_embeddings": ticket.weights_remaining(shape, embeddings=False),
@@ -139,14 +144,27 @@ def fit(
     epoch with the best selection score (ties: the lower selection loss). Raises SuperticketsError if a loss is not
     finite.
     """
-    parameters = list(model.parameters())
-    # foreach: one call per kind of operation and not one per tensor, which is what small models spend their time on.
-    optimiser = torch.optim.Adamax(parameters, lr=hyper.learning_rate, weight_decay=hyper.weight_decay, foreach=True)
+    with flat_parameters(model) as flat:
+        return _fit(model, flat, task, train, dev, selection, hyper, seed, on_epoch)
+
+
+def _fit(
+    model: PreTrainedModel,
+    flat: torch.nn.Parameter,
+    task: Task,
+    train: EncodedSplit,
+    dev: EncodedSplit,
+    selection: np.ndarray,
+    hyper: Hyper,
+    seed: int,
+    on_epoch: Callable[[dict[str, float]], None] | None,
+) -> Fitted:
+    optimiser = torch.optim.Adamax([flat], lr=hyper.learning_rate, weight_decay=hyper.weight_decay, foreach=True)
     steps_per_epoch = -(-len(train) // hyper.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, warmup_then_decay(hyper, steps_per_epoch * hyper.epochs))
     chosen = dev.rows(np.flatnonzero(selection))
     best: tuple[float, float] | None = None
-    best_epoch, best_state, epochs = 0, {}, []
+    best_epoch, best_weights, epochs = 0, flat.detach(), []
     for epoch in range(hyper.epochs):
         model.train()
         total = torch.zeros((), device=model.device)
@@ -156,10 +174,10 @@ def fit(
                 logits = model(**batch.inputs).logits
             loss = example_losses(logits, batch.labels).mean()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(parameters, hyper.clip)
+            torch.nn.utils.clip_grad_norm_([flat], hyper.clip)
             optimiser.step()
             schedule.step()
-            optimiser.zero_grad(set_to_none=True)
+            optimiser.zero_grad(set_to_none=False)
             total += loss.detach()
         train_loss = total.item() / steps_per_epoch
         logits = predict(model, chosen, hyper.precision)
@@ -170,17 +188,18 @@ def fit(
                 f"learning rate {hyper.learning_rate}: training has diverged; lower the learning rate or check "
                 "the data."
             )
-        values = {f"selection_{name}": value for name, value in _scored(task, logits, selection).items()}
+        values = {f"selection_{name}": value for name, value in _scored(task, task.dev, logits, selection).items()}
         epochs.append({"train_loss": train_loss, **values})
         if on_epoch is not None:
             on_epoch(epochs[-1])
         reached = (values["selection_score"], -selection_loss)
         if best is None or reached > best:
             best, best_epoch = reached, epoch + 1
-            best_state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+            best_weights = flat.detach().clone()
         elif epoch + 1 - best_epoch >= hyper.patience:
             break
-    model.load_state_dict(best_state)
+    with torch.no_grad():
+        flat.copy_(best_weights)
     return Fitted(tuple(epochs), best_epoch)
 
 
@@ -251,8 +270,8 @@ def mean_loss(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(example_losses(torch.from_numpy(logits).double(), torch.from_numpy(labels)).mean())
 
 
-def _scored(task: Task, logits: np.ndarray, rows: np.ndarray) -> dict[str, float]:
-    """Metrics and mean loss of the ``rows`` of dev, for which ``logits`` are given."""
-    labels = task.dev.labels[rows]
-    groups = None if task.dev.groups is None else task.dev.groups[rows]
+def _scored(task: Task, examples: Examples, logits: np.ndarray, rows: np.ndarray) -> dict[str, float]:
+    """Metrics and mean loss of the ``rows`` of a split, for which ``logits`` are given."""
+    labels = examples.labels[rows]
+    groups = None if examples.groups is None else examples.groups[rows]
     return {**score(task.metrics, labels, logits, groups), "loss": mean_loss(logits, labels)}

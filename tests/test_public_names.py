@@ -19,7 +19,7 @@ PACKAGE = Path(supertickets.__file__).parent
 FLOORS = (
     "errors tickets authors losses phases decomposition statistics paper provenance",
     "tasks benchmarks readers assembly sources batching encoders lab",
-    "importance gates compaction",
+    "importance gates compaction lean",
     "runs training",
     "store engines experiments find",
     "tables figures display report notebooks cli",

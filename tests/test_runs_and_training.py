@@ -138,17 +138,17 @@ def test_selection_is_the_only_data_seen_while_training(full, monkeypatch):
 def test_rewinding_restores_the_pretrained_parameters_exactly(full, record, monkeypatch):
     spec = rewound(full, "winning", 0.5)
     start = {}
-    real_fit = training.fit
+    real = training.own_vocabulary
 
-    def spy(model, *rest):
+    def spy(model, *splits):
         start["model"] = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         start["layers"] = [
             (part.query.weight.clone(), part.attention_out.weight.clone(), part.attention_out.bias.clone())
             for part in layers_with_heads(model)
         ]
-        return real_fit(model, *rest)
+        return real(model, *splits)
 
-    monkeypatch.setattr(training, "fit", spy)
+    monkeypatch.setattr(training, "own_vocabulary", spy)
     result = fine_tune(spec, record.scores("example"))
     ticket = result.ticket()
     pretrained = load_encoder(spec.encoder, 2, spec.seed)

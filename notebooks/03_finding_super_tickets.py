@@ -35,7 +35,8 @@ import supertickets as st
 from supertickets.batching import cached_encode, eval_batches
 from supertickets.display import measured, show, show_table
 from supertickets.engines import run_all
-from supertickets.experiments import full_run, get_profile, super_tickets, ticket_sweep
+from supertickets.experiments import full_run, super_tickets, ticket_sweep
+from supertickets.profiles import get_profile
 from supertickets.figures import importance_figure, phase_transition_data, phase_transition_figure, tickets_figure
 from supertickets.importance import ESTIMATORS
 from supertickets.store import RunStore

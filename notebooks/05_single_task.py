@@ -37,7 +37,8 @@ workers = 0  # worker processes; 0: one per core
 from supertickets import paper
 from supertickets.display import measured, show, show_table
 from supertickets.engines import run_all
-from supertickets.experiments import get_profile, phase_transition
+from supertickets.experiments import phase_transition
+from supertickets.profiles import get_profile
 from supertickets.figures import phase_transition_data, phase_transition_figure
 from supertickets.store import RunStore
 from supertickets.tables import light_pruning, optimism, ordering, spread, table1

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,76 +11,13 @@ import pandas as pd
 
 from supertickets.encoders import encoder_revision
 from supertickets.errors import SuperticketsError
+from supertickets.profiles import Profile
 from supertickets.runs import Hyper, RunSpec, TicketRule
 from supertickets.sources import DataRef, data_ref
 from supertickets.tickets import KINDS, LEVELS
 
 TASK_DROPOUT: Mapping[str, float] = {"MNLI": 0.3, "CoLA": 0.05, "inference": 0.3, "acceptability": 0.05}
 """Task-head dropout where it is not 0.1 (A.1.2), for the paper's tasks and their kin in the lab."""
-
-
-@dataclass(frozen=True)
-class Profile:
-    """A scale at which the same notebooks run: encoder, tasks, seeds, sparsity levels and hyper-parameters.
-
-    ``data`` holds further arguments of :func:`supertickets.sources.load_task`, such as ``train_size``.
-    """
-
-    name: str
-    encoder: str
-    tasks: tuple[str, ...]
-    seeds: tuple[int, ...]
-    hyper: Hyper
-    levels: tuple[float, ...] = LEVELS
-    data: Mapping[str, Any] = field(default_factory=dict)
-
-
-GLUE = ("RTE", "MRPC", "CoLA", "SST-2", "STS-B", "QNLI", "QQP", "MNLI")
-_LAB = Hyper(learning_rate=1e-3, batch_size=16, max_length=64)
-_PROFILES = (
-    Profile("lab", "lab-base", ("entailment", "paraphrase"), (0, 1, 2, 3, 4), _LAB),
-    Profile(
-        "smoke",
-        "lab-base",
-        ("entailment", "similarity"),
-        (0, 1, 2),
-        replace(_LAB, epochs=1),
-        levels=(0.2, 0.5, 0.8),
-        data={"train_size": 48, "dev_size": 100},
-    ),
-    Profile("minilm", "minilm", GLUE[:5], (0, 1, 2), Hyper(learning_rate=1e-4, precision="bf16", max_length=256)),
-    Profile("paper-base", "google-bert/bert-base-uncased", GLUE, (0, 1, 2, 3, 4), Hyper(precision="bf16")),
-    Profile("paper-large", "google-bert/bert-large-uncased", GLUE, (0, 1, 2, 3, 4), Hyper(precision="bf16")),
-)
-PROFILES: Mapping[str, Profile] = {profile.name: profile for profile in _PROFILES}
-
-
-def get_profile(
-    name: str, tasks: str | Sequence[str] = "", seeds: str | Sequence[int] = "", levels: str | Sequence[float] = ""
-) -> Profile:
-    """A profile by name, with other tasks, seeds or levels where given (sequences, or texts with commas).
-
-    >>> get_profile("lab", tasks="entailment, paraphrase", seeds=[7]).tasks
-    ('entailment', 'paraphrase')
-    """
-    if name not in PROFILES:
-        raise SuperticketsError(f"Unknown profile {name!r}; known: {', '.join(PROFILES)}.")
-    profile = PROFILES[name]
-    try:
-        return replace(
-            profile,
-            tasks=_listed(tasks) or profile.tasks,
-            seeds=tuple(int(seed) for seed in _listed(seeds)) or profile.seeds,
-            levels=tuple(float(level) for level in _listed(levels)) or profile.levels,
-        )
-    except ValueError as error:
-        raise SuperticketsError(f"Seeds are whole numbers and levels shares, separated by commas ({error}).") from error
-
-
-def _listed(values: str | Sequence[Any]) -> tuple[Any, ...]:
-    if isinstance(values, str):
-        return tuple(part.strip() for part in values.split(",") if part.strip())
-    return tuple(values)
 
 
 def full_run(
@@ -125,6 +62,37 @@ def phase_transition(profile: Profile, kinds: Iterable[str] = KINDS, data_dir: s
         ref = data_ref(task, data_dir=data_dir or None, **profile.data)
         for seed in profile.seeds:
             specs += ticket_sweep(full_run(profile.encoder, ref, seed, profile.hyper), profile.levels, kinds)
+    return specs
+
+
+def subset_sweeps(profile: Profile, data_dir: str | None = None) -> list[RunSpec]:
+    """The runs behind Figure 5: one task, its whole training set and smaller ones, full model and winning tickets.
+
+    Smaller training sets are stratified and contained in larger ones; every one is evaluated on the same dev set.
+    """
+    specs = []
+    for size in (None, *profile.subsets.sizes):
+        sizes = {} if size is None else {"train_size": size}
+        ref = data_ref(profile.subsets.task, data_dir=data_dir or None, **{**profile.data, **sizes})
+        for seed in profile.seeds:
+            specs += ticket_sweep(full_run(profile.encoder, ref, seed, profile.hyper), profile.levels, ["winning"])
+    return specs
+
+
+def training_set_sweeps(
+    profile: Profile, data_dir: str | None = None, kinds: Iterable[str] = KINDS, n_sets: int = 0
+) -> list[RunSpec]:
+    """The runs behind Figure 1: every level and kind on ``n_sets`` independent training sets, one dev set for all.
+
+    Training set k is drawn with ``train_seed=k``: afresh in the lab, a part of its own of real training data. Its
+    runs have the seed k too, so that the spread over them is all there is: data, head initialisation and order.
+    """
+    kinds = tuple(kinds)
+    specs = []
+    for k in range(n_sets or profile.sets.n):
+        arguments = {**profile.data, "train_size": profile.sets.size, "train_seed": k}
+        ref = data_ref(profile.sets.task, data_dir=data_dir or None, **arguments)
+        specs += ticket_sweep(full_run(profile.encoder, ref, k, profile.hyper), profile.levels, kinds)
     return specs
 
 

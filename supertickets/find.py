@@ -18,7 +18,8 @@ import torch
 from supertickets.compaction import load_compacted
 from supertickets.engines import Summary, run_all, single_threaded
 from supertickets.errors import SuperticketsError
-from supertickets.experiments import PROFILES, choose_level, full_run, ticket_sweep
+from supertickets.experiments import choose_level, full_run, ticket_sweep
+from supertickets.profiles import PROFILES
 from supertickets.runs import Hyper, Record
 from supertickets.sources import DataRef
 from supertickets.store import RunStore

@@ -144,9 +144,9 @@ class Record:
     """What a finished run leaves: its spec, scores per epoch, final metrics, arrays, timings and environment.
 
     ``metrics`` maps "selection", "report" and "dev" (the whole of it, the paper's protocol) to metric values.
-    ``arrays`` holds ``dev_logits (n_dev, n_outputs)``, ``test_logits`` where the data have a test split, ``dev_labels``, ``selection`` (True where the example belongs
-    to the selection split), the ticket's masks ``heads`` and ``ffns``, and, for a full run, ``importance/E/heads``
-    and ``importance/E/ffns`` for every estimator E.
+    ``arrays`` holds ``dev_logits (n_dev, n_outputs)``, ``dev_labels``, ``selection`` (True where the example belongs
+    to the selection split), ``test_logits`` and ``test_labels`` where the data have a test split, the ticket's masks
+    ``heads`` and ``ffns``, and, for a full run, ``importance/E/heads`` and ``importance/E/ffns`` for every estimator E.
     """
 
     spec: RunSpec

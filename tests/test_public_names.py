@@ -21,7 +21,7 @@ FLOORS = (
     "tasks benchmarks readers assembly sources batching encoders lab",
     "importance gates compaction lean",
     "runs training",
-    "store engines experiments find",
+    "store engines profiles experiments find",
     "tables figures display report notebooks cli",
 )
 FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS) for module in modules.split()}

@@ -1,0 +1,142 @@
+"""Profiles: the scales at which the same notebooks run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from supertickets.errors import SuperticketsError
+from supertickets.runs import Hyper
+from supertickets.tickets import LEVELS
+
+
+@dataclass(frozen=True)
+class Subsets:
+    """Training sizes of one task that Figure 5 sets beside the whole training set."""
+
+    task: str
+    sizes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TrainingSets:
+    """Figure 1: ``n`` training sets of ``size`` examples of one task that share no example (the lab: drawn afresh)."""
+
+    task: str
+    size: int
+    n: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A scale at which the same notebooks run: encoder, tasks, seeds, sparsity levels and hyper-parameters.
+
+    ``data`` holds further arguments of :func:`supertickets.sources.load_task`, such as ``train_size``. ``large`` names
+    the profile that stands to this one as BERT-large does to BERT-base, "" for none.
+    """
+
+    name: str
+    encoder: str
+    tasks: tuple[str, ...]
+    seeds: tuple[int, ...]
+    hyper: Hyper
+    subsets: Subsets
+    sets: TrainingSets
+    levels: tuple[float, ...] = LEVELS
+    data: Mapping[str, Any] = field(default_factory=dict)
+    large: str = ""
+
+
+GLUE = ("RTE", "MRPC", "CoLA", "SST-2", "STS-B", "QNLI", "QQP", "MNLI")
+_LAB = Profile(
+    "lab",
+    "lab-base",
+    ("entailment", "paraphrase", "acceptability"),
+    (0, 1, 2, 3, 4),
+    Hyper(learning_rate=1e-3, batch_size=16, max_length=64),
+    Subsets("entailment", (150, 75)),
+    TrainingSets("entailment", 150, 16),
+    data={"dev_size": 1200},
+    large="lab-large",
+)
+_MINILM = Profile(
+    "minilm",
+    "minilm",
+    GLUE[:5],
+    (0, 1, 2),
+    Hyper(learning_rate=1e-4, precision="bf16", max_length=256),
+    Subsets("SST-2", (2_000, 500)),
+    TrainingSets("SST-2", 500, 12),
+)
+_PAPER = Profile(
+    "paper-base",
+    "google-bert/bert-base-uncased",
+    GLUE,
+    (0, 1, 2, 3, 4),
+    Hyper(precision="bf16"),
+    Subsets("SST-2", (20_000, 5_000, 1_000)),
+    TrainingSets("SST-2", 4_000, 16),
+    large="paper-large",
+)
+_SMOKE = replace(
+    _LAB,
+    name="smoke",
+    tasks=("entailment", "similarity"),
+    seeds=(0, 1, 2),
+    hyper=replace(_LAB.hyper, epochs=1),
+    subsets=Subsets("entailment", (24,)),
+    sets=TrainingSets("entailment", 32, 3),
+    levels=(0.2, 0.5, 0.8),
+    data={"train_size": 48, "dev_size": 100},
+    large="smoke-large",
+)
+PROFILES: Mapping[str, Profile] = {
+    profile.name: profile
+    for profile in (
+        _LAB,
+        replace(_LAB, name="lab-large", encoder="lab-large", tasks=("entailment",), large=""),
+        _SMOKE,
+        replace(_SMOKE, name="smoke-large", encoder="lab-large", tasks=("entailment",), large=""),
+        _MINILM,
+        _PAPER,
+        replace(_PAPER, name="paper-large", encoder="google-bert/bert-large-uncased", large=""),
+    )
+}
+
+
+def get_profile(
+    name: str,
+    tasks: str | Sequence[str] = "",
+    seeds: str | Sequence[int] = "",
+    levels: str | Sequence[float] = "",
+    train_size: int = 0,
+    dev_size: int = 0,
+) -> Profile:
+    """A profile by name, with other tasks, seeds or levels where given (sequences, or texts with commas).
+
+    ``train_size`` and ``dev_size`` keep at most so many examples of every task; 0 leaves the profile's choice.
+
+    >>> get_profile("lab", tasks="entailment, paraphrase", seeds=[7]).tasks
+    ('entailment', 'paraphrase')
+    """
+    if name not in PROFILES:
+        raise SuperticketsError(f"Unknown profile {name!r}; known: {', '.join(PROFILES)}.")
+    profile = PROFILES[name]
+    sizes = {key: size for key, size in (("train_size", train_size), ("dev_size", dev_size)) if size}
+    try:
+        return replace(
+            profile,
+            tasks=_listed(tasks) or profile.tasks,
+            seeds=tuple(int(seed) for seed in _listed(seeds)) or profile.seeds,
+            levels=tuple(float(level) for level in _listed(levels)) or profile.levels,
+            data={**profile.data, **sizes},
+        )
+    except ValueError as error:
+        raise SuperticketsError(f"Seeds are whole numbers and levels shares, separated by commas ({error}).") from error
+
+
+def _listed(values: str | Sequence[Any]) -> tuple[Any, ...]:
+    if isinstance(values, str):
+        return tuple(part.strip() for part in values.split(",") if part.strip())
+    return tuple(values)

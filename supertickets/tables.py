@@ -10,16 +10,20 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from supertickets import paper
+from supertickets.errors import SuperticketsError
 from supertickets.experiments import paired_scores, super_tickets
 from supertickets.importance import ESTIMATORS
 from supertickets.lab.tasks import LAB_TASKS
 from supertickets.phases import winners_curse
 from supertickets.runs import Record
 from supertickets.statistics import Interval, holm, mean_interval, paired_difference, verdict
+from supertickets.tasks import METRICS
 from supertickets.tickets import EncoderShape, pruned_counts, random_ticket
 
 MIDDLE_LEVELS = (0.3, 0.4, 0.5, 0.6)
 """The levels at which the order winning, random, losing is judged: neither nearly full nor nearly collapsed."""
+
+_PRINTED_SIZE = "paper: weights remaining (%)"
 
 
 def kin_of(task: str) -> str:
@@ -31,50 +35,119 @@ def kin_of(task: str) -> str:
     return LAB_TASKS[task].kin if task in LAB_TASKS else task
 
 
+def super_ticket_pairs(frame: pd.DataFrame, column: str = "report_score") -> pd.DataFrame:
+    """The super ticket and the full model side by side, wherever a task and seed has both.
+
+    One row per task and seed, in the frame's order of tasks; columns task, seed, ``full`` and ``super`` (``column`` of
+    each, in points), ``level`` and ``weights_remaining`` (a fraction) of the super ticket, which is the choice of
+    :func:`supertickets.experiments.super_tickets`. Runs without a value of ``column`` are left out. Raises
+    SuperticketsError without runs, for an unknown column, and where a task and seed has several full models.
+    """
+    if frame.empty:
+        raise SuperticketsError("There are no finished runs to tabulate; run the sweep first.")
+    if column not in frame:
+        raise SuperticketsError(f"The runs have no {column!r}; choose one of {', '.join(_scores_in(frame))}.")
+    key = ["encoder", "task", "data", "seed"]
+    full = frame.loc[frame["kind"] == "full", [*key, column]]
+    both = full.merge(super_tickets(frame)[[*key, column, "level", "weights_remaining"]], on=key).dropna()
+    twice = both.loc[both.duplicated(["task", "seed"]), ["task", "seed"]]
+    if len(twice):
+        task, seed = twice.iloc[0]
+        raise SuperticketsError(
+            f"Task {task!r} has several full models with seed {seed}; keep one encoder and one training set per table."
+        )
+    order = list(dict.fromkeys(frame["task"]))
+    both = both.assign(full=100 * both[f"{column}_x"], super=100 * both[f"{column}_y"])
+    both = both.sort_values("task", key=lambda tasks: tasks.map(order.index), kind="stable")
+    return both[["task", "seed", "full", "super", "level", "weights_remaining"]].reset_index(drop=True)
+
+
 def table1(frame: pd.DataFrame, column: str = "report_score", size: str = "base") -> pd.DataFrame:
-    """Table 1: the full model (ST-DNN) against the super ticket (SuperT), one row per task, in points.
+    """Table 1: the full model (ST-DNN) against the super ticket (SuperT), one row per task, in points; then "average".
 
     The super ticket of each seed is chosen on the selection split (:func:`supertickets.experiments.super_tickets`);
     scores are those of ``column`` ("report_score": data the choice has not seen; "dev_score": the paper's protocol).
     ``gain`` is the mean paired difference over seeds with its 95% t interval, ``p`` the paired t-test's (two-sided),
     ``p (Holm)`` corrected over tasks; the verdict needs both the interval beyond zero and a corrected p of at most 5%.
-    The last columns are the paper's row of the kin task, for BERT-``size``.
+    The last columns are the paper's row of the kin task, for BERT-``size`` ("base" or "large").
+
+    The last row follows the paper's rule (:func:`supertickets.paper.average_score`): per seed the mean over tasks, a
+    task with two metrics counting their mean; only seeds that have every task count. It is one comparison more, of
+    another claim, so Holm's correction leaves it out. Beside it stand the averages and the weights remaining that the
+    paper prints, over its eight tasks. Raises SuperticketsError as :func:`super_ticket_pairs` does.
     """
-    full = frame[frame["kind"] == "full"].set_index(["task", "seed"])
-    chosen = super_tickets(frame).set_index(["task", "seed"])
+    _check_size(size)
+    pairs = super_ticket_pairs(frame, column)
     printed = paper.scores(1)
     rows = []
-    for task in dict.fromkeys(frame["task"]):
-        if task not in chosen.index or task not in full.index:
-            continue
-        seeds = chosen.loc[task].index.intersection(full.loc[task].index)
-        ours = [100 * source.loc[[(task, seed) for seed in seeds], column].to_numpy() for source in (full, chosen)]
-        difference = paired_difference(ours[1], ours[0])
+    for task, group in pairs.groupby("task", sort=False):
         row = {
             "task": task,
-            "seeds": len(seeds),
-            "ST-DNN": ours[0].mean(),
-            "SuperT": ours[1].mean(),
-            "gain": difference.effect,
-            "low": difference.interval.low,
-            "high": difference.interval.high,
-            "p": difference.p,
-            "weights remaining (%)": 100 * chosen.loc[task, "weights_remaining"].mean(),
-            "verdict": verdict(difference.interval),
+            **_gain_row(
+                group["full"].to_numpy(),
+                group["super"].to_numpy(),
+                100 * float(group["weights_remaining"].to_numpy().mean()),
+            ),
         }
-        kin = kin_of(task)
+        kin = kin_of(str(task))
         if kin in printed[f"ST-DNN {size}"]:
             theirs = [paper.task_score(printed[f"{model} {size}"][kin]) for model in ("ST-DNN", "SuperT")]
-            row |= {"paper: task": kin, "paper: ST-DNN": theirs[0], "paper: SuperT": theirs[1]}
-            row["paper: gain"] = theirs[1] - theirs[0]
+            row |= {"paper: task": kin, **_paper_gain(*theirs)}
         rows.append(row)
     table = pd.DataFrame(rows)
-    if len(table):
-        corrected = holm(table["p"].to_numpy())
-        table.insert(list(table.columns).index("p") + 1, "p (Holm)", corrected)
-        # NaN (a single seed) compares as False, and its verdict is "inconclusive" already.
-        table.loc[corrected > 0.05, "verdict"] = "inconclusive"
-    return table
+    if table.empty:
+        return table
+    corrected = holm(table["p"].to_numpy())
+    table.insert(list(table.columns).index("p") + 1, "p (Holm)", corrected)
+    # NaN (a single seed) compares as False, and its verdict is "inconclusive" already.
+    table.loc[corrected > 0.05, "verdict"] = "inconclusive"
+    columns = [*table.columns, *([_PRINTED_SIZE] if "paper: task" in table else [])]  # tasks of one's own have no kin
+    return pd.concat([table, pd.DataFrame([_average_row(pairs, size)])], ignore_index=True).loc[:, columns]
+
+
+def _average_row(pairs: pd.DataFrame, size: str) -> dict[str, Any]:
+    wide = pairs.pivot(index="seed", columns="task", values=["full", "super", "weights_remaining"]).dropna()
+    row: dict[str, Any] = {"task": "average", "seeds": 0, "verdict": "inconclusive"}
+    tasks = list(dict.fromkeys(wide.columns.get_level_values("task")))
+    if len(wide):
+        full, ticket, weights = (
+            np.array([paper.average_score(dict(zip(tasks, scores, strict=True))) for scores in wide[name].to_numpy()])
+            for name in ("full", "super", "weights_remaining")
+        )
+        row |= _gain_row(full, ticket, 100 * float(weights.mean()))
+    printed = {row["model"]: row for row in paper.table(1)}
+    theirs = printed[f"SuperT {size}"]
+    row |= _paper_gain(printed[f"ST-DNN {size}"]["average score"], theirs["average score"])
+    return row | {"paper: task": f"average of {len(paper.TASKS)}", _PRINTED_SIZE: theirs["weights remaining"]}
+
+
+def table1_metrics(frame: pd.DataFrame, split: str = "report", size: str = "base") -> pd.DataFrame:
+    """Table 1 in full: one row per task and metric (accuracy and F1, both correlations, MNLI matched and mismatched).
+
+    Columns as in :func:`table1`, in points, without a verdict: the metrics of a task are no independent findings. A
+    metric of all examples pooled is left out where the parts of the split have their own. ``split`` is "report",
+    "dev" or another that the runs were scored on. Raises SuperticketsError as :func:`super_ticket_pairs` does.
+    """
+    _check_size(size)
+    if frame.empty or not (scored := [name for name in _scores_in(frame) if name.startswith(f"{split}_")]):
+        raise SuperticketsError(f"There are no finished runs with metrics of the {split!r} split.")
+    printed = paper.scores(1)
+    rows = []
+    for task, group in frame.groupby("task", sort=False):
+        kin = kin_of(str(task))
+        own = [name.removeprefix(f"{split}_") for name in scored if not bool(group[name].isna().all())]
+        for metric in own:
+            if metric == "score" or any(other.startswith(f"{metric}_") for other in own):
+                continue
+            pairs = super_ticket_pairs(group, f"{split}_{metric}")
+            if pairs.empty:
+                continue
+            row = {"task": task, "metric": metric, **_gain_row(pairs["full"].to_numpy(), pairs["super"].to_numpy())}
+            theirs = [printed[f"{model} {size}"].get(kin, {}).get(metric) for model in ("ST-DNN", "SuperT")]
+            if theirs[0] is not None and theirs[1] is not None:
+                row |= {"paper: task": kin, **_paper_gain(theirs[0], theirs[1])}
+            rows.append(row)
+    return pd.DataFrame(rows).drop(columns="verdict", errors="ignore")
 
 
 def light_pruning(frame: pd.DataFrame, levels: Sequence[float] = (0.1, 0.2, 0.3)) -> pd.DataFrame:
@@ -187,6 +260,38 @@ def estimator_agreement(record: Record) -> pd.DataFrame:
             row[f"{other}: FFNs"] = _rank_correlation(a.ffns, b.ffns)
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _scores_in(frame: pd.DataFrame) -> list[str]:
+    """Columns of scores and metrics, such as "report_f1" and "dev_accuracy_matched", metrics in the usual order."""
+    names = ("score", *METRICS)
+    splits = ("report", "selection", "dev", "test")
+    wanted = [f"{split}_{name}" for split in splits for name in names]
+    return [name for start in wanted for name in frame if name == start or str(name).startswith(f"{start}_")]
+
+
+def _check_size(size: str) -> None:
+    if size not in ("base", "large"):
+        raise SuperticketsError(f"The paper has no BERT-{size}; choose size 'base' or 'large'.")
+
+
+def _gain_row(full: np.ndarray, ticket: np.ndarray, weights: float | None = None) -> dict[str, Any]:
+    difference = paired_difference(ticket, full)
+    return {
+        "seeds": difference.n,
+        "ST-DNN": float(full.mean()),
+        "SuperT": float(ticket.mean()),
+        "gain": difference.effect,
+        "low": difference.interval.low,
+        "high": difference.interval.high,
+        "p": difference.p,
+        **({} if weights is None else {"weights remaining (%)": weights}),
+        "verdict": verdict(difference.interval),
+    }
+
+
+def _paper_gain(full: float, ticket: float) -> dict[str, float]:
+    return {"paper: ST-DNN": full, "paper: SuperT": ticket, "paper: gain": ticket - full}
 
 
 def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:

@@ -9,7 +9,17 @@ from scipy import stats
 from supertickets.errors import SuperticketsError
 from supertickets.experiments import paired_scores
 from supertickets.figures import importance_figure, phase_transition_data, phase_transition_figure, tickets_figure
-from supertickets.tables import kin_of, light_pruning, optimism, ordering, spread, table1, ticket_sizes
+from supertickets.tables import (
+    kin_of,
+    light_pruning,
+    optimism,
+    ordering,
+    spread,
+    super_ticket_pairs,
+    table1,
+    table1_metrics,
+    ticket_sizes,
+)
 from supertickets.tickets import EncoderShape, Scores, random_ticket
 
 LEVELS = (0.1, 0.3, 0.5)
@@ -79,6 +89,89 @@ def test_table1_corrects_for_the_number_of_tasks():
     assert alone["verdict"] == "supported"
     assert beside["p (Holm)"] == pytest.approx(6 * alone["p"])
     assert beside["verdict"] == ("supported" if 6 * alone["p"] <= 0.05 else "inconclusive")
+
+
+@pytest.fixture
+def two_tasks(frame) -> pd.DataFrame:
+    other = frame_of({"winning": [0.82, 0.80, 0.70], "random": [0.7, 0.65, 0.6]}, task="similarity", noise=0.02)
+    return pd.concat([frame, other], ignore_index=True)
+
+
+def test_the_average_row_pairs_the_mean_over_tasks_by_seed(two_tasks):
+    pairs = super_ticket_pairs(two_tasks).set_index(["task", "seed"])
+    gains = [
+        np.mean(
+            [
+                pairs.loc[(task, seed), "super"] - pairs.loc[(task, seed), "full"]
+                for task in ("entailment", "similarity")
+            ]
+        )
+        for seed in range(4)
+    ]
+    table = table1(two_tasks)
+    row = table.iloc[-1]
+    assert list(table["task"]) == ["entailment", "similarity", "average"]
+    assert row["gain"] == pytest.approx(np.mean(gains))
+    assert row["gain"] == pytest.approx(table["gain"].iloc[:2].mean())
+    half = stats.t.ppf(0.975, 3) * np.std(gains, ddof=1) / 2
+    assert (row["low"], row["high"]) == pytest.approx((np.mean(gains) - half, np.mean(gains) + half))
+    assert row["weights remaining (%)"] == pytest.approx(table["weights remaining (%)"].iloc[:2].mean())
+    assert np.isnan(row["p (Holm)"])
+    assert (row["paper: ST-DNN"], row["paper: SuperT"], row["paper: weights remaining (%)"]) == (82.8, 83.7, 86.8)
+    assert table1(two_tasks, size="large").iloc[-1]["paper: SuperT"] == 85.1
+    # The two tasks count for the correction, the average does not.
+    assert table["p (Holm)"].iloc[:2].min() == pytest.approx(2 * table["p"].iloc[:2].min())
+
+
+def test_the_average_row_leaves_out_seeds_that_lack_a_task(two_tasks):
+    gap = two_tasks[(two_tasks["task"] != "similarity") | (two_tasks["seed"] != 3)]
+    table = table1(gap)
+    assert list(table["seeds"]) == [4, 3, 3]
+    assert table.iloc[-1]["gain"] == pytest.approx(table1(gap[gap["seed"] != 3]).iloc[-1]["gain"])
+    apart = two_tasks[(two_tasks["task"] != "similarity") == (two_tasks["seed"] < 2)]
+    row = table1(apart).iloc[-1]
+    assert (row["seeds"], row["verdict"], np.isnan(row["gain"])) == (0, "inconclusive", True)
+
+
+def test_tasks_without_kin_get_no_columns_of_the_paper(frame):
+    table = table1(frame.assign(task="mine"))
+    assert list(table["task"]) == ["mine", "average"]
+    assert not [name for name in table if name.startswith("paper")]
+
+
+def test_every_metric_of_every_task(frame):
+    paraphrase = frame.assign(
+        task="paraphrase", report_accuracy=frame["report_score"] - 0.02, report_f1=frame["report_score"] + 0.02
+    )
+    groups = frame.assign(
+        task="inference",
+        report_accuracy=frame["report_score"],
+        report_accuracy_matched=frame["report_score"] + 0.1,
+        report_accuracy_mismatched=frame["report_score"] - 0.1,
+    )
+    table = table1_metrics(pd.concat([paraphrase, groups]))
+    assert list(zip(table["task"], table["metric"], strict=True)) == [
+        ("paraphrase", "accuracy"),
+        ("paraphrase", "f1"),
+        ("inference", "accuracy_matched"),
+        ("inference", "accuracy_mismatched"),
+    ]
+    assert list(table["paper: ST-DNN"]) == [86.2, 90.4, 84.5, 84.4]
+    assert table["gain"].to_numpy() == pytest.approx(table1(frame).iloc[0]["gain"])
+    assert table["ST-DNN"].iloc[2] - table["ST-DNN"].iloc[3] == pytest.approx(20)
+
+
+def test_what_cannot_be_tabulated_is_said(frame):
+    with pytest.raises(SuperticketsError, match="no finished runs"):
+        table1(pd.DataFrame())
+    with pytest.raises(SuperticketsError, match="no 'report_f1'; choose one of report_score"):
+        table1(frame, "report_f1")
+    with pytest.raises(SuperticketsError, match="several full models with seed 0"):
+        table1(pd.concat([frame, frame.assign(data="another")]))
+    with pytest.raises(SuperticketsError, match="BERT-huge"):
+        table1(frame, size="huge")
+    with pytest.raises(SuperticketsError, match="'test' split"):
+        table1_metrics(frame, "test")
 
 
 def test_a_single_seed_gives_no_verdict(frame):

@@ -134,7 +134,11 @@ def tickets_figure(tickets: Sequence[Ticket]) -> Figure:
     return fig
 
 
-def _panel(axis: Axes, data: pd.DataFrame, star: float | None) -> None:
+def draw_curves(axis: Axes, data: pd.DataFrame) -> None:
+    """The kinds' curves with their bands against the weights remaining (%), and the full model as a dashed line.
+
+    ``data`` has the columns kind, level, weights_remaining, mean, low, high.
+    """
     full = data[data["kind"] == "full"]
     if not full.empty:
         row = full.iloc[0]
@@ -147,10 +151,14 @@ def _panel(axis: Axes, data: pd.DataFrame, star: float | None) -> None:
         x = 100 * curve["weights_remaining"]
         axis.plot(x, curve["mean"], color=colour, marker=marker, markersize=4.5, linewidth=1.5, label=kind)
         axis.fill_between(x, curve["low"], curve["high"], color=colour, alpha=0.18, linewidth=0)
-        chosen = curve[curve["level"] == star]
-        if kind == "winning" and not chosen.empty:
-            x_star = 100 * chosen["weights_remaining"]
-            axis.plot(x_star, chosen["mean"], "*", color=colour, markersize=14, markeredgecolor="white")
+
+
+def _panel(axis: Axes, data: pd.DataFrame, star: float | None) -> None:
+    draw_curves(axis, data)
+    chosen = data[(data["kind"] == "winning") & (data["level"] == star)]
+    if not chosen.empty:
+        x_star = 100 * chosen["weights_remaining"]
+        axis.plot(x_star, chosen["mean"], "*", color=STYLE["winning"][0], markersize=14, markeredgecolor="white")
     axis.invert_xaxis()  # as in the paper: pruning grows to the right
     axis.set_ylim(top=min(axis.get_ylim()[1], 1.03))  # no score is above 1; a t interval of few seeds may be
     sns.despine(ax=axis)

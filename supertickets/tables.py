@@ -76,7 +76,7 @@ def table1(frame: pd.DataFrame, column: str = "report_score", size: str = "base"
     another claim, so Holm's correction leaves it out. Beside it stand the averages and the weights remaining that the
     paper prints, over its eight tasks. Raises SuperticketsError as :func:`super_ticket_pairs` does.
     """
-    _check_size(size)
+    check_size(size)
     pairs = super_ticket_pairs(frame, column)
     printed = paper.scores(1)
     rows = []
@@ -128,7 +128,7 @@ def table1_metrics(frame: pd.DataFrame, split: str = "report", size: str = "base
     metric of all examples pooled is left out where the parts of the split have their own. ``split`` is "report",
     "dev" or another that the runs were scored on. Raises SuperticketsError as :func:`super_ticket_pairs` does.
     """
-    _check_size(size)
+    check_size(size)
     if frame.empty or not (scored := [name for name in _scores_in(frame) if name.startswith(f"{split}_")]):
         raise SuperticketsError(f"There are no finished runs with metrics of the {split!r} split.")
     printed = paper.scores(1)
@@ -270,7 +270,8 @@ def _scores_in(frame: pd.DataFrame) -> list[str]:
     return [name for start in wanted for name in frame if name == start or str(name).startswith(f"{start}_")]
 
 
-def _check_size(size: str) -> None:
+def check_size(size: str) -> None:
+    """Raise SuperticketsError unless ``size`` is one of the paper's two encoders, "base" and "large"."""
     if size not in ("base", "large"):
         raise SuperticketsError(f"The paper has no BERT-{size}; choose size 'base' or 'large'.")
 

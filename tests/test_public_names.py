@@ -22,7 +22,7 @@ FLOORS = (
     "importance gates compaction lean",
     "runs training",
     "store engines profiles experiments find",
-    "tables figures display report notebooks cli",
+    "tables summaries figures display report notebooks cli",
 )
 FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS) for module in modules.split()}
 

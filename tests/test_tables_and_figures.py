@@ -6,9 +6,15 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from supertickets import paper
+from supertickets.display import table_html
 from supertickets.errors import SuperticketsError
 from supertickets.experiments import paired_scores
 from supertickets.figures import importance_figure, phase_transition_data, phase_transition_figure, tickets_figure
+from supertickets.lab.tasks import lab_task
+from supertickets.runs import RunSpec, TicketRule
+from supertickets.sources import DataRef
+from supertickets.summaries import missing, missing_sentence, paper_notes, table6, table7, table9
 from supertickets.tables import (
     kin_of,
     light_pruning,
@@ -23,6 +29,7 @@ from supertickets.tables import (
 from supertickets.tickets import EncoderShape, Scores, random_ticket
 
 LEVELS = (0.1, 0.3, 0.5)
+NAMES = [found.id for found in paper.INCONSISTENCIES]
 
 
 def frame_of(
@@ -210,6 +217,97 @@ def test_spread(frame):
     row = spread(frame).iloc[0]
     assert row["seeds"] == 4
     assert 0.5 < row["weights remaining, mean"] < 1
+
+
+def test_table6_sets_two_spreads_and_the_papers_side_by_side(two_tasks):
+    calm = two_tasks.copy()
+    full = calm["kind"] == "full"
+    calm.loc[full, "report_score"] = 0.8 + 0.001 * calm["seed"]
+    row = table6(calm).set_index("task").loc["similarity"]
+    chosen = super_ticket_pairs(calm).set_index("task").loc["similarity"]
+    values = chosen["super"].to_numpy()
+    assert row["SuperT: sd"] == pytest.approx(np.std(values, ddof=1))
+    assert row["ST-DNN: sd"] == pytest.approx(0.1 * np.std(range(4), ddof=1))
+    bounds = [np.std(values, ddof=1) * np.sqrt(3 / stats.chi2.ppf(share, 3)) for share in (0.975, 0.025)]
+    assert [row["SuperT: low"], row["SuperT: high"]] == pytest.approx(bounds)
+    assert row["p (equal spread)"] == pytest.approx(
+        np.asarray(stats.levene(values, chosen["full"].to_numpy(), center="median"))[1]
+    )
+    assert (row["paper: task"], row["paper: SuperT sd"]) == ("STS-B", 0.49)
+    assert "paper: ST-DNN sd" not in row
+    large = table6(calm, size="large").set_index("task")
+    assert list(large["paper: ST-DNN sd"]) == [1.17, 0.16]
+    assert np.isnan(table6(calm[calm["seed"] == 0])["p (equal spread)"]).all()
+
+
+def test_table7_counts_the_levels_chosen(frame):
+    wanted = {0: 0.1, 1: 0.3, 2: 0.3, 3: 0.5}
+    best = (frame["kind"] == "winning") & (frame["level"] == frame["seed"].map(wanted))
+    row = table7(frame.assign(selection_score=best.astype(float))).iloc[0]
+    sizes = [1 - 0.8 * level for level in wanted.values()]
+    assert row["levels chosen"] == "10%, 30% (x2), 50%"
+    assert row["weights remaining, mean"] == pytest.approx(np.mean(sizes))
+    assert row["weights remaining, sd"] == pytest.approx(np.std(sizes, ddof=1))
+    assert (row["paper: task"], row["paper: mean"], row["paper: sd"]) == ("RTE", 0.83, 0.07)
+    assert table7(frame, size="large").iloc[0]["paper: mean"] == 0.82
+
+
+def test_table9_counts_what_is_in_the_data():
+    clean, noisy = (lab_task("entailment", train_size=400, dev_size=30, test_size=0, noise=rate) for rate in (0, 0.2))
+    scores = lab_task("similarity", train_size=400, dev_size=20, test_size=10)
+    reviews = lab_task("sentiment", train_size=40, dev_size=20, test_size=0)
+    table = table9([clean, noisy, scores, reviews])
+    assert list(table["train"]) == [400, 400, 400, 40]
+    assert list(table["dev"]) == [30, 30, 20, 20]
+    assert table["test"].iloc[2] == 10
+    assert table["test"].isna().tolist() == [True, True, False, True]
+    assert table["label noise"].iloc[0] == "0.0% wrong"
+    assert 12 < float(table["label noise"].iloc[1].split("%")[0]) < 28
+    assert 0.4 < float(table["label noise"].iloc[2].removeprefix("sd ")) < 0.6
+    assert table["balance (train)"].iloc[0] == "50% / 50%"
+    assert list(table["kind of text"])[2:] == ["pair of texts, regression", "single sentence, classification"]
+    words = [len(" ".join(texts).split()) for texts in clean.train.texts]
+    assert table["words"].iloc[0] == pytest.approx(np.mean(words))
+    assert list(table["paper: corpus"]) == ["RTE", "RTE", "STS-B", "SST"]
+    html = table_html(table, "What the tasks hold.")
+    assert "<td>400</td>" in html
+    assert "400.00" not in html
+
+
+def specs_of(seeds: int) -> list[RunSpec]:
+    rules = [TicketRule(), *(TicketRule(kind, level, "p") for kind in ("winning", "random") for level in LEVELS)]
+    data = [DataRef("entailment"), DataRef("entailment", train_size=50)]
+    return [RunSpec("lab-base", "1", ref, seed, ticket=rule) for ref in data for seed in range(seeds) for rule in rules]
+
+
+def test_missing_runs_are_named():
+    specs = specs_of(2)
+    there = pd.DataFrame({"run": [spec.id for spec in specs if spec.seed == 0 or spec.ticket.kind == "full"]})
+    lacking = missing(there, specs)
+    assert set(lacking["seed"]) == {1}
+    assert lacking["train_size"].fillna(0).tolist() == [0] * 6 + [50] * 6
+    assert set(zip(lacking["kind"], lacking["level"], strict=True)) == {
+        (kind, level) for kind in ("winning", "random") for level in LEVELS
+    }
+    sentence = "12 of 28 runs are missing: entailment (6 winning, 6 random; seed 1)."
+    assert missing_sentence(there, specs) == sentence
+    assert missing(pd.DataFrame(), specs)["run"].tolist() == [spec.id for spec in specs]
+    everything = pd.DataFrame({"run": [spec.id for spec in specs]})
+    assert list(missing(everything, specs)) == ["task", "train_size", "seed", "kind", "level", "run"]
+    assert missing_sentence(everything, specs) == "All 28 runs are there."
+
+
+def test_notes_on_the_paper_hold_the_recomputed_numbers():
+    notes = dict(zip(NAMES, paper_notes(NAMES), strict=True))
+    assert all(notes[name].startswith(f"{name} (") and len(notes[name]) < 500 for name in NAMES)
+    p3 = paper.inconsistency("P3").computed
+    assert f"{p3['mean of Table 7']:.1f} (mean of Table 7)" in notes["P3"]
+    assert "SST-2: 0.93 (Table 7), 0.86 (Figure 3)" in notes["P4"]
+    assert "10%: 23,000 (printed), 2,350 (from Table 9)" in notes["P6"]
+    assert "0.05 (over tasks), 1.73 (over columns)" in notes["P1"]
+    assert notes["P9"].endswith(paper.inconsistency("P9").what)
+    with pytest.raises(SuperticketsError, match="P11"):
+        paper_notes(["P11"])
 
 
 def test_ticket_sizes():

@@ -1,0 +1,209 @@
+"""Tables 6, 7 and 9, which runs are still missing, and the paper's inconsistencies as sentences for a chapter."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from supertickets import paper
+from supertickets.runs import RunSpec
+from supertickets.statistics import equal_variances, sd_interval
+from supertickets.tables import check_size, kin_of, super_ticket_pairs
+from supertickets.tasks import Examples, Task
+
+
+def table6(frame: pd.DataFrame, column: str = "report_score", size: str = "base") -> pd.DataFrame:
+    """Table 6: standard deviation over seeds of the super ticket's score, and of the full model's, one row per task.
+
+    Standard deviations are in points, each with its 95% chi-square interval (of 5 seeds: 0.6 to 2.9 times the
+    estimate). ``p (equal spread)`` is the Brown-Forsythe test's (:func:`supertickets.statistics.equal_variances`);
+    runs that share a seed are alike, which makes it cautious. Beside it stands the paper's value of the kin task for
+    BERT-``size``; the full model's is in Table 5, of five tasks and BERT-large only. A single seed has no spread: NaN.
+    Raises SuperticketsError as :func:`supertickets.tables.super_ticket_pairs` does.
+    """
+    check_size(size)
+    theirs = {("SuperT", task): sd for task, sd in _printed(6, f"SuperT {size}").items()}
+    if size == "large":
+        theirs |= {("ST-DNN", task): sd for task, sd in _printed(5, "ST-DNN large").items()}
+    rows = []
+    for task, group in super_ticket_pairs(frame, column).groupby("task", sort=False):
+        scores = {"SuperT": group["super"].to_numpy(), "ST-DNN": group["full"].to_numpy()}
+        row: dict[str, Any] = {"task": task, "seeds": len(group)}
+        for model, values in scores.items():
+            interval = sd_interval(values)
+            row |= {f"{model}: sd": interval.sd, f"{model}: low": interval.low, f"{model}: high": interval.high}
+        enough = len(group) > 1
+        row["p (equal spread)"] = equal_variances(scores["SuperT"], scores["ST-DNN"]).p if enough else math.nan
+        kin = kin_of(str(task))
+        known = {f"paper: {model} sd": theirs[model, kin] for model in scores if (model, kin) in theirs}
+        rows.append(row | ({"paper: task": kin} if known else {}) | known)
+    return pd.DataFrame(rows)
+
+
+def table7(frame: pd.DataFrame, size: str = "base") -> pd.DataFrame:
+    """Table 7: weights remaining in the super tickets, mean and standard deviation over seeds, one row per task.
+
+    Sizes are shares of the encoder's weights, embeddings included. ``levels chosen`` counts the seeds of every
+    sparsity level that was chosen. The last columns are the paper's, of the kin task and BERT-``size``; they do not
+    agree with its Figure 3 (inconsistencies P4 and P5). The standard deviation of a single seed is NaN. Raises
+    SuperticketsError as :func:`supertickets.tables.super_ticket_pairs` does.
+    """
+    check_size(size)
+    theirs = {name: _printed(7, f"SuperT {size}", name) for name in ("mean", "sd")}
+    rows = []
+    for task, group in super_ticket_pairs(frame).groupby("task", sort=False):
+        levels, counts = np.unique(group["level"].to_numpy(), return_counts=True)
+        chosen = [
+            f"{level:.0%}" + (f" (x{count})" if count > 1 else "") for level, count in zip(levels, counts, strict=True)
+        ]
+        weights = group["weights_remaining"].to_numpy()
+        row: dict[str, Any] = {
+            "task": task,
+            "seeds": len(group),
+            "weights remaining, mean": weights.mean(),
+            "weights remaining, sd": weights.std(ddof=1) if len(weights) > 1 else math.nan,
+            "levels chosen": ", ".join(chosen),
+        }
+        kin = kin_of(str(task))
+        if kin in theirs["mean"]:
+            row |= {"paper: task": kin, "paper: mean": theirs["mean"][kin], "paper: sd": theirs["sd"][kin]}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def table9(tasks: Iterable[Task]) -> pd.DataFrame:
+    """Table 9: what the tasks hold, counted from the data themselves, beside the paper's row of the kin corpus.
+
+    ``balance`` is the share of every class among the training labels, in the order of the label names; of a
+    regression, the range of its scores. ``words`` is the mean number of words (split at blanks) in a training example,
+    both texts together. ``label noise`` compares the training labels with the truth where that is known (the lab): the
+    share that is wrong, or the standard deviation of score minus truth. Sizes of the paper are as printed (P8).
+
+    >>> split = Examples((("a b",), ("c",)), np.array([0, 1]))
+    >>> table9([Task("mine", "classification", ("no", "yes"), ("accuracy",), split, split)]).iloc[0].to_dict()
+    {'corpus': 'mine', 'kind of text': 'single sentence, classification', 'train': 2, 'dev': 2, 'test': nan,
+     'labels': 2, 'metrics': 'accuracy', 'balance (train)': '50% / 50%', 'words': 1.5, 'label noise': 'unknown'}
+    """
+    printed = {row["corpus"]: row for row in paper.table(9)}
+    rows = []
+    for task in tasks:
+        train = task.train
+        row: dict[str, Any] = {
+            "corpus": task.name,
+            "kind of text": f"{'pair of texts' if len(train.texts[0]) == 2 else 'single sentence'}, {task.kind}",
+            "train": len(train),
+            "dev": len(task.dev),
+            "test": math.nan if task.test is None else len(task.test),
+            "labels": task.num_labels,
+            "metrics": ", ".join(task.metrics),
+            "balance (train)": _balance(task),
+            "words": float(np.mean([sum(len(text.split()) for text in texts) for texts in train.texts])),
+            "label noise": _noise(train, task.kind),
+        }
+        kin = kin_of(task.name)
+        theirs = printed.get("SST" if kin == "SST-2" else kin)  # the paper's own short name
+        rows.append(row | {f"paper: {name}": value for name, value in (theirs or {}).items()})
+    # As objects, so that a missing test set or kin leaves the other counts whole numbers.
+    return pd.DataFrame(rows, dtype=object).astype({"words": float} if rows else {})
+
+
+def missing(frame: pd.DataFrame, specs: Iterable[RunSpec]) -> pd.DataFrame:
+    """The runs among ``specs`` that have no record in ``frame``, in their order.
+
+    One row per run; columns task, train_size (None: the whole training set), seed, kind, level and run (its id). The
+    frame is empty, with these columns, if nothing is missing.
+    """
+    there = set(frame["run"]) if "run" in frame else set()
+    rows = [
+        (spec.data.name, spec.data.train_size, spec.seed, spec.ticket.kind, spec.ticket.level, spec.id)
+        for spec in specs
+        if spec.id not in there
+    ]
+    return pd.DataFrame(rows, columns=["task", "train_size", "seed", "kind", "level", "run"])
+
+
+def missing_sentence(frame: pd.DataFrame, specs: Sequence[RunSpec]) -> str:
+    """What :func:`missing` found, in one sentence: how many of which task and kind, and of which seeds.
+
+    >>> from supertickets.sources import DataRef
+    >>> missing_sentence(pd.DataFrame(), [RunSpec("lab-base", "1", DataRef("entailment"), seed=3)])
+    '1 of 1 runs is missing: entailment (1 full; seed 3).'
+    """
+    lacking = missing(frame, specs)
+    if lacking.empty:
+        return f"All {len(specs)} runs are there."
+    parts = []
+    for task, group in lacking.groupby("task", sort=False):
+        kinds = ", ".join(f"{count} {kind}" for kind, count in group["kind"].value_counts(sort=False).items())
+        seeds = sorted(set(group["seed"]))
+        parts.append(f"{task} ({kinds}; seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))})")
+    verb = "is" if len(lacking) == 1 else "are"
+    return f"{len(lacking)} of {len(specs)} runs {verb} missing: {', '.join(parts)}."
+
+
+def paper_notes(identifiers: Sequence[str]) -> list[str]:
+    """One sentence or two per inconsistency of the paper (P1 to P10): where, what, and the recomputed numbers.
+
+    Where many rows were recomputed (P1), the largest distance from the printed value stands for them all. Raises
+    SuperticketsError for an unknown identifier.
+
+    >>> paper_notes(["P3"])[0].partition("Figure 3. ")[2]
+    '86.8 (printed), 89.5 (mean of Table 7), 88.62 (mean of Figure 3).'
+    """
+    notes = []
+    for found in map(paper.inconsistency, identifiers):
+        numbers = _sentence(found.computed)
+        notes.append(f"{found.id} ({found.where}): {found.what}{f' {numbers}' if numbers else ''}")
+    return notes
+
+
+def _sentence(computed: dict[str, float]) -> str:
+    """The numbers of one inconsistency, those of one thing ("STS-B: Table 7", "STS-B: Figure 3") together."""
+    groups: dict[str, dict[str, float]] = {}
+    for label, value in computed.items():
+        thing, _, what = label.rpartition(": ")
+        groups.setdefault(thing, {})[what] = value
+    if len(groups) > 4 and all("printed" in group for group in groups.values()):
+        others = [what for what in next(iter(groups.values())) if what != "printed"]
+        far = [max(abs(group[what] - group["printed"]) for group in groups.values()) for what in others]
+        return f"Largest distance from the printed value in {len(groups)} rows: {_listed(others, far)}."
+    parts = [f"{thing}: {_listed(group, group.values())}".removeprefix(": ") for thing, group in groups.items()]
+    text = "; ".join(parts).replace("_", " ")
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def _listed(names: Iterable[str], values: Iterable[float]) -> str:
+    return ", ".join(f"{_number(value)} ({name})" for name, value in zip(names, values, strict=True))
+
+
+def _number(value: float) -> str:
+    text = f"{value:,.2f}"
+    return text.rstrip("0").rstrip(".")
+
+
+def _printed(table: int, model: str, statistic: str = "") -> dict[str, float]:
+    """The row of a model in Table 5, 6 or 7, by task."""
+    row = next(
+        row for row in paper.table(table) if row["model"] == model and row.get("statistic", statistic) == statistic
+    )
+    return {task: row[task] for task in paper.TASKS if task in row}
+
+
+def _balance(task: Task) -> str:
+    labels = task.train.labels
+    if task.kind == "regression":
+        return f"{labels.min():.2g} to {labels.max():.2g}"
+    counts = np.bincount(labels, minlength=len(task.label_names))
+    return " / ".join(f"{count / len(labels):.0%}" for count in counts)
+
+
+def _noise(train: Examples, kind: str) -> str:
+    if train.probabilities is None:
+        return "unknown"
+    if kind == "regression":
+        return f"sd {np.std(train.labels - train.probabilities[:, 0]):.2f}"
+    return f"{np.mean(train.labels != train.probabilities.argmax(axis=1)):.1%} wrong"

@@ -1,17 +1,18 @@
-"""Tables 6, 7 and 9, which runs are still missing, and the paper's inconsistencies as sentences for a chapter."""
+"""Tables 6, 7 and 9, the numbers behind Figures 3 and 5, missing runs, and the paper's inconsistencies in words."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from supertickets import paper
+from supertickets.errors import SuperticketsError
 from supertickets.runs import RunSpec
-from supertickets.statistics import equal_variances, sd_interval
+from supertickets.statistics import equal_variances, mean_interval, paired_difference, sd_interval
 from supertickets.tables import check_size, kin_of, super_ticket_pairs
 from supertickets.tasks import Examples, Task
 
@@ -111,6 +112,80 @@ def table9(tasks: Iterable[Task]) -> pd.DataFrame:
     return pd.DataFrame(rows, dtype=object).astype({"words": float} if rows else {})
 
 
+def figure3_data(
+    frame: pd.DataFrame,
+    train_sizes: Mapping[str, int] | None = None,
+    size: str = "base",
+    score: str = "report_score",
+) -> pd.DataFrame:
+    """The numbers behind :func:`supertickets.figures.figure3`: one row per task, smallest training set first.
+
+    Columns: task, train size (examples), seeds; gain of the super ticket over the full model (points, paired by seed)
+    with the ends of its 95% t interval; weights remaining (%) with the ends of theirs; then the paper's task, train
+    size, gain (recomputed from its Table 1) and weights remaining (%) for BERT-``size``. ``train_sizes`` maps a task to
+    its number of training examples; without it the frame's column ``train_size`` is used. Raises SuperticketsError
+    where a size is unknown, and as :func:`supertickets.tables.super_ticket_pairs` does.
+    """
+    check_size(size)
+    theirs = {row["task"]: row for row in paper.figure3()}
+    rows = []
+    for name, group in super_ticket_pairs(frame, score).groupby("task", sort=False):
+        task = str(name)
+        gain = paired_difference(group["super"], group["full"]).interval
+        weights = mean_interval(100 * group["weights_remaining"])
+        row = {"task": task, "train size": _train_size(frame, task, train_sizes), "seeds": gain.n}
+        row |= {"gain": gain.mean, "gain, low": gain.low, "gain, high": gain.high}
+        row |= {"weights": weights.mean, "weights, low": weights.low, "weights, high": weights.high}
+        if kin := theirs.get(kin_of(task)):
+            row |= {"paper: task": kin["task"], "paper: train size": kin["train size"]}
+            row |= {"paper: gain": kin[f"gain {size}"], "paper: weights": 100 * kin[f"weights remaining {size}"]}
+        rows.append(row)
+    return pd.DataFrame(rows).sort_values("train size", kind="stable", ignore_index=True) if rows else pd.DataFrame()
+
+
+def shrinking_data(frame: pd.DataFrame, score: str = "report_score", whole: int | None = None) -> pd.DataFrame:
+    """What a ticket gains over the full model of the same training set, by training size (the numbers of Figure 5).
+
+    One row per task, train_size (largest first), kind and level: weights_remaining (mean), n (runs), ``full`` (the full
+    model's mean score), ``gain`` over it and the ends ``low``, ``high`` of its 95% t interval, in points. A ticket is
+    paired with the full model of its own data and seed; runs without that are left out. A missing ``train_size`` means
+    the whole training set: it counts as ``whole`` examples if that is given, else it is written "all". Raises
+    SuperticketsError without such pairs, and for a frame without a column ``train_size``.
+    """
+    if frame.empty or not {"train_size", score} <= set(frame):
+        raise SuperticketsError(f"There are no finished runs with a train_size and a {score!r}; run the sweep first.")
+    key, condition = ["encoder", "task", "data", "seed", "size"], ["task", "size", "kind", "level"]
+    runs = frame.assign(size=frame["train_size"].astype(float).fillna(math.inf), score=100 * frame[score])
+    full = runs.loc[runs["kind"] == "full", [*key, "score"]]
+    both = runs.loc[runs["kind"] != "full"].merge(full, on=key, suffixes=("", "_full"))
+    both = both.dropna(subset=["score", "score_full"])
+    if both.empty:
+        raise SuperticketsError("No ticket has the full model of its own training set beside it; run the sweep first.")
+    rows = []
+    for _, group in both.groupby(condition, sort=False):
+        first = group.iloc[0]
+        interval = paired_difference(group["score"], group["score_full"]).interval
+        rows.append(
+            {
+                **first[["task", "kind", "level"]].to_dict(),
+                "train_size": first["size"],
+                "weights_remaining": group["weights_remaining"].mean(),
+                "n": interval.n,
+                "full": group["score_full"].mean(),
+                "gain": interval.mean,
+                "low": interval.low,
+                "high": interval.high,
+            }
+        )
+    data = pd.DataFrame(rows).sort_values(["train_size", "level"], ascending=[False, True], kind="stable")
+    # As objects, so that sizes stay whole numbers beside "all".
+    sizes = [(whole or "all") if math.isinf(size) else int(size) for size in data["train_size"]]
+    data["train_size"] = pd.Series(sizes, index=data.index, dtype=object)
+    names = list(dict.fromkeys(frame["task"]))
+    data = data.sort_values("task", key=lambda tasks: tasks.map(names.index), kind="stable", ignore_index=True)
+    return data.loc[:, ["task", "train_size", *[name for name in data if name not in ("task", "train_size")]]]
+
+
 def missing(frame: pd.DataFrame, specs: Iterable[RunSpec]) -> pd.DataFrame:
     """The runs among ``specs`` that have no record in ``frame``, in their order.
 
@@ -159,6 +234,15 @@ def paper_notes(identifiers: Sequence[str]) -> list[str]:
         numbers = _sentence(found.computed)
         notes.append(f"{found.id} ({found.where}): {found.what}{f' {numbers}' if numbers else ''}")
     return notes
+
+
+def _train_size(frame: pd.DataFrame, task: str, train_sizes: Mapping[str, int] | None) -> int:
+    if train_sizes is not None and task in train_sizes:
+        return int(train_sizes[task])
+    known = frame.loc[frame["task"] == task, "train_size"].dropna() if "train_size" in frame else pd.Series(dtype=float)
+    if known.empty:
+        raise SuperticketsError(f"The training size of task {task!r} is unknown; give it in train_sizes.")
+    return int(known.iloc[0])
 
 
 def _sentence(computed: dict[str, float]) -> str:

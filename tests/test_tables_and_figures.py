@@ -4,17 +4,34 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.patches import Rectangle
 from scipy import stats
 
 from supertickets import paper
 from supertickets.display import table_html
 from supertickets.errors import SuperticketsError
 from supertickets.experiments import paired_scores
-from supertickets.figures import importance_figure, phase_transition_data, phase_transition_figure, tickets_figure
+from supertickets.figures import (
+    figure3,
+    importance_figure,
+    phase_transition_data,
+    phase_transition_figure,
+    shrinking_figure,
+    tickets_figure,
+)
 from supertickets.lab.tasks import lab_task
 from supertickets.runs import RunSpec, TicketRule
 from supertickets.sources import DataRef
-from supertickets.summaries import missing, missing_sentence, paper_notes, table6, table7, table9
+from supertickets.summaries import (
+    figure3_data,
+    missing,
+    missing_sentence,
+    paper_notes,
+    shrinking_data,
+    table6,
+    table7,
+    table9,
+)
 from supertickets.tables import (
     kin_of,
     light_pruning,
@@ -344,6 +361,123 @@ def test_the_figure_draws_what_is_there(frame):
     plt.close("all")
     with pytest.raises(SuperticketsError, match="no finished runs"):
         phase_transition_figure(frame.iloc[:0])
+
+
+def test_the_figure_copes_with_missing_runs(frame):
+    gaps = frame[~((frame["kind"] == "random") | ((frame["seed"] > 1) & (frame["level"] == 0.5)))]
+    other = frame.assign(task="similarity")
+    other.loc[other["seed"] == 3, "report_score"] = np.nan
+    fig = phase_transition_figure(pd.concat([gaps, other]), ["entailment", "similarity", "inference"])
+    assert [axis.get_title() for axis in fig.axes] == [
+        "entailment (n = 2 to 4 seeds)",
+        "similarity (n = 3 seeds)",
+        "inference (n = 0 seeds)",
+        "",
+    ]
+    # The first panel has no random curve, and the legend must name it all the same.
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["full model", "winning", "random", "losing"]
+    assert [text.get_text() for text in fig.axes[2].texts] == ["no finished runs"]
+    # The t interval of two seeds may not flatten the curves.
+    low, high = fig.axes[0].get_ylim()
+    means = phase_transition_data(gaps)["mean"].to_numpy()
+    assert high - low < 2.3 * np.ptp(means)
+    alone = phase_transition_figure(frame[frame["seed"] == 0])
+    assert np.isfinite(alone.axes[0].get_ylim()).all()
+    plt.close("all")
+    with pytest.raises(SuperticketsError, match="'report_f1'"):
+        phase_transition_data(frame, "report_f1")
+
+
+def test_figure3_orders_tasks_by_training_size(two_tasks):
+    sizes = {"entailment": 300, "similarity": 70}
+    data = figure3_data(two_tasks, sizes)
+    assert list(data["task"]) == ["similarity", "entailment"]
+    table = table1(two_tasks).set_index("task")
+    for row in data.to_dict("records"):
+        beside = table.loc[row["task"]]
+        assert [row["gain"], row["gain, low"], row["gain, high"]] == pytest.approx(
+            beside[["gain", "low", "high"]].to_list()
+        )
+        assert row["weights"] == pytest.approx(beside["weights remaining (%)"])
+        assert row["paper: gain"] == pytest.approx(beside["paper: gain"])
+    assert list(data["paper: weights"]) == [89, 83]
+    assert list(figure3_data(two_tasks, sizes, "large")["paper: weights"]) == pytest.approx([84, 82])
+    column = figure3_data(two_tasks.assign(train_size=two_tasks["task"].map(sizes)))
+    assert list(column["train size"]) == [70, 300]
+    with pytest.raises(SuperticketsError, match="training size of task 'entailment' is unknown"):
+        figure3_data(two_tasks)
+
+    fig = figure3(two_tasks, sizes)
+    bars = [[bar.get_height() for bar in axis.patches if isinstance(bar, Rectangle)] for axis in fig.axes[:2]]
+    assert bars[0] == pytest.approx(data["gain"].to_list())
+    assert bars[1] == pytest.approx([row["gain base"] for row in paper.figure3()])
+    assert [text.get_text() for text in fig.axes[2].get_xticklabels()] == [
+        "similarity\n(STS-B)\n70",
+        "entailment\n(RTE)\n300",
+    ]
+    plt.close("all")
+    with pytest.raises(SuperticketsError, match="No task has both"):
+        figure3(two_tasks[two_tasks["kind"] == "full"], sizes)
+
+
+@pytest.fixture
+def shrinking(frame) -> pd.DataFrame:
+    """Training sets of 50, all and 200 examples, whose tickets gain 3, 1 and 2 points at 10% more than in ``frame``."""
+    parts = []
+    for size, extra in ((50, 0.03), (None, 0.01), (200, 0.02)):
+        part = frame.assign(train_size=size, data=f"d{size}")
+        part.loc[(part["kind"] == "winning") & (part["level"] == 0.1), "report_score"] += extra
+        # A smaller training set makes everything worse; only the difference counts.
+        parts.append(part.assign(report_score=part["report_score"] - 3 * extra))
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_shrinking_gains_are_paired_with_the_full_model_of_the_same_data(frame, shrinking):
+    data = shrinking_data(shrinking)
+    assert list(dict.fromkeys(data["train_size"])) == ["all", 200, 50]
+    light = data[(data["kind"] == "winning") & (data["level"] == 0.1)]
+    wide = 100 * paired_scores(frame)
+    gains = wide[("winning", 0.1)] - wide[("full", 0.0)]
+    assert list(light["gain"]) == pytest.approx([gains.mean() + extra for extra in (1, 2, 3)])
+    half = stats.t.ppf(0.975, 3) * gains.sem()
+    assert list(light["high"] - light["gain"]) == pytest.approx([half] * 3)
+    assert list(light["full"]) == pytest.approx([wide[("full", 0.0)].mean() - 3 * extra for extra in (1, 2, 3)])
+    assert set(data["n"]) == {4}
+    assert list(dict.fromkeys(shrinking_data(shrinking, whole=1000)["train_size"])) == [1000, 200, 50]
+    # Training sets that differ by seed have a fingerprint each.
+    apart = shrinking.assign(data=shrinking["data"] + shrinking["seed"].astype(str))
+    pd.testing.assert_frame_equal(shrinking_data(apart), data)
+
+
+def test_shrinking_leaves_out_what_has_no_partner(shrinking):
+    gap = shrinking[~((shrinking["kind"] == "full") & (shrinking["train_size"] == 50) & (shrinking["seed"] > 0))]
+    data = shrinking_data(gap)
+    assert set(data.loc[data["train_size"] == 50, "n"]) == {1}
+    assert data.loc[data["train_size"] == 50, "low"].isna().all()
+    assert set(data.loc[data["train_size"] == 200, "n"]) == {4}
+    with pytest.raises(SuperticketsError, match="full model of its own training set"):
+        shrinking_data(shrinking[shrinking["kind"] != "full"])
+    with pytest.raises(SuperticketsError, match="with a train_size"):
+        shrinking_data(shrinking.drop(columns="train_size"))
+
+
+def test_the_shrinking_figure_has_a_panel_per_size(shrinking):
+    fig = shrinking_figure(shrinking, whole=1000)
+    titles = ["entailment, 1,000 examples", "entailment, 200 examples", "entailment, 50 examples"]
+    assert [axis.get_title().split("\n")[0] for axis in fig.axes] == titles
+    data = shrinking_data(shrinking)
+    for axis, size in zip(fig.axes, ("all", 200, 50), strict=True):
+        (curve,) = [line for line in axis.lines if line.get_label() == "winning"]
+        wanted = data[(data["kind"] == "winning") & (data["train_size"] == size)]
+        assert np.asarray(curve.get_ydata()) == pytest.approx(np.asarray(wanted["gain"]))
+    assert fig.axes[2].xaxis_inverted()
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["full model", "winning", "winning, other sizes"]
+    both = shrinking_figure(shrinking, kinds=("winning", "random"), bottom=-12)
+    assert "random" in [text.get_text() for text in both.legends[0].get_texts()]
+    assert both.axes[0].get_ylim()[0] == -12
+    plt.close("all")
+    with pytest.raises(SuperticketsError, match="no finished runs of losing"):
+        shrinking_figure(shrinking[shrinking["kind"] != "losing"], kinds=("losing",))
 
 
 def test_pictures_of_scores_and_tickets():

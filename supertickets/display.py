@@ -58,14 +58,24 @@ def measured(*lines: str) -> None:
     _emit(measured_html(lines))
 
 
+def inconsistencies(*notes: str) -> None:
+    """Show where the paper disagrees with itself, in the box of its own voice, one paragraph per note."""
+    _emit(box_html("Where the paper disagrees with itself", notes, "paper"))
+
+
 def measured_html(lines: Sequence[str]) -> str:
     """The HTML of :func:`measured`.
 
     >>> "<p>up by 2 points</p>" in measured_html(["up by 2 points"])
     True
     """
+    return box_html("Measured here", lines, "measured")
+
+
+def box_html(title: str, lines: Sequence[str], voice: str) -> str:
+    """A box of the book: ``voice`` is "paper" or "measured"; plain text, one paragraph per line."""
     paragraphs = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
-    return f'<div class="admonition measured"><p class="admonition-title">Measured here</p>{paragraphs}</div>'
+    return f'<div class="admonition {voice}"><p class="admonition-title">{html.escape(title)}</p>{paragraphs}</div>'
 
 
 def figure_html(fig: Figure, alt: str, data: Any = None, name: str = "figure") -> str:

@@ -14,6 +14,7 @@ from supertickets.errors import SuperticketsError
 from supertickets.profiles import Profile
 from supertickets.runs import Hyper, RunSpec, TicketRule
 from supertickets.sources import DataRef, data_ref
+from supertickets.tasks import Task
 from supertickets.tickets import KINDS, LEVELS
 
 TASK_DROPOUT: Mapping[str, float] = {"MNLI": 0.3, "CoLA": 0.05, "inference": 0.3, "acceptability": 0.05}
@@ -68,7 +69,7 @@ def phase_transition(profile: Profile, kinds: Iterable[str] = KINDS, data_dir: s
 def subset_sweeps(profile: Profile, data_dir: str | None = None) -> list[RunSpec]:
     """The runs behind Figure 5: one task, its whole training set and smaller ones, full model and winning tickets.
 
-    Smaller training sets are stratified and contained in larger ones; every one is evaluated on the same dev set.
+    Smaller training sets are stratified parts of larger ones (in the lab: drawn afresh); all share one dev set.
     """
     specs = []
     for size in (None, *profile.subsets.sizes):
@@ -79,21 +80,34 @@ def subset_sweeps(profile: Profile, data_dir: str | None = None) -> list[RunSpec
     return specs
 
 
-def training_set_sweeps(
-    profile: Profile, data_dir: str | None = None, kinds: Iterable[str] = KINDS, n_sets: int = 0
-) -> list[RunSpec]:
-    """The runs behind Figure 1: every level and kind on ``n_sets`` independent training sets, one dev set for all.
+def training_set_sweeps(profile: Profile, data_dir: str | None = None, kinds: Iterable[str] = KINDS) -> list[RunSpec]:
+    """The runs behind Figure 1: every level and kind on independent training sets, one dev set for all.
 
     Training set k is drawn with ``train_seed=k``: afresh in the lab, a part of its own of real training data. Its
     runs have the seed k too, so that the spread over them is all there is: data, head initialisation and order.
     """
     kinds = tuple(kinds)
     specs = []
-    for k in range(n_sets or profile.sets.n):
-        arguments = {**profile.data, "train_size": profile.sets.size, "train_seed": k}
-        ref = data_ref(profile.sets.task, data_dir=data_dir or None, **arguments)
+    sets = profile.sets
+    for k in range(sets.first, sets.first + sets.n):
+        arguments = {**profile.data, "train_size": sets.size, "train_seed": k, "noise": sets.noise}
+        ref = data_ref(sets.task, data_dir=data_dir or None, **arguments)
         specs += ticket_sweep(full_run(profile.encoder, ref, k, profile.hyper), profile.levels, kinds)
     return specs
+
+
+def on_test_sets(specs: Iterable[RunSpec], frame: pd.DataFrame) -> list[RunSpec]:
+    """The runs behind Table 2: every full model and super ticket of a sweep again, predicting its task's test set.
+
+    ``frame`` holds the sweep's records. The training is the same, bit for bit; only the predictions are more.
+    """
+    chosen = set(super_tickets(frame)["run"]) | set(frame.loc[frame["kind"] == "full", "run"])
+    return [replace(spec, data=spec.data.with_test_split()) for spec in specs if spec.id in chosen]
+
+
+def tasks_of(specs: Iterable[RunSpec]) -> list[Task]:
+    """The tasks of some runs, each once, in order."""
+    return [ref.load() for ref in dict.fromkeys(spec.data for spec in specs)]
 
 
 def super_tickets(frame: pd.DataFrame) -> pd.DataFrame:

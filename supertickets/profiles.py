@@ -72,7 +72,7 @@ _MINILM = Profile(
     "minilm",
     GLUE[:5],
     (0, 1, 2),
-    Hyper(learning_rate=1e-4, precision="bf16", max_length=256),
+    Hyper(learning_rate=3e-4, precision="bf16", max_length=256),
     Subsets("SST-2", (2_000, 500)),
     TrainingSets("SST-2", 500, 12),
 )

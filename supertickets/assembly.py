@@ -29,15 +29,21 @@ def assemble(
 ) -> Task:
     """Return the task that ``tables`` hold; ``known`` fixes kind, classes and metrics of a published one.
 
-    Without ``text`` and ``label`` the columns are recognised by name, from the training file. Raises
-    SuperticketsError for a missing column or value, or a label that is not one of the task's.
+    Without ``text`` and ``label`` the columns are recognised by name, from the training file. A test table without
+    labels (no such column, an empty one, or GLUE's -1 throughout) keeps every row, its labels -1, or NaN for scores.
+    Raises SuperticketsError for a missing column or value, or a label that is not one of the task's.
     """
     if known and kind and kind != known.kind:
         raise SuperticketsError(f"Task {name!r} is a {known.kind} task, not {kind!r}: leave the kind out.")
     first = tables["train"][0][1]
     text, label = text or first.text_columns(), label or first.label_column()
-    written = {split: [table.labels(label) for _, table in parts] for split, parts in tables.items()}
-    values = {value for parts in written.values() for part in parts for value in part}
+    written = {
+        split: [
+            None if split == "test" and _unlabelled(table, label, known) else table.labels(label) for _, table in parts
+        ]
+        for split, parts in tables.items()
+    }
+    values = {value for parts in written.values() for part in parts for value in part or ()}
     kind = kind or (known.kind if known else infer_kind(values))
     names = () if kind == "regression" else known.label_names if known else class_names(values)
 
@@ -47,15 +53,29 @@ def assemble(
         labels: list[float] = []
         groups: list[str] = []
         for (group, table), part in zip(parts, written[split], strict=True):
-            rows = [row for row, value in enumerate(part) if not (known and names and value in _NO_GOLD)]
             every = table.texts(text, empty_ok=known is not None)  # a few released questions of QQP are empty
+            if part is None:
+                rows = list(range(len(every)))
+                labels += [-1 if names else math.nan] * len(rows)
+            else:
+                rows = [row for row, value in enumerate(part) if not (known and names and value in _NO_GOLD)]
+                labels += _numbers(part, rows, table, label, names)
             texts += [every[row] for row in rows]
-            labels += _numbers(part, rows, table, label, names)
             groups += [group] * len(rows)
         array = np.array(labels, dtype=np.int64 if names else np.float64)
         splits[split] = Examples(tuple(texts), array, np.array(groups) if any(groups) else None)
     metrics = metrics or (known.metrics if known else ("accuracy",) if names else ("pearson", "spearman"))
     return Task(name, kind, names, metrics, **splits)
+
+
+def _unlabelled(table: Table, label: str, known: Benchmark | None) -> bool:
+    """Whether a test table keeps all its labels to itself; one with some of them is read as any other."""
+    hidden = {"", "-1.0", *_NO_GOLD} if known else {""}
+    values = table.columns.get(label, ())
+    return all(
+        value is None or (isinstance(value, float) and math.isnan(value)) or str(value).strip() in hidden
+        for value in values
+    )
 
 
 def _numbers(part: list[str], rows: list[int], table: Table, column: str, names: tuple[str, ...]) -> list[float]:
@@ -115,12 +135,46 @@ def sample(task: Task, train_size: int | None = None, dev_size: int | None = Non
     A smaller sample of the same seed is contained in a larger one; examples stay in their original order.
     """
     chosen = {}
-    for part, (split, size) in enumerate((("train", train_size), ("dev", dev_size))):
+    for split, size in (("train", train_size), ("dev", dev_size)):
         examples: Examples = getattr(task, split)
-        if size is None or size >= len(examples):
-            continue
-        strata = np.zeros(len(examples), int) if task.kind == "regression" else examples.labels
-        if examples.groups is not None:
-            strata = strata * len(set(examples.groups)) + np.unique(examples.groups, return_inverse=True)[1]
-        chosen[split] = subset(examples, np.sort(stratified_order(strata, seed, part)[:size]))
+        if size is not None and size < len(examples):
+            chosen[split] = subset(examples, np.sort(_stratified(task, split, seed)[:size]))
     return replace(task, **chosen)
+
+
+def disjoint_part(task: Task, size: int, k: int, seed: int = 0) -> Examples:
+    """Return the ``k``-th (from 0) of the disjoint training sets of ``size`` rows.
+
+    One order of all rows is cut into blocks. It depends on ``seed`` only and holds the classes in their overall
+    proportions throughout, so each set is a stratified sample without a row in common with another, and set 0 is that
+    of :func:`sample`. Examples stay in their original order. Raises SuperticketsError if there is no such set, or if
+    it lacks a class.
+
+    >>> from supertickets.tasks import Examples, Task
+    >>> rows = Examples(tuple((str(i),) for i in range(6)), np.array([0, 1] * 3))
+    >>> task = Task("t", "classification", ("no", "yes"), ("accuracy",), rows, rows)
+    >>> sorted(text for k in range(3) for (text,) in disjoint_part(task, 2, k).texts)
+    ['0', '1', '2', '3', '4', '5']
+    """
+    n_sets = len(task.train) // size
+    if not 0 <= k < n_sets:
+        sets = f"{n_sets} disjoint training set{'s' * (n_sets != 1)} of {size}"
+        allowed = f"train_seed must be 0 to {n_sets - 1}, not {k}" if n_sets else "lower the train_size"
+        raise SuperticketsError(f"Task {task.name!r} has {len(task.train)} training examples, so {sets}: {allowed}.")
+    part = subset(task.train, np.sort(_stratified(task, "train", seed)[k * size : (k + 1) * size]))
+    lost = [] if task.kind == "regression" else sorted(set(task.train.labels.tolist()) - set(part.labels.tolist()))
+    if lost:
+        raise SuperticketsError(
+            f"Disjoint training set {k} of {size} examples of task {task.name!r} has none of class "
+            f"{task.label_names[lost[0]]!r}, which is rare: raise the train_size."
+        )
+    return part
+
+
+def _stratified(task: Task, split: str, seed: int) -> np.ndarray:
+    """Return the order of a split's rows from which samples are taken; groups and classes are spread evenly over it."""
+    examples: Examples = getattr(task, split)
+    strata = np.zeros(len(examples), int) if task.kind == "regression" else examples.labels
+    if examples.groups is not None:
+        strata = strata * len(set(examples.groups)) + np.unique(examples.groups, return_inverse=True)[1]
+    return stratified_order(strata, seed, ("train", "dev").index(split))

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class Benchmark:
     """A published task: its classes in the Hub's order (none for regression) and the paper's metrics.
 
-    ``header`` names the columns of a release without a header line. ``ragged`` marks QQP, whose release has a few
-    broken lines that everybody, the Hub included, leaves out.
+    ``dev`` and ``test`` are the Hub's names of these splits. ``header`` names the columns of a release without a header
+    line. ``ragged`` marks QQP, whose release has a few broken lines that everybody, the Hub included, leaves out.
     """
 
     name: str
@@ -18,6 +18,7 @@ class Benchmark:
     label_names: tuple[str, ...]
     metrics: tuple[str, ...] = ("accuracy",)
     dev: tuple[str, ...] = ("validation",)
+    test: tuple[str, ...] = ("test",)
     header: tuple[str, ...] = ()
     ragged: bool = False
 
@@ -41,7 +42,13 @@ BENCHMARKS = (
     Benchmark("STS-B", (_GLUE, "stsb"), (), ("pearson", "spearman")),
     Benchmark("QNLI", (_GLUE, "qnli"), _ENTAILMENT),
     Benchmark("RTE", (_GLUE, "rte"), _ENTAILMENT),
-    Benchmark("MNLI", (_GLUE, "mnli"), _THREE_WAY, dev=("validation_matched", "validation_mismatched")),
+    Benchmark(
+        "MNLI",
+        (_GLUE, "mnli"),
+        _THREE_WAY,
+        dev=("validation_matched", "validation_mismatched"),
+        test=("test_matched", "test_mismatched"),
+    ),
     Benchmark("SNLI", ("stanfordnlp/snli", None), _THREE_WAY),
     Benchmark("SciTail", ("allenai/scitail", "tsv_format"), ("entails", "neutral"), header=_SCITAIL_HEADER),
 )

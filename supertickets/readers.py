@@ -138,13 +138,14 @@ def data_suffix(path: Path) -> tuple[str, bool]:
 def find_split(folder: Path, split: str) -> list[Path]:
     """Return the file(s) of ``split`` in a task's folder.
 
-    The rule: the file named exactly as the split (``train.tsv``, ``dev.csv.gz``); else, for dev, one ``dev_matched``
-    and one ``dev_mismatched`` file, as MNLI has; else the only file whose name begins with the split and "_"
+    The rule: the file named exactly as the split (``train.tsv``, ``dev.csv.gz``); else one ``dev_matched`` and one
+    ``dev_mismatched`` file (or ``test_``), as MNLI has; else the only file whose name begins with the split and "_"
     (``train_subset.tsv.gz``). Several files where one is wanted are an error that lists them: which rows a result
     rests on is not for the program to guess.
     """
     if not folder.is_dir():
         raise SuperticketsError(f"Folder {folder} does not exist: check the path.")
+    option = "test=" if split == "test" else f"--{split} "
     names = {path: path.name.lower().removesuffix(".gz") for path in sorted(folder.iterdir()) if path.is_file()}
     stems = {path: Path(name).stem for path, name in names.items() if Path(name).suffix in FORMATS}
     for wanted in ((split,), (f"{split}_matched", f"{split}_mismatched"), (f"{split}_",)):
@@ -157,7 +158,7 @@ def find_split(folder: Path, split: str) -> list[Path]:
         for candidates in found:
             if all(found) and len(candidates) > 1:
                 listed = ", ".join(path.name for path in candidates)
-                example = " ".join(f"--{split} {choices[0].name}" for choices in found)
+                example = " ".join(f"{option}{choices[0].name}" for choices in found)
                 raise SuperticketsError(
                     f"Folder {folder} has several files for its {split} split ({listed}): choose by name, "
                     f"for example {example}."
@@ -166,7 +167,7 @@ def find_split(folder: Path, split: str) -> list[Path]:
             return [candidates[0] for candidates in found]
     listed = ", ".join(path.name for path in names) or "nothing"
     raise SuperticketsError(
-        f"Folder {folder} has no {split} file: it holds {listed}; name one {split}.tsv or choose with --{split}."
+        f"Folder {folder} has no {split} file: it holds {listed}; name one {split}.tsv or choose with {option.strip()}."
     )
 
 

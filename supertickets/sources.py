@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from supertickets.assembly import Tables, assemble, sample
+from supertickets.assembly import Tables, assemble, disjoint_part, sample
 from supertickets.benchmarks import BENCHMARKS, Benchmark, benchmark, canonical_name
 from supertickets.errors import SuperticketsError
 from supertickets.readers import Table, find_split, read_table
@@ -46,6 +46,7 @@ class DataRef:
     train: str | None = None
     dev: tuple[str, ...] = ()
     test: str | None = None
+    with_test: bool = False
 
     def load(self) -> Task:
         """Return the task; raise SuperticketsError if its data are gone or no longer those referred to."""
@@ -59,7 +60,8 @@ class DataRef:
 
     def identity(self) -> dict[str, Any]:
         """Return what the task is, without where its files lie: a run on moved files is the same run."""
-        return {name: value for name, value in self.to_json().items() if name not in _PLACES}
+        left_out = _PLACES if self.with_test else (*_PLACES, "with_test")  # runs older than the field keep their ids
+        return {name: value for name, value in self.to_json().items() if name not in left_out}
 
     def to_json(self) -> dict[str, Any]:
         """Return the reference as a dict that ``json.dumps`` accepts."""
@@ -99,11 +101,12 @@ def load_task(
     seed: int = 0,
     noise: float | None = None,
     train_seed: int | None = None,
+    with_test: bool = False,
 ) -> Task:
     """Return a task, checked by :func:`~supertickets.tasks.validate_task` and with its fingerprint.
 
-    - ``load_task("entailment")``: a task of the lab; ``noise`` (rate of flipped labels), ``train_seed`` (another
-      training set) and the sizes go to :func:`supertickets.lab.tasks.lab_task`.
+    - ``load_task("entailment")``: a task of the lab; ``noise`` (rate of flipped labels), ``train_seed`` (a training
+      set drawn afresh) and the sizes go to :func:`supertickets.lab.tasks.lab_task`.
     - ``load_task("RTE")``: GLUE, SNLI or SciTail from the Hub (any case; "sst2" is "SST-2").
     - ``load_task("RTE", data_dir="glue_data")``: the folder ``glue_data/RTE`` with GLUE's own files or
       ``train.tsv[.gz]`` and ``dev.tsv[.gz]`` with a header ``sentence1 sentence2 label`` or ``sentence label``;
@@ -113,11 +116,16 @@ def load_task(
 
     ``kind`` and ``metrics`` are known for published tasks. Elsewhere labels that are all numbers, with more than 10
     different values or fractions among them, make a regression (pearson, spearman), all others a classification
-    (accuracy), its classes in sorted order. ``test`` is loaded only if a file is named (the lab draws none here): no
-    run reads it.
+    (accuracy), its classes in sorted order.
+
+    The test split is loaded ``with_test`` only, or if a file is named by ``test``: the Hub's, the folder's (found by
+    the same rule as dev), 2,000 examples of the lab. Where its labels are not published, as in GLUE, every one of them
+    is -1, or NaN for scores, and rows keep their order.
 
     ``train_size`` and ``dev_size`` keep at most so many examples: a sample stratified by class, drawn with ``seed``,
-    such that smaller samples are contained in larger ones. Raises SuperticketsError for whatever is wrong.
+    such that smaller samples are contained in larger ones. Outside the lab ``train_seed=k`` takes the k-th (from 0)
+    of the disjoint training sets of ``train_size`` rows instead; see :func:`~supertickets.assembly.disjoint_part`.
+    Raises SuperticketsError for whatever is wrong.
     """
     arguments = {key: value for key, value in locals().items() if key != "name"}
     ref = _reference(name, **arguments)
@@ -175,20 +183,20 @@ def _task_folder(data_dir: Path, name: str | None) -> Path:
     raise SuperticketsError(f"Folder {data_dir} has no task {name!r}: it holds {listed}.")
 
 
-def _files(ref: DataRef) -> tuple[Path, list[Path], Path | None]:
-    """Return the train, dev and test files of a reference with ``data_dir`` or ``train``."""
+def _files(ref: DataRef) -> dict[str, list[Path]]:
+    """Return the files of each split of a reference with ``data_dir`` or ``train``."""
     folder = Path(ref.data_dir or "")
     train = Path(ref.train) if ref.train else find_split(folder, "train")[0]
     dev = [Path(path) for path in ref.dev] or (find_split(folder, "dev") if ref.data_dir else [])
-    return train, dev, Path(ref.test) if ref.test else None
+    test = [Path(ref.test)] if ref.test else find_split(folder, "test") if ref.with_test and ref.data_dir else []
+    return {"train": [train], "dev": dev, "test": test}
 
 
 def _stamp(ref: DataRef) -> tuple[tuple[str, int, int], ...]:
     """Return name, size and time of the files read, so that a changed file is read again within a process."""
     if ref.data_dir is None and ref.train is None:
         return ()
-    train, dev, test = _files(ref)
-    found = [path for path in (train, *dev, test) if path is not None and path.is_file()]
+    found = [path for paths in _files(ref).values() for path in paths if path.is_file()]
     return tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in found)
 
 
@@ -196,8 +204,12 @@ def _stamp(ref: DataRef) -> tuple[tuple[str, int, int], ...]:
 def _load(ref: DataRef, stamp: tuple[tuple[str, int, int], ...]) -> Task:
     known = benchmark(ref.name)
     from_files = ref.data_dir is not None or ref.train is not None
-    if (from_files or known) and (ref.noise is not None or ref.train_seed is not None):
-        raise SuperticketsError(f"noise and train_seed are for the lab's tasks, and {ref.name!r} is not one of them.")
+    if (from_files or known) and ref.noise is not None:
+        raise SuperticketsError(f"noise is for the lab's tasks, and {ref.name!r} is not one of them: leave it out.")
+    if (from_files or known) and ref.train_seed is not None and ref.train_size is None:
+        raise SuperticketsError(
+            f"train_seed chooses among disjoint training sets of task {ref.name!r}: say of what size (train_size)."
+        )
     if not from_files:
         if ref.dev or ref.test or ref.text or ref.label:
             raise SuperticketsError(f"Task {ref.name!r} has no file to train on: give train= (--train) or data_dir=.")
@@ -208,6 +220,8 @@ def _load(ref: DataRef, stamp: tuple[tuple[str, int, int], ...]) -> Task:
         tables = _file_tables(ref, known)
         source = f"files {', '.join(table.path.name for parts in tables.values() for _, table in parts)}"
     task = assemble(ref.name, tables, known, ref.text, ref.label, ref.kind, ref.metrics)
+    if ref.train_seed is not None and ref.train_size is not None:
+        task = replace(task, train=disjoint_part(task, ref.train_size, ref.train_seed, ref.seed))
     task = validate_task(sample(task, ref.train_size, ref.dev_size, ref.seed))
     return replace(task, source=source, fingerprint=fingerprint_of(task.train, task.dev, task.test))
 
@@ -223,22 +237,23 @@ def _from_lab(ref: DataRef) -> Task:
     if ref.kind or ref.metrics:
         raise SuperticketsError(f"The kind and metrics of the lab's task {ref.name!r} are fixed: leave them out.")
     options = {name: getattr(ref, name) for name in ("train_size", "dev_size", "noise", "seed", "train_seed")}
-    return validate_task(
-        lab_task(ref.name, test_size=0, **{name: value for name, value in options.items() if value is not None})
-    )
+    if not ref.with_test:
+        options["test_size"] = 0
+    return validate_task(lab_task(ref.name, **{name: value for name, value in options.items() if value is not None}))
 
 
 def _file_tables(ref: DataRef, known: Benchmark | None) -> Tables:
-    train, dev, test = _files(ref)
-    if not dev:
+    files = _files(ref)
+    if not files["dev"]:
         raise SuperticketsError(f"Task {ref.name!r} has no dev file to score on: give dev= (--dev).")
+    if ref.with_test and not files["test"]:
+        raise SuperticketsError(f"Task {ref.name!r} has no test file: give test=, or leave with_test out.")
     header, ragged = (known.header, known.ragged) if known else ((), False)
 
     def read(paths: list[Path]) -> list[tuple[str, Table]]:
         return [(_group(path) if len(paths) > 1 else "", read_table(path, header, ragged)) for path in paths]
 
-    wanted = {"train": [train], "dev": dev, "test": [test] if test else []}
-    return {split: read(paths) for split, paths in wanted.items() if paths}
+    return {split: read(paths) for split, paths in files.items() if paths}
 
 
 def _group(path: Path) -> str:
@@ -263,5 +278,8 @@ def _hub_tables(ref: DataRef, known: Benchmark) -> Tables:
             columns["label"] = [round(value, 4) for value in columns["label"]]
         return Table(Path(f"{known.hub[0]}:{name}"), columns)
 
-    dev = [(name.partition("_")[2], read(name)) for name in known.dev]
-    return {"train": [("", read("train"))], "dev": dev}
+    wanted = {"train": ("train",), "dev": known.dev, "test": known.test if ref.with_test else ()}
+    missing = [name for names in wanted.values() for name in names if name not in loaded]
+    if missing:
+        raise SuperticketsError(f"Task {ref.name!r} has no {missing[0]} split on the Hub ({known.hub[0]}).")
+    return {split: [(name.partition("_")[2], read(name)) for name in names] for split, names in wanted.items() if names}

@@ -21,7 +21,8 @@ from supertickets.errors import SuperticketsError
 class Examples:
     """One split: ``texts[i]`` is ``(sentence,)`` or ``(sentence_a, sentence_b)``; ``labels[i]`` its label.
 
-    Labels are int64 class indices (classification) or float64 scores (regression). ``groups`` names the part
+    Labels are int64 class indices (classification) or float64 scores (regression); in a test split whose labels
+    are not published every one is -1, or NaN for scores (see :attr:`labelled`). ``groups`` names the part
     of the split each example belongs to where a task has several ("matched" / "mismatched"), else None.
     ``probabilities`` (n, n_classes) is the true distribution P(y | x) the labels were drawn from, known only
     in the lab; for regression it is (n, 1), the noise-free score.
@@ -34,6 +35,12 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the labels are known, so that there is something to score."""
+        hidden = np.isnan(self.labels) if self.labels.dtype.kind == "f" else self.labels == -1
+        return not hidden.all()
 
 
 @dataclass(frozen=True)
@@ -259,7 +266,10 @@ def score(
 
 
 def validate_task(task: Task) -> Task:
-    """Return ``task`` unchanged if one can train and score on it; else raise SuperticketsError saying why not."""
+    """Return ``task`` unchanged if one can train and score on it; else raise SuperticketsError saying why not.
+
+    A test split may be without labels altogether.
+    """
     name = f"Task {task.name!r}"
     if task.kind not in ("classification", "regression"):
         raise SuperticketsError(f"{name} is of kind {task.kind!r}: choose 'classification' or 'regression'.")
@@ -275,7 +285,8 @@ def validate_task(task: Task) -> Task:
         raise SuperticketsError(f"{name} has {len(task.label_names)} classes, but metric 'f1' needs two: use accuracy.")
     for split_name, split in (("train", task.train), ("dev", task.dev), ("test", task.test)):
         if split is not None:
-            _validate_split(f"{name}: the {split_name} split", split, len(task.label_names), regression)
+            what = f"{name}: the {split_name} split"
+            _validate_split(what, split, len(task.label_names), regression, hidden_ok=split_name == "test")
     widths = {len(texts) for split in (task.train, task.dev, task.test) if split for texts in split.texts}
     if widths not in ({1}, {2}):
         raise SuperticketsError(f"{name} must have one text per example, or two, in every example of every split.")
@@ -292,7 +303,7 @@ def validate_task(task: Task) -> Task:
     return task
 
 
-def _validate_split(what: str, split: Examples, n_classes: int, regression: bool) -> None:
+def _validate_split(what: str, split: Examples, n_classes: int, regression: bool, hidden_ok: bool) -> None:
     if len(split) == 0:
         raise SuperticketsError(f"{what} is empty: give at least one example.")
     for part, array in (("labels", split.labels), ("groups", split.groups), ("probabilities", split.probabilities)):
@@ -300,6 +311,8 @@ def _validate_split(what: str, split: Examples, n_classes: int, regression: bool
             raise SuperticketsError(
                 f"{what} has {len(split)} texts but {len(array)} {part}: they must be equal in number."
             )
+    if hidden_ok and not split.labelled:
+        return
     if regression:
         bad = np.flatnonzero(~np.isfinite(split.labels))
         if len(bad):

@@ -326,7 +326,8 @@ def test_missing_files_and_arguments(tmp_path):
         ({**good, "dev": ()}, r"'t' has no dev file to score on: give dev= \(--dev\)"),
         ({**good, "text": ("a", "a")}, "one text column or two different ones"),
         ({**good, "train_size": 0}, "train_size must be at least 1, not 0"),
-        ({**good, "noise": 0.1}, "noise and train_seed are for the lab's tasks, and 't' is not"),
+        ({**good, "noise": 0.1}, "noise is for the lab's tasks, and 't' is not"),
+        ({**good, "with_test": True}, "'t' has no test file: give test=, or leave with_test out"),
         ({**good, "metrics": "auc"}, "cannot be scored by 'auc'"),
         ({**good, "kind": "ranking"}, "kind 'ranking'"),
         ({"name": "x", "dev": good["dev"]}, "'x' has no file to train on"),
@@ -371,6 +372,170 @@ def test_smaller_samples_are_contained_in_larger_and_stratified(tmp_path):
     assert load_task(**options, train_size=20, seed=1).train.texts != part.train.texts
 
 
+def balanced(folder: Path, n: int = 90) -> dict:
+    """Write a task of n training examples, a third of them "no", and return how to load it."""
+    return csv_pair(folder, "a,b,y\n" + "".join(f"x{i},z,{'yes' if i % 3 else 'no'}\n" for i in range(n)))
+
+
+def test_disjoint_training_sets(tmp_path):
+    options = balanced(tmp_path)
+    whole = load_task(**options)
+    for seed in (0, 5):
+        sets = [load_task(**options, train_size=12, train_seed=k, seed=seed) for k in range(7)]
+        rows = [text for made in sets for text in made.train.texts]
+        assert len(rows) == len(set(rows)) == 84
+        assert {made.dev.texts for made in sets} == {whole.dev.texts}
+        for made in sets:
+            assert len(made.train) == 12
+            assert abs((made.train.labels == 0).sum() - 4) <= 1
+            assert [text for text in whole.train.texts if text in set(made.train.texts)] == list(made.train.texts)
+    assert sets[0].fingerprint == load_task(**options, train_size=12, seed=5).fingerprint
+    assert sets[0].train.texts != load_task(**options, train_size=12, train_seed=0).train.texts
+    assert data_ref(**options, train_size=90, train_seed=0).fingerprint == whole.fingerprint
+
+
+def test_a_training_set_does_not_depend_on_what_was_loaded_before(tmp_path):
+    options = balanced(tmp_path)
+    load_task(**options, train_size=12, train_seed=0)
+    here = data_ref(**options, train_size=12, train_seed=3)
+    code = (
+        "import json, sys; from supertickets.sources import load_task;"
+        "print(load_task(**json.loads(sys.argv[1]), train_size=12, train_seed=3).fingerprint)"
+    )
+    arguments = json.dumps({**options, "train": str(options["train"]), "dev": str(options["dev"])})
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-c", code, arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert done.stdout.strip() == here.fingerprint == here.load().fingerprint
+    assert here.identity()["train_seed"] == 3
+
+
+def test_disjoint_training_sets_of_scores(tmp_path):
+    content = "a,b,y\n" + "".join(f"x{i},z,{i / 7}\n" for i in range(30))
+    sets = [load_task(**csv_pair(tmp_path, content), train_size=10, train_seed=k) for k in range(3)]
+    assert len({text for made in sets for text in made.train.texts}) == 30
+
+
+@pytest.mark.parametrize(
+    ("size", "k", "sentence"),
+    [
+        (12, 7, "90 training examples, so 7 disjoint training sets of 12: train_seed must be 0 to 6, not 7"),
+        (12, -1, "train_seed must be 0 to 6, not -1"),
+        (90, 1, "so 1 disjoint training set of 90: train_seed must be 0 to 0, not 1"),
+        (91, 0, "so 0 disjoint training sets of 91: lower the train_size"),
+        (None, 0, r"disjoint training sets of task 't': say of what size \(train_size\)"),
+    ],
+)
+def test_training_sets_that_there_are_not(tmp_path, size, k, sentence):
+    with pytest.raises(SuperticketsError, match=sentence):
+        load_task(**balanced(tmp_path), train_size=size, train_seed=k)
+
+
+def test_a_class_too_rare_for_every_training_set_is_named(tmp_path):
+    options = csv_pair(tmp_path, "a,b,y\n" + "".join(f"x{i},z,{'no' if i < 2 else 'yes'}\n" for i in range(40)))
+    assert load_task(**options, train_size=10, train_seed=0).label_names == ("no", "yes")
+    with pytest.raises(SuperticketsError, match=r"training set 1 of 10 .* has none of class 'no', which is rare"):
+        load_task(**options, train_size=10, train_seed=1)
+
+
+# --- test splits ----------------------------------------------------------------------------------------------------
+
+OFFICIAL_TESTS = {
+    "CoLA": (("index", "sentence"), (0, "He ran ."), [("He ran .",)]),
+    "SST-2": (("index", "sentence"), (0, "fine film "), [("fine film",)]),
+    "MRPC": (("index", "#1 ID", "#2 ID", "#1 String", "#2 String"), (0, 7, 8, 'A "b', "C"), [('A "b', "C")]),
+    "QQP": (("id", "question1", "question2"), (0, "Q", ""), [("Q", "")]),
+    "STS-B": (("index", "genre", "sentence1", "sentence2"), (0, "g", "A", "B"), [("A", "B")]),
+    "QNLI": (("index", "question", "sentence"), (0, "Q", "S"), [("Q", "S")]),
+    "RTE": (("index", "sentence1", "sentence2"), (0, "a", "b"), [("a", "b")]),
+}
+
+
+@pytest.mark.parametrize("name", OFFICIAL_TESTS)
+def test_the_released_test_file_of_each_task_has_no_labels(tmp_path, name):
+    content, *_ = OFFICIAL[name]
+    for split in ("train", "dev"):
+        write(tmp_path / name / f"{split}.tsv", content)
+    header, row, texts = OFFICIAL_TESTS[name]
+    write(tmp_path / name / "test.tsv", table(header, row, row))
+    made = load_task(name, data_dir=tmp_path, with_test=True)
+    assert made.test is not None
+    assert made.test.texts == tuple(texts * 2)
+    assert not made.test.labelled
+    assert made.dev.labelled
+    assert made.test.labels.dtype == made.dev.labels.dtype
+    np.testing.assert_array_equal(made.test.labels, [np.nan] * 2 if name == "STS-B" else [-1, -1])
+    assert made.source == "files train.tsv, dev.tsv, test.tsv"
+    without = load_task(name, data_dir=tmp_path)
+    assert without.test is None
+    assert without.fingerprint != made.fingerprint == fingerprint_of(made.train, made.dev, made.test)
+
+
+def test_mnli_has_two_test_files_too(tmp_path):
+    mnli(tmp_path, "dev_matched.tsv", "dev_mismatched.tsv")
+    for part in ("matched", "mismatched"):
+        rows = ((i, "g", f"{part} {i}", "b") for i in range(2))
+        write(tmp_path / f"MNLI/test_{part}.tsv", table(("index", "genre", "sentence1", "sentence2"), *rows))
+    made = load_task("MNLI", data_dir=tmp_path, with_test=True)
+    assert made.test is not None
+    assert made.test.groups is not None
+    assert made.test.groups.tolist() == ["matched"] * 2 + ["mismatched"] * 2
+    assert made.test.labels.tolist() == [-1] * 4
+    assert [first for first, _ in made.test.texts] == ["matched 0", "matched 1", "mismatched 0", "mismatched 1"]
+
+
+def test_a_test_split_with_labels_is_read_as_any_other(tmp_path):
+    rte(tmp_path)
+    write(tmp_path / "RTE/test_gold.tsv", table(("sentence1", "sentence2", "label"), *PAIRS))
+    made = load_task("RTE", data_dir=tmp_path, with_test=True, train_size=2)
+    assert made.test is not None
+    assert made.test.labels.tolist() == [0, 1, 0]
+    write(tmp_path / "RTE/test_gold.tsv", table(("sentence1", "sentence2", "label"), *PAIRS, ("a", "b", "maybe")))
+    with pytest.raises(SuperticketsError, match=r"'maybe' .*data row 4 of .*test_gold.*is not one of entailment"):
+        load_task("RTE", data_dir=tmp_path, with_test=True)
+
+
+def test_ones_own_test_file_needs_no_labels_but_all_or_none(tmp_path):
+    options = csv_pair(tmp_path)
+    bare = write(tmp_path / "bare.csv", "a,b\nq,r\ns,t\n")
+    made = load_task(**options, test=bare)
+    assert made.test is not None
+    assert (made.test.labels.tolist(), made.label_names) == ([-1, -1], ("no", "yes"))
+    write(bare, "a,b,y\nq,r,\ns,t,\n")
+    made = load_task(**options, test=bare)
+    assert made.test is not None
+    assert not made.test.labelled
+    write(bare, "a,b,y\nq,r,yes\ns,t,\n")
+    with pytest.raises(SuperticketsError, match=r"Column 'y' of .*bare\.csv is empty in data row 2"):
+        load_task(**options, test=bare)
+    with pytest.raises(SuperticketsError, match=r"Column 'y' of .*empty in data row 1"):
+        load_task(**csv_pair(tmp_path, dev="a,b,y\nx,y,\n"))  # dev must be labelled
+
+
+def test_without_a_test_file_the_sentence_says_so(tmp_path):
+    sentence = r"has no test file: it holds dev\.tsv\.gz, train\.tsv\.gz; name one test\.tsv or choose with test="
+    with pytest.raises(SuperticketsError, match=sentence):
+        load_task("RTE", data_dir=rte(tmp_path), with_test=True)
+    for name in ("test_a.tsv", "test_b.tsv"):
+        write(tmp_path / "RTE" / name, table(("sentence1", "sentence2"), ("a", "b")))
+    with pytest.raises(SuperticketsError, match=r"several files for its test split .*for example test=test_a\.tsv"):
+        load_task("RTE", data_dir=tmp_path, with_test=True)
+    made = load_task("RTE", data_dir=tmp_path, test="test_b.tsv", with_test=True)
+    assert made.source == "files train.tsv.gz, dev.tsv.gz, test_b.tsv"
+
+
+def test_with_test_is_part_of_the_identity_only_where_it_is_asked_for(tmp_path):
+    rte(tmp_path)
+    write(tmp_path / "RTE/test.tsv", table(("sentence1", "sentence2"), ("a", "b")))
+    plain, tested = (data_ref("RTE", data_dir=tmp_path, with_test=wanted) for wanted in (False, True))
+    assert "with_test" not in plain.identity()
+    assert tested.identity()["with_test"] is True
+    assert DataRef.from_json(json.loads(json.dumps(tested.to_json()))) == tested
+    older = {name: value for name, value in plain.to_json().items() if name != "with_test"}
+    assert DataRef.from_json(older) == plain
+    assert tested.load().test is not None
+
+
 # --- the Hub and the lab --------------------------------------------------------------------------------------------
 
 
@@ -402,6 +567,42 @@ def test_hub_scores_groups_and_missing_labels(monkeypatch, tmp_path):
     assert made.dev.groups is not None
     assert made.dev.groups.tolist() == ["matched"] * 2 + ["mismatched"] * 2
     assert made.train.labels.tolist() == [1, 2]
+
+
+def test_test_splits_of_the_hub(monkeypatch):
+    scores = {"sentence1": ["a", "b"], "sentence2": ["c", "d"], "label": [3.8, 5.0]}
+    hub(monkeypatch, ("nyu-mll/glue", "stsb"), train=scores, validation=scores, test={**scores, "label": [-1.0, -1.0]})
+    test = load_task("STS-B", train_size=11, with_test=True).test
+    assert test is not None
+    assert np.isnan(test.labels).tolist() == [True, True]
+    nli = {"premise": ["a", "b", "c"], "hypothesis": ["d", "e", "f"], "label": [1, 0, 2]}
+    hidden = {**nli, "label": [-1] * 3}
+    parts = {"validation_matched": nli, "validation_mismatched": nli, "test_matched": hidden, "test_mismatched": hidden}
+    hub(monkeypatch, ("nyu-mll/glue", "mnli"), train=nli, **parts)
+    test = load_task("MNLI", train_size=11, with_test=True).test
+    assert test is not None
+    assert test.groups is not None
+    assert test.groups.tolist() == ["matched"] * 3 + ["mismatched"] * 3
+    assert test.labels.tolist() == [-1] * 6
+    partly = {**nli, "label": [1, -1, 0]}  # no gold label for one pair, as in SNLI
+    hub(monkeypatch, ("stanfordnlp/snli", None), train=nli, validation=nli, test=partly)
+    test = load_task("SNLI", train_size=11, with_test=True).test
+    assert test is not None
+    assert test.labels.tolist() == [1, 0]
+    hub(monkeypatch, ("stanfordnlp/snli", None), train=nli, validation=nli)
+    with pytest.raises(SuperticketsError, match=r"'SNLI' has no test split on the Hub \(stanfordnlp/snli\)"):
+        load_task("SNLI", train_size=12, with_test=True)
+
+
+def test_a_lab_task_with_its_test_split():
+    made = load_task("inference", train_size=20, dev_size=11, with_test=True)
+    plain = load_task("inference", train_size=20, dev_size=11)
+    assert made.test is not None
+    assert made.test.groups is not None
+    assert (len(made.test), made.test.groups.tolist().count("matched")) == (2000, 1000)
+    assert not set(made.test.texts) & {*made.dev.texts, *made.train.texts}
+    assert plain.test is None
+    assert plain.dev.texts == made.dev.texts
 
 
 def test_without_the_hub_the_sentence_says_what_to_do(monkeypatch):

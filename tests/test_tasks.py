@@ -273,3 +273,19 @@ def test_unusable_regression_tasks_are_refused():
 def test_a_good_task_passes():
     made = task(test=examples(2, labels=np.ones(2, int)))
     assert validate_task(made) is made
+
+
+def test_only_a_test_split_may_keep_its_labels_to_itself_and_then_all_of_them():
+    hidden = examples(3, labels=np.full(3, -1))
+    assert validate_task(task(test=hidden)).test is hidden
+    assert (hidden.labelled, examples(3).labelled) == (False, True)
+    for changes in ({"dev": hidden}, {"train": hidden}, {"test": examples(3, labels=np.array([-1, 0, 1]))}):
+        with pytest.raises(SuperticketsError, match="labels that are not class indices from 0 to 1"):
+            validate_task(task(**changes))
+    scores = Task("sim", "regression", (), ("pearson",), examples(3, labels=np.arange(3.0)), examples(2))
+    unknown = examples(2, labels=np.full(2, np.nan))
+    assert not unknown.labelled
+    assert validate_task(replace(scores, test=unknown)).test is unknown
+    for changes in ({"dev": unknown}, {"test": examples(2, labels=np.array([np.nan, 1.0]))}):
+        with pytest.raises(SuperticketsError, match=r"a score that is not finite \(example 1\)"):
+            validate_task(replace(scores, **changes))

@@ -8,8 +8,9 @@ label, the irreducible error is known, and fresh training sets can be drawn at w
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 import numpy as np
@@ -258,6 +259,21 @@ def _evaluation(info: LabTaskInfo, rng: Random, size: int, noise: float, taken: 
     return Examples(split.texts, split.labels, groups, split.probabilities)
 
 
+@functools.lru_cache(maxsize=8, typed=True)  # typed: the seed 1.0 is not the seed 1
+def _evaluations(name: str, dev_size: int, test_size: int, noise: float, seed: int) -> tuple[Examples, Examples | None]:
+    """Dev and test, kept, since many training sets are compared on one pair of them."""
+    info, taken = LAB_TASKS[name], set()
+    dev = _evaluation(info, Random(f"{name} dev {seed}"), dev_size, noise, taken)
+    test = _evaluation(info, Random(f"{name} test {seed}"), test_size, noise, taken) if test_size else None
+    return dev, test
+
+
+def _fresh(split: Examples) -> Examples:
+    """The split with arrays of its own, so that a kept one cannot be written to."""
+    arrays = {field: getattr(split, field) for field in ("labels", "groups", "probabilities")}
+    return replace(split, **{field: array.copy() for field, array in arrays.items() if array is not None})
+
+
 def lab_task(
     name: str,
     train_size: int | None = None,
@@ -293,9 +309,9 @@ def lab_task(
     if not 0.0 <= noise < 0.5:
         raise SuperticketsError(f"noise of lab task {name!r} must lie in [0, 0.5), not {noise}.")
     train_seed = seed if train_seed is None else train_seed
-    taken: set[tuple[str, ...]] = set()
-    dev = _evaluation(info, Random(f"{name} dev {seed}"), dev_size, noise, taken)
-    test = _evaluation(info, Random(f"{name} test {seed}"), test_size, noise, taken) if test_size else None
+    kept_dev, kept_test = _evaluations(name, dev_size, test_size, noise, seed)
+    dev, test = _fresh(kept_dev), None if kept_test is None else _fresh(kept_test)
+    taken = {*dev.texts, *(test.texts if test is not None else ())}
     drawn = _draw_split(info, Random(f"{name} train {train_seed}"), train_size, info.vocabularies, taken)
     flips = np.random.default_rng([train_seed & 0xFFFFFFFF, *name.encode()])
     train = _examples(info, *drawn, noise, flips)

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 from supertickets.errors import SuperticketsError
 from supertickets.lab.corpus import vocabulary
-from supertickets.lab.tasks import LAB_TASKS, lab_task
+from supertickets.lab.tasks import LAB_TASKS, _evaluations, lab_task
 from supertickets.tasks import Examples, Task
 
 PAIR_TASKS = [
@@ -182,3 +182,34 @@ def test_generation_is_fast() -> None:
 def test_mistakes_are_named(arguments: dict, words: str) -> None:
     with pytest.raises(SuperticketsError, match=words):
         lab_task(**arguments)
+
+
+@pytest.mark.parametrize("name", ["inference", "similarity"])
+def test_kept_evaluation_sets_are_the_ones_drawn_anew(name: str) -> None:
+    def both(train_seed: int) -> Task:
+        return lab_task(name, 20, 31, 20, noise=0.2, train_seed=train_seed)
+
+    _evaluations.cache_clear()
+    first, kept = both(1), both(2)
+    assert (_evaluations.cache_info().hits, _evaluations.cache_info().misses) == (1, 1)
+    _evaluations.cache_clear()
+    anew = both(2)
+    assert kept.fingerprint == anew.fingerprint != first.fingerprint
+    assert kept.dev.probabilities is not None and anew.dev.probabilities is not None
+    np.testing.assert_array_equal(kept.dev.probabilities, anew.dev.probabilities)
+    assert not set(kept.train.texts) & {*kept.dev.texts, *(kept.test or kept.dev).texts}
+    # Whoever writes into a task's arrays writes into that task's only.
+    before = both(1).fingerprint
+    first.dev.labels[:] = 0
+    first.dev.probabilities[:] = 0.5  # type: ignore[index]
+    assert both(1).fingerprint == before
+    assert both(1).dev.probabilities.max() > 0.5  # type: ignore[union-attr]
+
+
+def test_other_evaluation_sets_are_not_taken_for_kept_ones() -> None:
+    base = {"name": "entailment", "train_size": 10, "dev_size": 30, "test_size": 30, "noise": 0.2, "seed": 0}
+    tasks = [lab_task(**{**base, **change}) for change in ({}, {"dev_size": 31}, {"test_size": 31}, {"seed": 1})]
+    assert len({task.dev.texts + task.test.texts for task in tasks if task.test is not None}) == 4
+    other = lab_task(**{**base, "noise": 0.4}).dev.probabilities
+    assert other is not None and other.max() == 0.6
+    assert lab_task(**{**base, "test_size": 0}).test is None

@@ -137,8 +137,9 @@ else:
 # %% [markdown]
 # ## Smaller training sets (Figure 5)
 #
-# The same task with smaller training sets (stratified parts of the whole one; in the lab drawn afresh), all evaluated on
-# the same examples. Drawn is what the winning ticket gains over the full model trained on the same set, paired by seed.
+# The same task with smaller training sets (stratified parts of the whole one; in the lab drawn afresh), all evaluated
+# on the same examples. Drawn is what the winning ticket gains over the full model trained on the same set, paired by
+# seed.
 
 # %%
 subset_specs = subset_sweeps(scale, data_dir=data_dir)
@@ -204,8 +205,8 @@ inconsistencies(*paper_notes(["P2"]))
 # %%
 train_sizes = {one.name: len(one.train) for one in task_data}
 alt = (
-    "Bars: gain of the super ticket over the full model by task, smallest training set first, with intervals; below, the "
-    "weights remaining; the paper's values for the kin tasks beside them."
+    "Bars: gain of the super ticket over the full model by task, smallest training set first, with intervals; below, "
+    "the weights remaining; the paper's values for its own tasks beside them."
 )
 show(figure3(frame, train_sizes=train_sizes), alt, figure3_data(frame, train_sizes=train_sizes), name="figure-3")
 

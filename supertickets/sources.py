@@ -58,6 +58,11 @@ class DataRef:
             )
         return task
 
+    def with_test_split(self) -> DataRef:
+        """Return the reference to the same data with their test split; raise SuperticketsError if they have none."""
+        ref = replace(self, with_test=True, fingerprint="")
+        return replace(ref, fingerprint=_load(ref, _stamp(ref)).fingerprint)
+
     def identity(self) -> dict[str, Any]:
         """Return what the task is, without where its files lie: a run on moved files is the same run."""
         left_out = _PLACES if self.with_test else (*_PLACES, "with_test")  # runs older than the field keep their ids

@@ -121,17 +121,20 @@ def _average_row(pairs: pd.DataFrame, size: str) -> dict[str, Any]:
     return row | {"paper: task": f"average of {len(paper.TASKS)}", _PRINTED_SIZE: theirs["weights remaining"]}
 
 
-def table1_metrics(frame: pd.DataFrame, split: str = "report", size: str = "base") -> pd.DataFrame:
+def table1_metrics(
+    frame: pd.DataFrame, split: str = "report", size: str = "base", printed_in: int = 1
+) -> pd.DataFrame:
     """Table 1 in full: one row per task and metric (accuracy and F1, both correlations, MNLI matched and mismatched).
 
     Columns as in :func:`table1`, in points, without a verdict: the metrics of a task are no independent findings. A
     metric of all examples pooled is left out where the parts of the split have their own. ``split`` is "report",
-    "dev" or another that the runs were scored on. Raises SuperticketsError as :func:`super_ticket_pairs` does.
+    "dev" or another that the runs were scored on; ``printed_in`` is the paper's table to set beside. Raises
+    SuperticketsError as :func:`super_ticket_pairs` does.
     """
     check_size(size)
     if frame.empty or not (scored := [name for name in _scores_in(frame) if name.startswith(f"{split}_")]):
         raise SuperticketsError(f"There are no finished runs with metrics of the {split!r} split.")
-    printed = paper.scores(1)
+    printed = paper.scores(printed_in)
     rows = []
     for task, group in frame.groupby("task", sort=False):
         kin = kin_of(str(task))
@@ -148,6 +151,18 @@ def table1_metrics(frame: pd.DataFrame, split: str = "report", size: str = "base
                 row |= {"paper: task": kin, **_paper_gain(theirs[0], theirs[1])}
             rows.append(row)
     return pd.DataFrame(rows).drop(columns="verdict", errors="ignore")
+
+
+def table2(frame: pd.DataFrame) -> pd.DataFrame:
+    """Table 2: test scores of the full model and the super ticket, one row per task and metric, in points.
+
+    ``frame`` holds the runs of :func:`supertickets.experiments.on_test_sets`. Test labels that nobody has (GLUE's) give
+    no row: write the files its server takes with :func:`supertickets.submission.write_submission`. The paper's columns
+    are the server's scores of BERT-base.
+    """
+    if "test_score" not in frame or frame["test_score"].isna().all():
+        return pd.DataFrame()
+    return table1_metrics(frame.dropna(subset=["test_score"]), "test", printed_in=2)
 
 
 def light_pruning(frame: pd.DataFrame, levels: Sequence[float] = (0.1, 0.2, 0.3)) -> pd.DataFrame:
@@ -208,21 +223,6 @@ def optimism(frame: pd.DataFrame) -> pd.DataFrame:
             row["promised if nothing were there"] = 100 * curse.placebo
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def spread(frame: pd.DataFrame) -> pd.DataFrame:
-    """Tables 6 and 7: standard deviation over seeds of the super ticket's score, mean and spread of its size."""
-    chosen = super_tickets(frame)
-    grouped = chosen.groupby("task", sort=False)
-    return pd.DataFrame(
-        {
-            "seeds": grouped.size(),
-            "sd of score (points)": 100 * grouped["report_score"].std(),
-            "weights remaining, mean": grouped["weights_remaining"].mean(),
-            "weights remaining, sd": grouped["weights_remaining"].std(),
-            "levels chosen": grouped["level"].agg(lambda levels: ", ".join(f"{level:.0%}" for level in levels)),
-        }
-    ).reset_index()
 
 
 def ticket_sizes(shape: EncoderShape, levels: Sequence[float]) -> pd.DataFrame:

@@ -37,10 +37,10 @@ from supertickets.tables import (
     light_pruning,
     optimism,
     ordering,
-    spread,
     super_ticket_pairs,
     table1,
     table1_metrics,
+    table2,
     ticket_sizes,
 )
 from supertickets.tickets import EncoderShape, Scores, random_ticket
@@ -230,10 +230,14 @@ def test_optimism_shows_what_the_choice_promised(frame):
     assert optimism(lucky).iloc[0]["promised"] == pytest.approx(row["promised"] + 10)
 
 
-def test_spread(frame):
-    row = spread(frame).iloc[0]
-    assert row["seeds"] == 4
-    assert 0.5 < row["weights remaining, mean"] < 1
+def test_table2_reads_test_scores_where_there_are_any(two_tasks):
+    assert table2(two_tasks).empty  # labels kept by the benchmark
+    scored = two_tasks.assign(test_score=two_tasks["report_score"], test_accuracy=two_tasks["report_score"])
+    table = table2(scored)
+    assert set(table["metric"]) == {"accuracy"}
+    assert list(table["ST-DNN"]) == list(table1_metrics(scored, "test", printed_in=2)["ST-DNN"])
+    of_rte = table[table["paper: task"] == "RTE"].iloc[0]
+    assert (of_rte["paper: ST-DNN"], of_rte["paper: SuperT"]) == (66.4, 69.6)
 
 
 def test_table6_sets_two_spreads_and_the_papers_side_by_side(two_tasks):

@@ -18,11 +18,11 @@ PACKAGE = Path(supertickets.__file__).parent
 # A module imports from its own floor or from one below.
 FLOORS = (
     "errors tickets authors losses phases decomposition statistics paper provenance",
-    "tasks benchmarks readers assembly sources batching encoders lab",
+    "tasks benchmarks readers assembly sources submission batching encoders lab",
     "importance gates compaction lean",
     "runs training",
     "store engines profiles experiments find",
-    "tables summaries figures display report notebooks cli",
+    "tables summaries figures trade_off observations display report notebooks cli",
 )
 FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS) for module in modules.split()}
 

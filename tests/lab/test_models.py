@@ -16,8 +16,8 @@ from supertickets.lab.pretrain import LOG_LINES, SIZES
 from supertickets.lab.tasks import LAB_TASKS, lab_task
 
 
-def test_lab_base_ships() -> None:
-    assert "lab-base" in encoder_names()
+def test_the_lab_encoders_ship() -> None:
+    assert encoder_names() == ("lab-base", "lab-large")
 
 
 @pytest.mark.parametrize("name", encoder_names())

@@ -10,6 +10,7 @@ import pytest
 
 from supertickets.errors import SuperticketsError
 from supertickets.sources import load_task
+from supertickets.submission import FILES
 from supertickets.tasks import split_dev
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -52,3 +53,11 @@ def test_each_task_reads_whole_and_quickly(name):
 def test_where_there_is_a_choice_it_is_asked_for(name):
     with pytest.raises(SuperticketsError, match=r"has several files for its .* split"):
         load_task(name, data_dir=DATA)
+
+
+@pytest.mark.parametrize("name", ["CoLA", "SST-2", "MRPC", "STS-B", "QNLI", "RTE"])
+def test_test_splits_have_as_many_rows_as_the_server_expects(name):
+    test = load_task(name, data_dir=DATA, with_test=True, train_size=100, train_seed=3).test
+    assert test is not None
+    assert len(test) == FILES[name].rows
+    assert test.labelled == (name in ("SST-2", "MRPC", "STS-B"))

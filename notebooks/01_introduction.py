@@ -49,6 +49,8 @@ data_dir = ""  # folder with TASK/train.tsv and so on; empty: the lab, or the Hu
 workers = 0  # worker processes; 0: one per core
 
 # %%
+from dataclasses import replace
+
 from supertickets.display import measured, show, show_table
 from supertickets.engines import run_all
 from supertickets.experiments import training_set_sweeps
@@ -56,7 +58,7 @@ from supertickets.observations import sentences, transitions
 from supertickets.profiles import get_profile, with_training_sets
 from supertickets.store import RunStore
 from supertickets.summaries import missing_sentence
-from supertickets.trade_off import boundaries, directions, phase_sentence, trade_off, trade_off_figure
+from supertickets.trade_off import boundaries, directions, phase_sentence, trade_off, trade_off_figure, variance_parts
 
 scale = with_training_sets(get_profile(profile), task, train_size, n_sets)
 specs = training_set_sweeps(scale, data_dir, [kind.strip() for kind in kinds.split(",")])
@@ -127,6 +129,20 @@ show_table(
 # %%
 changes = directions(terms)
 show_table(changes, "Change of variance and bias from the full model to the winning ticket.", "directions", decimals=4)
+
+# %% [markdown]
+# ### Whose variance is it?
+#
+# A model varies because its training set does, and because its task head and the order of its examples are drawn. A
+# second seed for every training set tells the two parts apart (law of total variance), for the full model and light
+# tickets.
+
+# %%
+few = replace(scale, levels=tuple(level for level in scale.levels if level <= 0.2))
+twice = training_set_sweeps(few, data_dir, ["winning"], repeats=2)
+run_all(twice, run_store, workers=workers or None, progress=False)
+parts = variance_parts(run_store.records([spec.id for spec in twice], arrays=True), loss)
+show_table(parts, "Variance split into the training set's part and the seed's (two seeds a set).", "parts", decimals=4)
 
 # %% [markdown]
 # ## What was found

@@ -80,11 +80,14 @@ def subset_sweeps(profile: Profile, data_dir: str | None = None) -> list[RunSpec
     return specs
 
 
-def training_set_sweeps(profile: Profile, data_dir: str | None = None, kinds: Iterable[str] = KINDS) -> list[RunSpec]:
+def training_set_sweeps(
+    profile: Profile, data_dir: str | None = None, kinds: Iterable[str] = KINDS, repeats: int = 1
+) -> list[RunSpec]:
     """The runs behind Figure 1: every level and kind on independent training sets, one dev set for all.
 
     Training set k is drawn with ``train_seed=k``: afresh in the lab, a part of its own of real training data. Its
-    runs have the seed k too, so that the spread over them is all there is: data, head initialisation and order.
+    runs have the seed k too, so that the spread over them is all there is: data, head initialisation and order. With
+    ``repeats`` every training set has so many seeds of its own, which tells the two apart.
     """
     kinds = tuple(kinds)
     specs = []
@@ -92,7 +95,8 @@ def training_set_sweeps(profile: Profile, data_dir: str | None = None, kinds: It
     for k in range(sets.first, sets.first + sets.n):
         arguments = {**profile.data, "train_size": sets.size, "train_seed": k, "noise": sets.noise}
         ref = data_ref(sets.task, data_dir=data_dir or None, **arguments)
-        specs += ticket_sweep(full_run(profile.encoder, ref, k, profile.hyper), profile.levels, kinds)
+        for seed in (k + 1000 * repeat for repeat in range(repeats)):
+            specs += ticket_sweep(full_run(profile.encoder, ref, seed, profile.hyper), profile.levels, kinds)
     return specs
 
 

@@ -47,25 +47,11 @@ def trade_off(records: Iterable[Record], loss: str = "", n_resamples: int = 1000
 
     Raises SuperticketsError if the records are of several tasks or dev sets, or no condition has two training sets.
     """
-    groups: dict[tuple[str, float], dict[int, Record]] = {}
-    for record in records:
-        rule, data = record.spec.ticket, record.spec.data
-        groups.setdefault((rule.kind, rule.level), {})[data.train_seed or 0] = record
-    groups = {
-        condition: dict(sorted(sets.items(), key=lambda item: item[0] or 0)) for condition, sets in groups.items()
-    }
-    usable = {condition: sets for condition, sets in groups.items() if len(sets) > 1}
-    if not usable:
-        raise SuperticketsError(
-            "Bias and variance need at least two training sets of one condition; run the sweep of training sets first."
-        )
-    first = next(iter(next(iter(usable.values())).values()))
-    task, report = first.spec.data.load(), ~first.arrays["selection"]
-    loss = loss or ("brier" if task.kind == "classification" else "squared")
-    truth = true_values(first.spec.data, report, loss)
+    usable, first, report, loss, truth = _setting(records, loss)
     predictions = {
-        condition: {key: _predictions(record, first, report, loss) for key, record in sets.items()}
-        for condition, sets in usable.items()
+        # Of several seeds of a training set the lowest counts, being the last to be put in.
+        condition: {key[0]: _predictions(runs[key], first, report, loss) for key in reversed(runs)}
+        for condition, runs in usable.items()
     }
     full = predictions.get(("full", 0.0), {})
     rows = []
@@ -107,6 +93,33 @@ def trade_off(records: Iterable[Record], loss: str = "", n_resamples: int = 1000
         )
         .reset_index(drop=True)
     )
+
+
+def variance_parts(records: Iterable[Record], loss: str = "", n_resamples: int = 1000) -> pd.DataFrame:
+    """How much of the variance is the training set's, and how much initialisation's and order's.
+
+    ``records`` hold several seeds for every training set (``training_set_sweeps(..., repeats=2)``). One row per kind
+    and level, with the two parts of the variance, their bootstrap intervals and the training set's share. Training
+    sets that lack a seed are left out; conditions with fewer than two sets or seeds have no row.
+    """
+    usable, first, report, loss, truth = _setting(records, loss)
+    rows = []
+    for condition, runs in usable.items():
+        by_set: dict[int, list[Record]] = {}
+        for (train_seed, _), record in runs.items():
+            by_set.setdefault(train_seed, []).append(record)
+        n_seeds = max(map(len, by_set.values()))
+        complete = [those for those in by_set.values() if len(those) == n_seeds]
+        if n_seeds < 2 or len(complete) < 2:
+            continue
+        array = np.stack([[_predictions(record, first, report, loss) for record in those] for those in complete])
+        found = bootstrap(array, loss=loss, n_resamples=n_resamples, seed_axis=True, **truth)
+        row: dict[str, Any] = {"kind": condition[0], "level": condition[1], "sets": len(complete), "seeds": n_seeds}
+        row["variance"] = found["variance"].mean
+        for part in ("training_set", "initialisation"):
+            row |= {part: found[part].mean, f"{part}: low": found[part].low, f"{part}: high": found[part].high}
+        rows.append(row | {"training set's share": found["training_set"].mean / found["variance"].mean})
+    return pd.DataFrame(rows)
 
 
 def true_values(data: DataRef, rows: np.ndarray, loss: str) -> dict[str, Any]:
@@ -242,6 +255,30 @@ def _shade(axis: Axes, phases: PhaseBoundaries, data: pd.DataFrame) -> None:
             axis.axvspan(right, left, color="black", alpha=shade, linewidth=0, zorder=-1)
             text: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": 9, "color": FULL_COLOUR}
             axis.text((left + right) / 2, 0.99, name, transform=axis.get_xaxis_transform(), **text)
+
+
+_Runs = dict[tuple[str, float], dict[tuple[int, int], Record]]
+
+
+def _setting(records: Iterable[Record], loss: str) -> tuple[_Runs, Record, np.ndarray, str, dict[str, Any]]:
+    """Runs by condition, then (training set, seed); one of them; report rows; the loss; what is known of the labels."""
+    groups: _Runs = {}
+    for record in records:
+        rule, data = record.spec.ticket, record.spec.data
+        groups.setdefault((rule.kind, rule.level), {})[data.train_seed or 0, record.spec.seed] = record
+    usable = {
+        condition: dict(sorted(runs.items()))
+        for condition, runs in groups.items()
+        if len({train_seed for train_seed, _ in runs}) > 1
+    }
+    if not usable:
+        raise SuperticketsError(
+            "Bias and variance need at least two training sets of one condition; run the sweep of training sets first."
+        )
+    first = next(iter(next(iter(usable.values())).values()))
+    report = ~first.arrays["selection"]
+    loss = loss or ("brier" if first.spec.data.load().kind == "classification" else "squared")
+    return usable, first, report, loss, true_values(first.spec.data, report, loss)
 
 
 def _predictions(record: Record, first: Record, report: np.ndarray, loss: str) -> np.ndarray:

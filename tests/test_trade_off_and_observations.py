@@ -14,7 +14,7 @@ from supertickets.experiments import subset_sweeps, training_set_sweeps
 from supertickets.observations import larger_models, light_gain, sentences, smaller_data, transitions, winners
 from supertickets.profiles import TrainingSets, get_profile, with_subsets, with_training_sets
 from supertickets.store import RunStore
-from supertickets.trade_off import boundaries, directions, phase_sentence, trade_off, trade_off_figure
+from supertickets.trade_off import boundaries, directions, phase_sentence, trade_off, trade_off_figure, variance_parts
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,22 @@ def test_the_terms_are_those_of_the_predictions_and_add_up(swept):
     assert winning.loc["variance", "change"] == pytest.approx(winning.loc["variance", "value"] - value["variance"])
     for loss in ("cross_entropy", "zero_one"):
         assert trade_off(records, loss, n_resamples=20)["residual"].abs().max() < 1e-9
+
+
+def test_two_seeds_a_set_split_the_variance(tmp_path):
+    profile = get_profile("smoke", levels=[0.5])
+    store, specs = RunStore(str(tmp_path)), training_set_sweeps(profile, kinds=[], repeats=2)
+    assert len({spec.seed for spec in specs}) == 6
+    run_all(specs, store, workers=1, progress=False).raise_if_failed()
+    records = list(store.records([spec.id for spec in specs], arrays=True))
+    row = variance_parts(records, n_resamples=20).iloc[0]
+    assert (row["sets"], row["seeds"]) == (3, 2)
+    assert row["variance"] == pytest.approx(row["training_set"] + row["initialisation"])
+    report = ~records[0].arrays["selection"]
+    p = np.stack([softmax(record.arrays["dev_logits"][report].astype(float), axis=1) for record in records])
+    within = p.reshape(3, 2, -1, 2).var(axis=1, ddof=1).sum(axis=-1).mean()
+    assert row["initialisation"] == pytest.approx(within)
+    assert variance_parts([record for record in records if record.spec.seed < 1000]).empty
 
 
 def test_missing_runs_leave_the_rest(swept):

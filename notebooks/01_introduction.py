@@ -39,8 +39,10 @@
 
 # %% tags=["parameters"]
 profile = "lab"  # lab, minilm, paper-base, paper-large, or smoke
+encoder = ""  # lab-base, minilm, a local folder or a Hub id; empty: the profile's
 task = ""  # name of one task; empty: the profile's
 train_size = 0  # examples in a training set; 0: the profile's
+dev_size = 0  # at most so many dev examples; 0: the profile's choice
 n_sets = 0  # number of training sets; 0: the profile's
 kinds = "winning, random, losing"  # kinds of tickets, comma-separated
 loss = ""  # brier, cross_entropy, zero_one, or squared for regression; empty: brier, or squared
@@ -60,7 +62,7 @@ from supertickets.store import RunStore
 from supertickets.summaries import missing_sentence
 from supertickets.trade_off import boundaries, directions, phase_sentence, trade_off, trade_off_figure, variance_parts
 
-scale = with_training_sets(get_profile(profile), task, train_size, n_sets)
+scale = with_training_sets(get_profile(profile, encoder=encoder, dev_size=dev_size), task, train_size, n_sets)
 specs = training_set_sweeps(scale, data_dir, [kind.strip() for kind in kinds.split(",")])
 run_store = RunStore(store)
 summary = run_all(specs, run_store, workers=workers or None, progress=False)

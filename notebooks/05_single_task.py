@@ -30,10 +30,13 @@
 profile = "lab"  # lab, minilm, paper-base, paper-large, or smoke
 tasks = ""  # comma-separated; empty: the profile's
 seeds = ""  # comma-separated; empty: the profile's
+encoder = ""  # lab-base, minilm, a local folder or a Hub id; empty: the profile's
 train_size = 0  # at most so many training examples of every task; 0: the profile's choice
+dev_size = 0  # at most so many dev examples of every task; 0: the profile's choice
 large = ""  # profile of the large model beside it; empty: the profile's, "none" for none
 sizes = ""  # smaller training sizes for Figure 5, comma-separated; empty: the profile's
 store = "../runs"  # folder (or fsspec URL) of the run store
+submission = ""  # file for the GLUE server (zip) with the first seed's super tickets; empty: none
 data_dir = ""  # folder with TASK/train.tsv and so on; empty: the lab, or the Hub
 workers = 0  # worker processes; 0: one per core
 
@@ -43,15 +46,17 @@ import pandas as pd
 from supertickets import paper
 from supertickets.display import inconsistencies, measured, show, show_table
 from supertickets.engines import run_all
-from supertickets.experiments import on_test_sets, phase_transition, subset_sweeps, tasks_of
+from supertickets.experiments import on_test_sets, phase_transition, subset_sweeps, tasks_of, answers_on_test
 from supertickets.figures import figure3, phase_transition_data, phase_transition_figure, shrinking_figure
 from supertickets.observations import larger_models, sentences, smaller_data, transitions, winners
 from supertickets.profiles import get_profile, with_subsets
 from supertickets.store import RunStore
+from supertickets.submission import write_submission
 from supertickets.summaries import figure3_data, missing_sentence, paper_notes, shrinking_data, table6, table7, table9
 from supertickets.tables import light_pruning, optimism, ordering, table1, table1_metrics, table2
 
-scale = with_subsets(get_profile(profile, tasks=tasks, seeds=seeds, train_size=train_size), sizes)
+chosen = {"train_size": train_size, "dev_size": dev_size}
+scale = with_subsets(get_profile(profile, tasks=tasks, seeds=seeds, encoder=encoder, **chosen), sizes)
 run_store = RunStore(store)
 specs = phase_transition(scale, data_dir=data_dir)
 run_all(specs, run_store, workers=workers or None, progress=False)
@@ -123,7 +128,7 @@ show_table(light, "Winning ticket minus full model at light levels, points, 95% 
 large_name = "" if large == "none" else large or scale.large
 large_frame = pd.DataFrame()
 if large_name:
-    large_scale = get_profile(large_name, seeds=scale.seeds, train_size=train_size)
+    large_scale = get_profile(large_name, seeds=scale.seeds, **chosen)
     large_specs = phase_transition(large_scale, data_dir=data_dir)
     run_all(large_specs, run_store, workers=workers or None, progress=False)
     large_frame = run_store.frame(large_specs)
@@ -188,8 +193,8 @@ show_table(optimism(frame), "Gain of the super ticket over the full model, point
 # ### On the test sets (Table 2)
 #
 # The paper sends its predictions to the GLUE server. Here the chosen super ticket and the full model of every seed
-# are trained once more (the same runs, bit for bit) and predict the task's test set; in the lab its labels are known.
-# Where they are not, `supertickets.submission` writes the files the server takes.
+# are trained once more and predict the task's test set; in the lab its labels are known. Where they are not, the
+# parameter `submission` names the zip to write for the server ({mod}`supertickets.submission`).
 
 # %%
 test_specs = on_test_sets(specs, frame)
@@ -197,6 +202,9 @@ run_all(test_specs, run_store, workers=workers or None, progress=False)
 test_frame = run_store.frame(test_specs)
 print(f"{len(test_frame)} of {len(test_specs)} runs")
 show_table(table2(test_frame), "Table 2: test scores in points, the paper's from the GLUE server.", "table-2")
+if submission:
+    lacking = write_submission(submission, answers_on_test(test_specs, run_store, scale.seeds[0]))
+    print(f"{submission} written;", "; ".join(lacking) or "complete")
 inconsistencies(*paper_notes(["P2"]))
 
 # %% [markdown]

@@ -14,6 +14,8 @@ from supertickets.errors import SuperticketsError
 from supertickets.profiles import Profile
 from supertickets.runs import Hyper, RunSpec, TicketRule
 from supertickets.sources import DataRef, data_ref
+from supertickets.store import RunStore
+from supertickets.submission import answers
 from supertickets.tasks import Task
 from supertickets.tickets import KINDS, LEVELS
 
@@ -103,10 +105,23 @@ def training_set_sweeps(
 def on_test_sets(specs: Iterable[RunSpec], frame: pd.DataFrame) -> list[RunSpec]:
     """The runs behind Table 2: every full model and super ticket of a sweep again, predicting its task's test set.
 
-    ``frame`` holds the sweep's records. The training is the same, bit for bit; only the predictions are more.
+    ``frame`` holds the sweep's records. The training is the same but for one thing: in the lab, training examples that
+    also occur in the test set (a handful) are replaced.
     """
     chosen = set(super_tickets(frame)["run"]) | set(frame.loc[frame["kind"] == "full", "run"])
     return [replace(spec, data=spec.data.with_test_split()) for spec in specs if spec.id in chosen]
+
+
+def answers_on_test(specs: Iterable[RunSpec], store: RunStore, seed: int, kind: str = "winning") -> dict[str, Any]:
+    """One seed's predictions on the test sets, task by task, as :func:`supertickets.submission.write_submission` takes.
+
+    ``specs`` are those of :func:`on_test_sets`; ``kind`` is "winning" for the super tickets or "full".
+    """
+    found: dict[str, Any] = {}
+    for spec in specs:
+        if spec.seed == seed and spec.ticket.kind == kind:
+            found |= answers(spec.data.load(), store[spec.id].arrays["test_logits"])
+    return found
 
 
 def tasks_of(specs: Iterable[RunSpec]) -> list[Task]:

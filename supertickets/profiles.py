@@ -119,8 +119,9 @@ def get_profile(
     levels: str | Sequence[float] = "",
     train_size: int = 0,
     dev_size: int = 0,
+    encoder: str = "",
 ) -> Profile:
-    """A profile by name, with other tasks, seeds or levels where given (sequences, or texts with commas).
+    """A profile by name, with other tasks, seeds, levels or encoder where given (sequences, or texts with commas).
 
     ``train_size`` and ``dev_size`` keep at most so many examples of every task; 0 leaves the profile's choice.
 
@@ -134,6 +135,7 @@ def get_profile(
     try:
         return replace(
             profile,
+            encoder=encoder or profile.encoder,
             tasks=_listed(tasks) or profile.tasks,
             seeds=tuple(int(seed) for seed in _listed(seeds)) or profile.seeds,
             levels=tuple(float(level) for level in _listed(levels)) or profile.levels,

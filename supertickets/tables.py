@@ -121,9 +121,7 @@ def _average_row(pairs: pd.DataFrame, size: str) -> dict[str, Any]:
     return row | {"paper: task": f"average of {len(paper.TASKS)}", _PRINTED_SIZE: theirs["weights remaining"]}
 
 
-def table1_metrics(
-    frame: pd.DataFrame, split: str = "report", size: str = "base", printed_in: int = 1
-) -> pd.DataFrame:
+def table1_metrics(frame: pd.DataFrame, split: str = "report", size: str = "base", printed_in: int = 1) -> pd.DataFrame:
     """Table 1 in full: one row per task and metric (accuracy and F1, both correlations, MNLI matched and mismatched).
 
     Columns as in :func:`table1`, in points, without a verdict: the metrics of a task are no independent findings. A
@@ -160,7 +158,7 @@ def table2(frame: pd.DataFrame) -> pd.DataFrame:
     no row: write the files its server takes with :func:`supertickets.submission.write_submission`. The paper's columns
     are the server's scores of BERT-base.
     """
-    if "test_score" not in frame or frame["test_score"].isna().all():
+    if "test_score" not in frame or not len(frame.dropna(subset=["test_score"])):
         return pd.DataFrame()
     return table1_metrics(frame.dropna(subset=["test_score"]), "test", printed_in=2)
 

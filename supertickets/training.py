@@ -92,7 +92,7 @@ def fine_tune(
         if task.test is not None:
             arrays["test_labels"] = task.test.labels
             arrays["test_logits"] = predict(model, rest[0], spec.hyper.precision)
-            if (task.test.labels >= 0).all():  # benchmarks keep the labels of their test sets to themselves
+            if task.test.labelled:  # benchmarks keep the labels of their test sets to themselves
                 everything = np.ones(len(task.test), dtype=bool)
                 metrics["test"] = _scored(task, task.test, arrays["test_logits"], everything)
         evaluated = time.perf_counter()

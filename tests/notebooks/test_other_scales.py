@@ -47,9 +47,10 @@ def glue(tmp_path_factory) -> Path:
 
 
 def test_chapter_1_with_disjoint_parts_of_real_data(glue, encoder, tmp_path):
-    parameters = {"profile": "paper-base", "encoder": str(encoder), "data_dir": str(glue), "store": str(tmp_path / "runs")}
+    places = {"encoder": str(encoder), "data_dir": str(glue), "store": str(tmp_path / "runs")}
+    parameters = {"profile": "paper-base", "train_size": 20, "n_sets": 3, "workers": 1}
     out = tmp_path / "01.ipynb"
-    run_notebook(SOURCES["01_introduction"], out, {**parameters, "train_size": 20, "n_sets": 3, "workers": 1})
+    run_notebook(SOURCES["01_introduction"], out, {**parameters, **places})
     text = out.read_text(encoding="utf-8")
     assert "75 of 75 runs: 3 training sets of 20 examples" in text
     assert "largest |noise + bias^2 + variance - loss|" in text

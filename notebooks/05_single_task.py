@@ -54,6 +54,7 @@ from supertickets.store import RunStore
 from supertickets.submission import write_submission
 from supertickets.summaries import figure3_data, missing_sentence, paper_notes, shrinking_data, table6, table7, table9
 from supertickets.tables import light_pruning, optimism, ordering, table1, table1_metrics, table2
+from supertickets.trade_off import phase_table
 
 chosen = {"train_size": train_size, "dev_size": dev_size}
 scale = with_subsets(get_profile(profile, tasks=tasks, seeds=seeds, encoder=encoder, **chosen), sizes)
@@ -97,6 +98,16 @@ alt = (
     "model as a dashed grey line; a star marks the level most often chosen as super ticket."
 )
 show(phase_transition_figure(frame, scale.tasks), alt, phase_transition_data(frame), name="figure-4")
+
+# %% [markdown]
+# ### Where the phases begin and end
+#
+# Estimated from the curves: `best` ends Phase I (0: the full model is best), at `meeting` the winning tickets are no
+# better than the random ones (Phase III), at `collapse` half of what the full model has over a constant answer is lost;
+# as shares of the units pruned, with 95% bootstrap intervals over seeds (rough with five), inf: beyond the last level.
+
+# %%
+show_table(phase_table(frame, task_data), "Boundaries between the phases, by task.", "phases")
 
 # %% [markdown]
 # ### Are the winning tickets winners?
@@ -164,7 +175,8 @@ show(shrinking_figure(subset_frame, whole=whole), alt, shrinking_data(subset_fra
 #
 # The super ticket of a seed is the winning ticket with the best score on the *selection* split (10% of dev); what is
 # reported is its score on the rest. The columns to the right are the paper's, for the GLUE task that ours mirrors:
-# the scales differ, so compare the sign and the size of the gain, not the scores.
+# the scales differ, so compare the sign and the size of the gain, not the scores. *Luck of the choice*: the gain that
+# picking the best of eight levels shows on the selection split when no level is better (the winner's curse).
 
 # %%
 table = table1(frame)

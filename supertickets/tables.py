@@ -69,6 +69,8 @@ def table1(frame: pd.DataFrame, column: str = "report_score", size: str = "base"
     scores are those of ``column`` ("report_score": data the choice has not seen; "dev_score": the paper's protocol).
     ``gain`` is the mean paired difference over seeds with its 95% t interval, ``p`` the paired t-test's (two-sided),
     ``p (Holm)`` corrected over tasks; the verdict needs both the interval beyond zero and a corrected p of at most 5%.
+    ``luck of the choice`` (:func:`luck`) is what choosing a level on the selection data promises there when no level is
+    better: the gain on held-out data is free of it, a gain on the whole of dev is not.
     The last columns are the paper's row of the kin task, for BERT-``size`` ("base" or "large").
 
     The last row follows the paper's rule (:func:`supertickets.paper.average_score`): per seed the mean over tasks, a
@@ -88,6 +90,7 @@ def table1(frame: pd.DataFrame, column: str = "report_score", size: str = "base"
                 group["super"].to_numpy(),
                 100 * float(group["weights_remaining"].to_numpy().mean()),
             ),
+            "luck of the choice": luck(frame.loc[frame["task"] == task]),
         }
         kin = kin_of(str(task))
         if kin in printed[f"ST-DNN {size}"]:
@@ -213,14 +216,22 @@ def optimism(frame: pd.DataFrame) -> pd.DataFrame:
         row: dict[str, object] = {"task": task}
         for name, split in (("promised", "selection"), ("kept", "report"), ("whole dev", "dev")):
             row[name] = 100 * (group[f"{split}_score"] - group[f"{split}_score_full"]).mean()
-        own = frame.loc[(frame["task"] == task) & frame["kind"].isin(["full", "winning"])]
-        selection, report = (paired_scores(own, f"{split}_score").dropna() for split in ("selection", "report"))
-        if len(selection) > 1:
-            levels = [float(level) for _, level in selection.columns]  # sorted: the full model's level 0 comes first
-            curse = winners_curse(levels, selection.to_numpy(), report.to_numpy())
-            row["promised if nothing were there"] = 100 * curse.placebo
+        row["promised if nothing were there"] = luck(frame.loc[frame["task"] == task])
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def luck(frame: pd.DataFrame) -> float:
+    """The gain, in points, that choosing the best of the levels on one task's selection data shows when there is none.
+
+    From the spread of the runs themselves (:func:`supertickets.phases.winners_curse`); NaN for fewer than two seeds.
+    """
+    own = frame.loc[frame["kind"].isin(["full", "winning"])]
+    selection, report = (paired_scores(own, f"{split}_score").dropna() for split in ("selection", "report"))
+    if len(selection) < 2 or selection.shape[1] < 3:
+        return float("nan")
+    levels = [float(level) for _, level in selection.columns]  # sorted: the full model's level 0 comes first
+    return 100 * winners_curse(levels, selection.to_numpy(), report.to_numpy()).placebo
 
 
 def ticket_sizes(shape: EncoderShape, levels: Sequence[float]) -> pd.DataFrame:

@@ -28,6 +28,8 @@ from supertickets.phases import Boundary, PhaseBoundaries, phase_boundaries
 from supertickets.runs import Record
 from supertickets.sources import DataRef
 from supertickets.statistics import Interval, verdict
+from supertickets.tasks import Task
+from supertickets.tasks import score as scored
 
 CONDITION = ["kind", "level"]
 
@@ -182,6 +184,36 @@ def boundaries(frame: pd.DataFrame, score: str = "report_score", chance: float |
         for kind in ("winning", "random")
     )
     return phase_boundaries([0.0, *levels], winning, random, chance)
+
+
+def phase_table(frame: pd.DataFrame, tasks: Iterable[Task], score: str = "report_score") -> pd.DataFrame:
+    """The phases' boundaries by task, as sparsity levels with 95% bootstrap intervals over seeds.
+
+    ``best`` ends Phase I, ``meeting`` begins Phase III, ``collapse`` is where half of what the full model has over a
+    constant answer is lost; inf means beyond the last level. Tasks without the runs it takes are left out.
+    """
+    rows = []
+    for task in tasks:
+        own = frame.loc[frame["task"] == task.name]
+        try:
+            found = boundaries(own, score, chance_score(task))
+        except SuperticketsError:  # runs are missing, and what is missing is said elsewhere
+            continue
+        row: dict[str, Any] = {"task": task.name, "seeds": found.n_seeds}
+        for name in ("best", "meeting", "collapse"):
+            boundary: Boundary = getattr(found, name)
+            row |= {name: boundary.level, f"{name}: low": boundary.low, f"{name}: high": boundary.high}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def chance_score(task: Task) -> float:
+    """The dev score of always answering the most frequent class; 0 for a regression."""
+    if task.kind == "regression":
+        return 0.0
+    constant = np.zeros((len(task.dev), task.num_labels))
+    constant[:, np.bincount(task.dev.labels).argmax()] = 1.0
+    return scored(task.metrics, task.dev.labels, constant, task.dev.groups)["score"]
 
 
 def phase_sentence(phases: PhaseBoundaries) -> str:

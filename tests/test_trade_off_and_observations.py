@@ -14,7 +14,16 @@ from supertickets.experiments import subset_sweeps, training_set_sweeps
 from supertickets.observations import larger_models, light_gain, sentences, smaller_data, transitions, winners
 from supertickets.profiles import TrainingSets, get_profile, with_subsets, with_training_sets
 from supertickets.store import RunStore
-from supertickets.trade_off import boundaries, directions, phase_sentence, trade_off, trade_off_figure, variance_parts
+from supertickets.trade_off import (
+    boundaries,
+    chance_score,
+    directions,
+    phase_sentence,
+    phase_table,
+    trade_off,
+    trade_off_figure,
+    variance_parts,
+)
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +185,20 @@ def test_verdicts_follow_the_curves():
     assert "supported (t: 100 minus 300" in sentences(smaller)[0]
     with pytest.raises(SuperticketsError, match="two sizes"):
         smaller_data({300: both})
+
+
+def test_the_phases_of_every_task():
+    task = training_set_sweeps(get_profile("smoke", levels=[0.5]), kinds=[])[0].data.load()
+    assert chance_score(task) == pytest.approx(np.bincount(task.dev.labels).max() / len(task.dev))
+    frame = curves(RISE, 6, task.name)
+    random = frame["kind"] == "random"
+    frame.loc[random & (frame["level"] == 0.8), "report_score"] = 0.65  # winning tickets end at 0.6
+    table = phase_table(frame, [task, replace(task, name="without runs")])
+    row = table.iloc[0]
+    assert len(table) == 1
+    assert row["best"] == 0.2
+    assert 0.5 < row["meeting: low"] <= row["meeting"] <= row["meeting: high"] <= 0.8
+    assert 0.5 < row["collapse"] <= 0.8
 
 
 def test_what_is_not_there_is_left_out():

@@ -32,6 +32,7 @@ from supertickets.tasks import Task
 from supertickets.tasks import score as scored
 
 CONDITION = ["kind", "level"]
+_LOSSES = {"brier": "Brier", "cross_entropy": "cross-entropy", "zero_one": "0-1", "squared": "squared"}
 
 
 def trade_off(records: Iterable[Record], loss: str = "", n_resamples: int = 1000) -> pd.DataFrame:
@@ -256,7 +257,7 @@ def trade_off_figure(
     for axis, term in zip(axes[1:], names, strict=True):
         chosen = terms.loc[(terms["term"] == term) & terms["kind"].isin(["full", *kinds])]
         draw_curves(axis, chosen.rename(columns={"value": "mean"}))
-        axis.set(title=f"{names[term]} of the {chosen['loss'].iloc[0].replace('_', '-')} loss", ylabel=names[term])
+        axis.set(title=f"{names[term]} of the {_LOSSES[chosen['loss'].iloc[0]]} loss", ylabel=names[term])
         axis.set_ylim(bottom=0)
     noise = terms.loc[(terms["term"] == "noise") & terms["noise_known"], "value"]
     if len(noise):

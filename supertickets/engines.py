@@ -8,7 +8,7 @@ nothing from a second thread.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -112,24 +112,31 @@ def _plan(specs: list[RunSpec], store: RunStore, retry_failed: bool) -> tuple[di
         else:
             todo[run_id] = spec
     for run_id, spec in list(todo.items()):
-        parent = spec.ticket.parent
-        if parent in summary.failed:  # not a failure of its own: it is done as soon as its parent is
-            summary.failed[run_id] = f"its parent run {parent} failed"
+        for parent in spec.parents:
+            if parent not in by_id and parent not in store:
+                raise SuperticketsError(
+                    f"Run {run_id} needs the scores of run {parent}, which is neither planned nor in {store.path}."
+                )
+        orphaned = _orphaned(spec, summary.failed)
+        if orphaned:  # not a failure of its own: it is done as soon as its parent is
+            summary.failed[run_id] = orphaned
             del todo[run_id]
-        elif parent and parent not in by_id and parent not in store:
-            raise SuperticketsError(
-                f"Run {run_id} needs the scores of run {parent}, which is neither planned nor in {store.path}."
-            )
     return todo, summary
+
+
+def _orphaned(spec: RunSpec, failed: Container[str]) -> str:
+    """Why a run cannot be carried out although nothing is wrong with it; "" if it can."""
+    return next((f"its parent run {parent} failed" for parent in spec.parents if parent in failed), "")
 
 
 def _serially(todo: dict[str, RunSpec], store: RunStore, models: str | Path | None) -> Iterator[tuple[str, str | None]]:
     failed: dict[str, str] = {}
     # Parents come first; sorting is stable, so the caller's order holds otherwise.
-    for run_id, spec in sorted(todo.items(), key=lambda item: bool(item[1].ticket.parent)):
-        if spec.ticket.parent in failed:
-            failed[run_id] = f"its parent run {spec.ticket.parent} failed"
-            yield run_id, failed[run_id]
+    for run_id, spec in sorted(todo.items(), key=lambda item: bool(item[1].parents)):
+        orphaned = _orphaned(spec, failed)
+        if orphaned:
+            failed[run_id] = orphaned
+            yield run_id, orphaned
             continue
         error = execute(spec, store.path, None if models is None else str(models))
         if error is not None:
@@ -152,9 +159,10 @@ def _in_processes(
             executor = get_reusable_executor(max_workers=workers, timeout=600, env=environment)
             for run_id in _next(waiting, todo, over | failed, deaths, running, workers):
                 spec = waiting.pop(run_id)
-                if spec.ticket.parent in failed:
+                orphaned = _orphaned(spec, failed)
+                if orphaned:
                     failed.add(run_id)
-                    yield run_id, f"its parent run {spec.ticket.parent} failed"
+                    yield run_id, orphaned
                     continue
                 future = executor.submit(execute, spec, store.path, None if models is None else str(models))
                 running[future] = run_id
@@ -192,9 +200,11 @@ def _next(
     suspects = [run_id for run_id in waiting if run_id in deaths]
     if suspects:  # a worker's death ends every run in flight; alone, a run cannot take others along
         return [] if running else suspects[:1]
-    parents = {spec.ticket.parent for spec in waiting.values()}
+    parents = {parent for spec in waiting.values() for parent in spec.parents}
     ready = [
-        run_id for run_id, spec in waiting.items() if spec.ticket.parent not in todo or spec.ticket.parent in settled
+        run_id
+        for run_id, spec in waiting.items()
+        if all(parent not in todo or parent in settled for parent in spec.parents)
     ]
     return sorted(ready, key=lambda run_id: run_id not in parents)[: workers - len(running)]
 

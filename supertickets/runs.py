@@ -115,6 +115,11 @@ class RunSpec:
         text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:20]
 
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """Ids of the runs whose importance scores this one needs."""
+        return (self.ticket.parent,) if self.ticket.parent else ()
+
     def to_json(self) -> dict[str, Any]:
         """A JSON object that :meth:`from_json` reads back."""
         return {**asdict(self), "data": self.data.to_json(), "estimators": list(self.estimators)}

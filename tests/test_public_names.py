@@ -20,7 +20,7 @@ FLOORS = (
     "errors tickets authors losses phases decomposition statistics paper provenance",
     "tasks benchmarks readers assembly sources submission batching encoders lab",
     "importance gates compaction lean",
-    "runs training",
+    "runs training sharing isolation multitask",
     "store engines profiles experiments find",
     "tables summaries figures trade_off observations display report notebooks cli",
 )

@@ -15,10 +15,11 @@ from supertickets.batching import EncodedSplit, train_batches
 from supertickets.compaction import compact, load_compacted
 from supertickets.encoders import example_losses, layer_parts, load_encoder, load_tokenizer
 from supertickets.errors import SuperticketsError
-from supertickets.experiments import rewound
+from supertickets.experiments import full_run, rewound
 from supertickets.gates import masked
 from supertickets.importance import importance_scores
 from supertickets.runs import Hyper, RunSpec, TicketRule
+from supertickets.sources import data_ref
 from supertickets.tickets import Scores, random_ticket
 from supertickets.training import fine_tune, predict, warmup_then_decay
 
@@ -268,3 +269,15 @@ def test_scores_of_another_encoder_do_not_fit(full):
     wrong = Scores(np.ones((6, 8)), np.ones(6))
     with pytest.raises(SuperticketsError, match="does not fit"):
         fine_tune(rewound(full, "winning", 0.5), wrong)
+
+
+def test_a_test_split_is_predicted_and_scored_where_its_labels_are_known():
+    ref = data_ref("entailment", train_size=32, dev_size=40)
+    spec = full_run("lab-base", ref, 0, Hyper(learning_rate=1e-3, batch_size=16, epochs=1), estimators=())
+    plain, tested = fine_tune(spec), fine_tune(dataclasses.replace(spec, data=ref.with_test_split()))
+    assert "test" not in plain.metrics
+    logits, labels = tested.arrays["test_logits"], tested.arrays["test_labels"]
+    assert logits.shape == (2000, 2)
+    assert tested.metrics["test"]["accuracy"] == pytest.approx((logits.argmax(1) == labels).mean())
+    # Here no training example occurs in the test set, so the training is the same bit for bit.
+    np.testing.assert_array_equal(plain.arrays["dev_logits"], tested.arrays["dev_logits"])

@@ -20,9 +20,9 @@ FLOORS = (
     "errors tickets authors losses phases decomposition statistics paper provenance",
     "tasks benchmarks readers assembly sources submission batching encoders lab",
     "importance gates compaction lean",
-    "runs training sharing isolation multitask",
+    "runs training sharing isolation checkpoints multitask",
     "store engines profiles experiments find",
-    "tables summaries figures trade_off observations display report notebooks cli",
+    "tables summaries figures trade_off observations sharing_figures display report notebooks cli",
 )
 FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS) for module in modules.split()}
 

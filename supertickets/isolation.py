@@ -1,11 +1,14 @@
 """Only theta_i is updated (Algorithm 1): an optimiser that never touches what is outside a task's ticket.
 
-All parameters of a shared model lie in one vector, ordered so that each unit is contiguous: first what every task
-uses (embeddings, layer norms, attention output biases, pooler), then the task heads, then per layer head by head and
-the FFN. A task's parameters are then a few stretches of the vector, and a step is arithmetic on those stretches: the
-rest gets no gradient, no momentum and no weight decay, and costs nothing. What belongs to a unit is what
+All parameters of a shared model lie in one vector, ordered so that each unit is contiguous: the task heads, what
+every task uses (embeddings, layer norms, attention output biases, pooler), then per layer head by head and the FFN.
+A task's parameters are then a few stretches of the vector, and a step is arithmetic on those stretches: the rest gets
+no gradient, no momentum and no weight decay, and costs nothing. What belongs to a unit is what
 :mod:`supertickets.compaction` removes with it.
 """
+
+# torch does not export its list-wise operations (those its own optimisers are made of) to type checkers.
+# pyright: reportPrivateImportUsage=false
 
 from __future__ import annotations
 
@@ -36,6 +39,7 @@ class Stretch:
 class Isolated:
     """A shared model's parameters as one vector, with Adamax's state, its stretches, and the steps of each task.
 
+    ``apart`` pairs parameters that autograd gives a gradient of their own with their places in ``gradient``.
     ``average`` and ``infinity`` are Adamax's momentum and infinity norm, of the vector's shape. An element's number
     of updates, which corrects the momentum's bias, is the number of steps of the tasks that use it.
     """
@@ -46,6 +50,7 @@ class Isolated:
     infinity: Tensor
     stretches: tuple[Stretch, ...]
     steps: dict[str, int]
+    apart: tuple[tuple[nn.Parameter, Tensor], ...] = field(default=(), repr=False)
     cache: dict[str, tuple[list[Tensor], ...]] = field(default_factory=dict, repr=False)
 
     def owned(self, name: str) -> np.ndarray:
@@ -64,6 +69,7 @@ class Isolated:
         weights, gradients, averages, infinities = self._of(name)
         self.steps[name] += 1
         with torch.no_grad():
+            self._collect()
             norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
             torch._foreach_mul_(gradients, torch.clamp(clip / (norm + 1e-6), max=1.0))
             if weight_decay:
@@ -76,6 +82,13 @@ class Isolated:
             rates = [-rate / (1 - BETAS[0] ** updates) for updates in self._updates(name)]
             torch._foreach_addcdiv_(weights, averages, infinities, rates)
             torch._foreach_zero_(gradients)
+
+    def _collect(self) -> None:
+        """Brings the gradients of heads into the vector, where they lie row by row, which autograd does not write."""
+        for parameter, slope in self.apart:
+            if parameter.grad is not None:
+                slope.copy_(parameter.grad)
+                parameter.grad = None
 
     def _of(self, name: str) -> tuple[list[Tensor], ...]:
         """The task's stretches of weights, gradient, momentum and infinity norm: views, made once."""
@@ -116,25 +129,30 @@ def isolated(shared: SharedModel) -> Iterator[Isolated]:
     pieces = _pieces(shared)
     parameters = [parameter for piece in pieces for parameter in piece.parameters]
     with torch.no_grad():
-        vector = torch.empty(sum(piece.size for piece in pieces), dtype=parameters[0].dtype, device=parameters[0].device)
+        vector = torch.empty(
+            sum(piece.size for piece in pieces), dtype=parameters[0].dtype, device=parameters[0].device
+        )
         gradient = torch.zeros_like(vector)
         stretches: list[Stretch] = []
+        apart: list[tuple[nn.Parameter, Tensor]] = []
         start = 0
         for piece in pieces:
             stop = start + piece.size
             places, slopes = piece.views(vector[start:stop]), piece.views(gradient[start:stop])
             for parameter, place, slope in zip(piece.parameters, places, slopes, strict=True):
                 place.copy_(parameter)
-                parameter.data, parameter.grad = place, slope
+                parameter.data = place
+                if place.is_contiguous():
+                    parameter.grad = slope
+                else:
+                    apart.append((parameter, slope))
             each = piece.size // len(piece.owners)
             for index, owners in enumerate(piece.owners):
                 _extend(stretches, Stretch(start + index * each, start + (index + 1) * each, owners))
             start = stop
-    steps = dict.fromkeys(shared.models, 0)
+    momentum, norm, steps = torch.zeros_like(vector), torch.zeros_like(vector), dict.fromkeys(shared.models, 0)
     try:
-        yield Isolated(
-            vector, gradient, torch.zeros_like(vector), torch.zeros_like(vector), tuple(stretches), steps
-        )
+        yield Isolated(vector, gradient, momentum, norm, tuple(stretches), steps, tuple(apart))
     finally:
         for parameter in parameters:
             parameter.grad = None

@@ -72,7 +72,7 @@ class SharedModel:
     @property
     def encoder(self) -> PreTrainedModel:
         """The encoder that all tasks share."""
-        return next(iter(self.models.values())).base_model
+        return next(iter(self.models.values())).base_model  # pyright: ignore[reportReturnType]
 
     def within(self, name: str) -> tuple[list[np.ndarray], np.ndarray]:
         """A task's ticket counted in the units that are stored: per layer its heads, and the FFNs ``(n_layers,)``."""
@@ -280,14 +280,21 @@ def _narrow(layer: nn.Module, family: Family, kept: np.ndarray) -> None:
     """Cuts a layer, compacted or not, down to the heads ``kept`` of those it has."""
     attention, out = layer.get_submodule(family.attention), layer.get_submodule(family.attention_out)
     units = _units(kept, out)
-    linears = [] if not kept.any() else [layer.get_submodule(path) for path in (family.query, family.key, family.value)]
-    if not linears:
+    if kept.any():
+        for path in (family.query, family.key, family.value):
+            linear = layer.get_submodule(path)
+            linear.weight = nn.Parameter(linear.get_parameter("weight").detach()[units])
+            linear.bias = nn.Parameter(linear.get_parameter("bias").detach()[units])
+            _note(linear, out_features=int(units.sum()))
+        _note(attention, num_attention_heads=int(kept.sum()), all_head_size=int(units.sum()))
+    else:
         _put(layer, family.attention, NoAttention())
-    for linear in linears:
-        linear.weight = nn.Parameter(linear.get_parameter("weight").detach()[units])
-        linear.bias = nn.Parameter(linear.get_parameter("bias").detach()[units])
-        linear.out_features = len(linear.bias)
     out.weight = nn.Parameter(out.get_parameter("weight").detach()[:, units])
-    out.in_features = out.weight.shape[1]
-    if linears and hasattr(attention, "num_attention_heads"):
-        attention.num_attention_heads, attention.all_head_size = int(kept.sum()), int(units.sum())
+    _note(out, in_features=int(units.sum()))
+
+
+def _note(module: nn.Module, **sizes: int) -> None:
+    """Corrects the sizes that a module says it has, where it does."""
+    for name, size in sizes.items():
+        if hasattr(module, name):
+            setattr(module, name, size)

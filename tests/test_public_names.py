@@ -20,7 +20,7 @@ FLOORS = (
     "errors tickets authors losses phases decomposition statistics paper provenance",
     "tasks benchmarks readers assembly sources submission batching encoders lab",
     "importance gates compaction lean",
-    "runs training sharing isolation checkpoints multitask",
+    "runs training isolation checkpoints sharing multitask shared_runs",
     "store engines profiles experiments find",
     "tables summaries figures trade_off observations sharing_figures display report notebooks cli",
 )

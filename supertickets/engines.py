@@ -8,7 +8,7 @@ nothing from a second thread.
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +20,8 @@ from loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
 from supertickets.errors import SuperticketsError
-from supertickets.runs import RunSpec
+from supertickets.runs import Record
+from supertickets.shared_runs import SharingSpec, Spec, train_shared
 from supertickets.store import RunStore
 from supertickets.training import fine_tune
 
@@ -49,7 +50,7 @@ class Summary:
 
 
 def run_all(
-    specs: Iterable[RunSpec],
+    specs: Iterable[Spec],
     store: RunStore,
     workers: int | None = None,
     retry_failed: bool = False,
@@ -99,11 +100,11 @@ def single_threaded() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _plan(specs: list[RunSpec], store: RunStore, retry_failed: bool) -> tuple[dict[str, RunSpec], Summary]:
+def _plan(specs: list[Spec], store: RunStore, retry_failed: bool) -> tuple[dict[str, Spec], Summary]:
     by_id = {spec.id: spec for spec in specs}
     summary = Summary()
     failures = {} if retry_failed else store.failures()
-    todo: dict[str, RunSpec] = {}
+    todo: dict[str, Spec] = {}
     for run_id, spec in by_id.items():
         if run_id in store:
             summary.found.append(run_id)
@@ -124,12 +125,12 @@ def _plan(specs: list[RunSpec], store: RunStore, retry_failed: bool) -> tuple[di
     return todo, summary
 
 
-def _orphaned(spec: RunSpec, failed: Container[str]) -> str:
+def _orphaned(spec: Spec, failed: Container[str]) -> str:
     """Why a run cannot be carried out although nothing is wrong with it; "" if it can."""
     return next((f"its parent run {parent} failed" for parent in spec.parents if parent in failed), "")
 
 
-def _serially(todo: dict[str, RunSpec], store: RunStore, models: str | Path | None) -> Iterator[tuple[str, str | None]]:
+def _serially(todo: dict[str, Spec], store: RunStore, models: str | Path | None) -> Iterator[tuple[str, str | None]]:
     failed: dict[str, str] = {}
     # Parents come first; sorting is stable, so the caller's order holds otherwise.
     for run_id, spec in sorted(todo.items(), key=lambda item: bool(item[1].parents)):
@@ -145,7 +146,7 @@ def _serially(todo: dict[str, RunSpec], store: RunStore, models: str | Path | No
 
 
 def _in_processes(
-    todo: dict[str, RunSpec], store: RunStore, workers: int, models: str | Path | None, bar: tqdm
+    todo: dict[str, Spec], store: RunStore, workers: int, models: str | Path | None, bar: tqdm
 ) -> Iterator[tuple[str, str | None]]:
     waiting = dict(todo)
     running: dict[Future[str | None], str] = {}
@@ -189,8 +190,8 @@ def _in_processes(
 
 
 def _next(
-    waiting: dict[str, RunSpec],
-    todo: dict[str, RunSpec],
+    waiting: dict[str, Spec],
+    todo: dict[str, Spec],
     settled: set[str],
     deaths: dict[str, int],
     running: dict[Future[str | None], str],
@@ -209,7 +210,7 @@ def _next(
     return sorted(ready, key=lambda run_id: run_id not in parents)[: workers - len(running)]
 
 
-def execute(spec: RunSpec, store_path: str, models: str | None = None) -> str | None:
+def execute(spec: Spec, store_path: str, models: str | None = None) -> str | None:
     """Carries out one run and writes its record; returns None, or the error it was stopped by (noted in the store)."""
     store = RunStore(store_path)
     n_epochs = 0
@@ -220,10 +221,8 @@ def execute(spec: RunSpec, store_path: str, models: str | None = None) -> str | 
         store.heartbeat(spec.id, n_epochs, spec.hyper.epochs)
 
     try:
-        parent = spec.ticket.parent
-        scores = store[parent].scores(spec.ticket.estimator) if parent else None
         with single_threaded():
-            record = fine_tune(spec, scores, None if models is None else Path(models) / spec.id, on_epoch)
+            record = _carry_out(spec, store, models, on_epoch)
         store.save(record)
     except SuperticketsError as error:
         return _note_failure(store, spec, str(error))
@@ -234,7 +233,16 @@ def execute(spec: RunSpec, store_path: str, models: str | None = None) -> str | 
     return None
 
 
-def _note_failure(store: RunStore, spec: RunSpec, error: str) -> str:
+def _carry_out(spec: Spec, store: RunStore, models: str | None, on_epoch: Callable[[dict[str, float]], None]) -> Record:
+    if isinstance(spec, SharingSpec):
+        estimators = {rule.parent: rule.estimator for rule in spec.tickets}
+        scores = {parent: store[parent].scores(estimators[parent]) for parent in spec.parents}
+        return train_shared(spec, scores, store.scratch(spec.id), on_epoch)
+    scores = store[spec.ticket.parent].scores(spec.ticket.estimator) if spec.parents else None
+    return fine_tune(spec, scores, None if models is None else Path(models) / spec.id, on_epoch)
+
+
+def _note_failure(store: RunStore, spec: Spec, error: str) -> str:
     try:
         store.fail(spec, error)
     except SuperticketsError as second:  # a full disk: the error still reaches the driver

@@ -13,6 +13,7 @@ from supertickets.encoders import encoder_revision
 from supertickets.errors import SuperticketsError
 from supertickets.profiles import Profile
 from supertickets.runs import Hyper, RunSpec, TicketRule
+from supertickets.shared_runs import SharingSpec
 from supertickets.sources import DataRef, data_ref
 from supertickets.store import RunStore
 from supertickets.submission import answers
@@ -99,6 +100,35 @@ def training_set_sweeps(
         ref = data_ref(sets.task, data_dir=data_dir or None, **arguments)
         for seed in (k + 1000 * repeat for repeat in range(repeats)):
             specs += ticket_sweep(full_run(profile.encoder, ref, seed, profile.hyper), profile.levels, kinds)
+    return specs
+
+
+def multi_task(profile: Profile, frame: pd.DataFrame, data_dir: str | None = None) -> list[SharingSpec]:
+    """The runs behind Table 3: for every seed MT-DNN and Ticket-Share on the profile's tasks, with ST fine-tuning.
+
+    ``frame`` holds the single-task sweeps (:func:`phase_transition`), which give each task's super ticket, of the same
+    seed and schedule (A.2.1). At most 5 epochs together, then the single-task schedule for each task. A seed that
+    lacks a task's super ticket has no Ticket-Share run.
+    """
+    refs = [data_ref(task, data_dir=data_dir or None, **profile.data) for task in sorted(profile.tasks)]
+    dropouts = tuple(TASK_DROPOUT.get(ref.name, profile.hyper.task_dropout) for ref in refs)
+    chosen = super_tickets(frame).set_index(["task", "seed"]) if len(frame) else frame
+    specs = []
+    for seed in profile.seeds:
+        common: dict[str, Any] = {
+            "encoder": profile.encoder,
+            "encoder_revision": encoder_revision(profile.encoder),
+            "data": tuple(refs),
+            "dropouts": dropouts,
+            "seed": seed,
+            "hyper": replace(profile.hyper, epochs=min(5, profile.hyper.epochs)),
+            "fine_tuning": profile.hyper,
+        }
+        specs.append(SharingSpec(tickets=tuple(TicketRule() for _ in refs), **common))
+        rows = [chosen.loc[(ref.name, seed)] for ref in refs if (ref.name, seed) in chosen.index]
+        if len(rows) == len(refs):
+            rules = (TicketRule("winning", float(row["level"]), row["parent"], row["estimator"]) for row in rows)
+            specs.append(SharingSpec(tickets=tuple(rules), **common))
     return specs
 
 

@@ -143,18 +143,41 @@ class RunSpec:
         except (KeyError, TypeError, ValueError) as error:
             raise SuperticketsError(f"This run's spec is damaged or of another version ({error}).") from error
 
+    def rows(self, record: Record) -> list[dict[str, Any]]:
+        """One flat row of this spec's record, for a data frame of records."""
+        row: dict[str, Any] = {
+            "run": record.id,
+            "encoder": self.encoder,
+            "task": self.data.name,
+            "seed": self.seed,
+            "kind": self.ticket.kind,
+            "level": self.ticket.level,
+            "estimator": self.ticket.estimator,
+            "parent": self.ticket.parent,
+            "data": self.data.fingerprint,
+            "train_size": self.data.train_size,
+            "train_seed": self.data.train_seed,
+            **record.size,
+            "best_epoch": record.best_epoch,
+            "seconds": record.timings.get("total", float("nan")),
+        }
+        for split, values in record.metrics.items():
+            row.update({f"{split}_{metric}": value for metric, value in values.items()})
+        return [row]
+
 
 @dataclass(frozen=True, eq=False)
 class Record:
     """What a finished run leaves: its spec, scores per epoch, final metrics, arrays, timings and environment.
 
+    ``spec`` is a RunSpec, or the spec of another kind of run (:class:`supertickets.shared_runs.SharingSpec`).
     ``metrics`` maps "selection", "report" and "dev" (the whole of it, the paper's protocol) to metric values.
     ``arrays`` holds ``dev_logits (n_dev, n_outputs)``, ``dev_labels``, ``selection`` (True where the example belongs
     to the selection split), ``test_logits`` and ``test_labels`` where the data have a test split, the ticket's masks
     ``heads`` and ``ffns``, and, for a full run, ``importance/E/heads`` and ``importance/E/ffns`` for every estimator E.
     """
 
-    spec: RunSpec
+    spec: RunSpec | Any
     epochs: tuple[dict[str, float], ...]
     best_epoch: int
     metrics: dict[str, dict[str, float]]
@@ -190,28 +213,9 @@ class Record:
             provenance={"run": self.id, "parent": rule.parent, **self.environment},
         )
 
-    def row(self) -> dict[str, Any]:
-        """One flat row for a data frame of records."""
-        spec = self.spec
-        row: dict[str, Any] = {
-            "run": self.id,
-            "encoder": spec.encoder,
-            "task": spec.data.name,
-            "seed": spec.seed,
-            "kind": spec.ticket.kind,
-            "level": spec.ticket.level,
-            "estimator": spec.ticket.estimator,
-            "parent": spec.ticket.parent,
-            "data": spec.data.fingerprint,
-            "train_size": spec.data.train_size,
-            "train_seed": spec.data.train_seed,
-            **self.size,
-            "best_epoch": self.best_epoch,
-            "seconds": self.timings.get("total", float("nan")),
-        }
-        for split, values in self.metrics.items():
-            row.update({f"{split}_{metric}": value for metric, value in values.items()})
-        return row
+    def rows(self) -> list[dict[str, Any]]:
+        """Flat rows for a data frame of records: one for a run of one task, one per task and stage for many."""
+        return self.spec.rows(self)
 
 
 def _require_fields(cls: type, data: Mapping[str, Any]) -> None:

@@ -43,9 +43,7 @@ def sharing_figure(tickets: Mapping[str, Ticket]) -> Figure:
     Up to eight tasks. Raises SuperticketsError as :func:`sharing_data` does.
     """
     if len(tickets) > len(COLOURS):
-        raise SuperticketsError(
-            f"Figure 2 tells {len(COLOURS)} tasks apart, not {len(tickets)}; draw fewer at once."
-        )
+        raise SuperticketsError(f"Figure 2 tells {len(COLOURS)} tasks apart, not {len(tickets)}; draw fewer at once.")
     data = sharing_data(tickets)
     n_layers, n_heads = _common_shape(tickets)
     with sns.axes_style("ticks"):

@@ -17,17 +17,20 @@ import time
 import uuid
 import warnings
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import fsspec
 import numpy as np
 import pandas as pd
+from fsspec.implementations.local import LocalFileSystem
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from supertickets.errors import SuperticketsError
-from supertickets.runs import Record, RunSpec
+from supertickets.runs import Record
+from supertickets.shared_runs import Spec, spec_from_json
 
 _FORMAT, _VERSION = "supertickets.record", 1
 
@@ -93,10 +96,10 @@ class RunStore:
             if record is not None:
                 yield record
 
-    def frame(self, specs: Iterable[RunSpec] | None = None) -> pd.DataFrame:
-        """One row per record (see ``Record.row``): of these specs, or of everything in the store."""
+    def frame(self, specs: Iterable[Spec] | None = None) -> pd.DataFrame:
+        """The rows of records (``Record.rows``): of these specs, or of everything in the store."""
         ids = None if specs is None else [spec.id for spec in specs]
-        return pd.DataFrame([record.row() for record in self.records(ids)])
+        return pd.DataFrame([row for record in self.records(ids) for row in record.rows()])
 
     def save(self, record: Record) -> None:
         """Writes a record; afterwards its run is done and any earlier failure of it is forgotten.
@@ -125,7 +128,7 @@ class RunStore:
         self._write(self._record_path(run_id), _dump(content))
         self._remove(f"{self._root}/failed/{run_id}.json")
 
-    def fail(self, spec: RunSpec, error: str) -> None:
+    def fail(self, spec: Spec, error: str) -> None:
         """Notes that a run failed and why; it is retried only on request."""
         content = {"id": spec.id, "error": error, "spec": spec.to_json(), "time": time.time()}
         self._write(f"{self._root}/failed/{spec.id}.json", _dump(content))
@@ -155,6 +158,17 @@ class RunStore:
         except (OSError, ValueError, KeyError):
             return 0.0
 
+    def scratch(self, run_id: str) -> str | None:
+        """The file in which a long run keeps what it needs to go on after a kill; None if the store is not local.
+
+        It is removed by the run that wrote it.
+        """
+        folder = Path(f"{self._root}/running")
+        if not isinstance(self._fs, LocalFileSystem):
+            return None
+        folder.mkdir(parents=True, exist_ok=True)
+        return str(folder / f"{run_id}.safetensors")
+
     def forget_heartbeat(self, run_id: str) -> None:
         """Removes the note of :meth:`heartbeat` once a run has ended; without one it does nothing."""
         self._remove(f"{self._root}/running/{run_id}.json")
@@ -162,7 +176,7 @@ class RunStore:
     def _parse(self, run_id: str, content: dict[str, Any], arrays: bool) -> Record:
         if not isinstance(content, dict) or content.get("format") != _FORMAT or content.get("version") != _VERSION:
             raise ValueError(f"not a record of version {_VERSION}")
-        spec = RunSpec.from_json(content["spec"])
+        spec = spec_from_json(content["spec"])
         if spec.id != run_id or content["id"] != run_id:
             raise ValueError(f"its spec belongs to run {spec.id}")
         arrays_path = f"{self._folder(run_id)}/{content['arrays']['file']}"

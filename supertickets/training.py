@@ -77,7 +77,7 @@ def fine_tune(
     loaded = time.perf_counter()
     arrays = {"dev_labels": task.dev.labels, "selection": selection, "heads": ticket.heads, "ffns": ticket.ffns}
     splits = [train, dev] if test is None else [train, dev, test]
-    with own_vocabulary(model, *splits) if spec.hyper.weight_decay == 0 else nullcontext(splits) as splits:
+    with task_vocabulary(model, spec.hyper, *splits) as splits:
         train, dev, *rest = splits
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(spec.seed)
@@ -85,10 +85,7 @@ def fine_tune(
                 fitted = fit(model, task, train, dev, selection, spec.hyper, spec.seed, on_epoch)
         trained = time.perf_counter()
         arrays["dev_logits"] = logits = predict(model, dev, spec.hyper.precision)
-        metrics = {
-            name: _scored(task, task.dev, logits[rows], rows)
-            for name, rows in (("selection", selection), ("report", ~selection), ("dev", np.ones_like(selection)))
-        }
+        metrics = scored_splits(task, logits, selection)
         if task.test is not None:
             arrays["test_labels"] = task.test.labels
             arrays["test_logits"] = predict(model, rest[0], spec.hyper.precision)
@@ -255,6 +252,11 @@ def autocast(device: torch.device, precision: str):
     return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
+def task_vocabulary(model: PreTrainedModel, hyper: Hyper, *splits: EncodedSplit):
+    """:func:`supertickets.lean.own_vocabulary` where it is exact, that is without weight decay; else the splits."""
+    return own_vocabulary(model, *splits) if hyper.weight_decay == 0 else nullcontext(splits)
+
+
 def name_labels(model: PreTrainedModel, task: Task) -> None:
     """Writes the task's label names and kind into the model's config, so that a reloaded model can name its answers."""
     if task.kind == "classification":
@@ -268,6 +270,12 @@ def name_labels(model: PreTrainedModel, task: Task) -> None:
 def mean_loss(logits: np.ndarray, labels: np.ndarray) -> float:
     """Mean loss of outputs ``(n, n_outputs)`` against labels: cross-entropy, or squared error for float labels."""
     return float(example_losses(torch.from_numpy(logits).double(), torch.from_numpy(labels)).mean())
+
+
+def scored_splits(task: Task, logits: np.ndarray, selection: np.ndarray) -> dict[str, dict[str, float]]:
+    """Metrics and loss of dev outputs on the selection split, the report split and the whole of dev, by name."""
+    splits = (("selection", selection), ("report", ~selection), ("dev", np.ones_like(selection)))
+    return {name: _scored(task, task.dev, logits[rows], rows) for name, rows in splits}
 
 
 def _scored(task: Task, examples: Examples, logits: np.ndarray, rows: np.ndarray) -> dict[str, float]:

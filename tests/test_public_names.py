@@ -22,7 +22,7 @@ FLOORS = (
     "importance gates compaction lean",
     "runs training isolation checkpoints sharing multitask shared_runs",
     "store engines profiles experiments find",
-    "tables summaries figures trade_off observations sharing_figures display report notebooks cli",
+    "tables summaries figures trade_off observations sharing_figures multi_task_tables display report notebooks cli",
 )
 FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS) for module in modules.split()}
 

@@ -1,0 +1,178 @@
+"""Multi-task runs: their ids, records and engine, and Table 3."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from tiny import toy_full_run, write_toy_task
+
+from supertickets.engines import run_all
+from supertickets.errors import SuperticketsError
+from supertickets.experiments import multi_task, phase_transition
+from supertickets.multi_task_tables import averages, sharing_claims, table3
+from supertickets.profiles import get_profile
+from supertickets.runs import Hyper, TicketRule
+from supertickets.shared_runs import SharingSpec, spec_from_json, train_shared
+from supertickets.sources import data_ref
+from supertickets.store import RunStore
+
+
+@pytest.fixture(scope="module")
+def two(encoder, toy, tmp_path_factory) -> SharingSpec:
+    """MT-DNN on the toy task and on another draw of it, called "more"."""
+    more = write_toy_task(tmp_path_factory.mktemp("more") / "more", n_train=32, n_dev=40)
+    refs = [
+        data_ref(name, train=folder / "train.csv", dev=folder / "dev.csv", text=("text",), label="verdict")
+        for name, folder in (("toy", toy), ("more", more))
+    ]
+    single = toy_full_run(encoder, toy)
+    return SharingSpec(
+        encoder=str(encoder),
+        encoder_revision=single.encoder_revision,
+        data=tuple(refs),
+        tickets=(TicketRule("random", 0.5), TicketRule()),
+        dropouts=(0.1, 0.2),
+        seed=3,
+        hyper=Hyper(learning_rate=3e-3, batch_size=16, epochs=2),
+        fine_tuning=Hyper(learning_rate=3e-3, batch_size=16, epochs=1),
+        selection_fraction=0.3,
+    )
+
+
+def test_tasks_go_by_name(two):
+    assert [ref.name for ref in two.data] == ["more", "toy"]
+    assert [rule.kind for rule in two.tickets] == ["full", "random"]
+    other = dataclasses.replace(two, data=two.data[::-1], tickets=two.tickets[::-1], dropouts=two.dropouts[::-1])
+    assert other == two
+    assert other.id == two.id
+    assert two.model == "Ticket-Share"
+    assert dataclasses.replace(two, tickets=(TicketRule(), TicketRule())).model == "MT-DNN"
+
+
+def test_the_id_changes_with_what_matters(two):
+    changed = [
+        dataclasses.replace(two, seed=4),
+        dataclasses.replace(two, fine_tuning=None),
+        dataclasses.replace(two, dropouts=(0.3, 0.1)),
+        dataclasses.replace(two, tickets=(TicketRule(), TicketRule("random", 0.4))),
+        dataclasses.replace(two, data=(dataclasses.replace(two.data[0], fingerprint="x"), two.data[1])),
+        dataclasses.replace(two, hyper=Hyper()),
+    ]
+    assert len({spec.id for spec in [two, *changed]}) == 7
+    assert dataclasses.replace(two, encoder="elsewhere").id == two.id
+
+
+def test_a_spec_is_read_back_and_a_damaged_one_refused(two, encoder, toy):
+    data = json.loads(json.dumps(two.to_json(), sort_keys=True))
+    assert spec_from_json(data) == two
+    single = toy_full_run(encoder, toy)
+    assert spec_from_json(single.to_json()) == single
+    for broken in ({**data, "colour": 1}, {**data, "tickets": [{"kind": "lucky"}]}):
+        with pytest.raises(SuperticketsError):
+            spec_from_json(broken)
+    with pytest.raises(SuperticketsError, match="different names, not more, more"):
+        dataclasses.replace(two, data=(two.data[0], two.data[0]))
+    with pytest.raises(SuperticketsError, match="each of its tasks"):
+        dataclasses.replace(two, dropouts=(0.1,))
+
+
+def test_a_run_leaves_a_record_with_both_stages(two, tmp_path):
+    store = RunStore(str(tmp_path))
+    assert str(run_all([two], store, workers=1, progress=False)) == "1 runs carried out, 0 found in the store"
+    assert str(run_all([two], store, workers=1, progress=False)) == "0 runs carried out, 1 found in the store"
+    record = store[two.id]
+    assert record.spec == two
+    frame = store.frame([two])
+    assert list(zip(frame["task"], frame["stage"], strict=True)) == [
+        ("more", "multi-task"),
+        ("more", "fine-tuned"),
+        ("toy", "multi-task"),
+        ("toy", "fine-tuned"),
+    ]
+    for row in frame.to_dict("records"):
+        report = ~record.arrays[f"{row['task']}/selection"]
+        logits = record.arrays[f"{row['stage']}/{row['task']}/dev_logits"][report]
+        labels = record.arrays[f"{row['task']}/dev_labels"][report]
+        assert row["report_accuracy"] == pytest.approx((logits.argmax(1) == labels).mean())
+    toy_rows = frame[frame["task"] == "toy"]
+    assert (toy_rows["weights_remaining"] < 1).all()
+    assert (frame["stored"] == 1).all()  # the other task's ticket is full
+    np.testing.assert_allclose(frame["average_compression"], (1 + toy_rows["weights_remaining"].iloc[0]) / 2)
+    assert not list(tmp_path.glob("running/*"))  # the checkpoint is gone
+
+
+def test_the_same_spec_gives_the_same_record_and_a_killed_run_goes_on(two, tmp_path):
+    whole = train_shared(two, {})
+    file = tmp_path / "checkpoint.safetensors"
+
+    def stop(_values: dict[str, float]) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_shared(two, {}, file, stop)
+    assert file.exists()
+    resumed = train_shared(two, {}, file)
+    for name, array in whole.arrays.items():
+        np.testing.assert_array_equal(resumed.arrays[name], array, err_msg=name)
+    assert resumed.metrics == whole.metrics
+
+
+def test_table_3_at_the_smallest_scale(tmp_path):
+    profile = get_profile("smoke", seeds=[0, 1], levels=[0.2])
+    store, single = RunStore(str(tmp_path)), phase_transition(profile, ["winning"])
+    run_all(single, store, workers=1, progress=False).raise_if_failed()
+    specs = multi_task(profile, store.frame(single))
+    assert [spec.model for spec in specs] == ["MT-DNN", "Ticket-Share"] * 2
+    assert {len(spec.parents) for spec in specs} == {0, 2}
+    run_all(specs, store, workers=1, progress=False).raise_if_failed()
+    frame = store.frame(specs)
+    table = table3(frame)
+    assert list(table["model"]) == [
+        "MT-DNN",
+        "MT-DNN + ST fine-tuning",
+        "Ticket-Share",
+        "Ticket-Share + ST fine-tuning",
+    ]
+    assert list(table["paper: average"]) == [82.4, 84.6, 83.3, 85.6]
+    assert table["stored (%)"].iloc[0] == 100
+    assert table["average compression (%)"].iloc[2] <= table["stored (%)"].iloc[2] < 100
+    partial = multi_task(profile, store.frame(single[:2]))  # one task of one seed: no Ticket-Share run
+    assert [spec.model for spec in partial] == ["MT-DNN"] * 2
+
+
+def made_up(gain: float, small: float = 0.0) -> pd.DataFrame:
+    """Five seeds of two tasks by hand; Ticket-Share gains so much, and so much more on the small task."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for seed in range(5):
+        for task in ("big", "tiny"):
+            for model in ("MT-DNN", "Ticket-Share"):
+                for stage in ("multi-task", "fine-tuned"):
+                    score = 0.8 + 0.001 * rng.normal() + (model == "Ticket-Share") * (gain + small * (task == "tiny"))
+                    rows.append({"model": model, "stage": stage, "task": task, "seed": seed, "report_score": score})
+    return pd.DataFrame(rows).assign(average_compression=0.9, stored=1.0)
+
+
+def test_the_claims_follow_the_scores():
+    sizes = {"big": 1000, "tiny": 10}
+    up = sharing_claims(made_up(0.05), sizes)
+    assert (
+        list(up["verdict"]) == ["supported", "supported", "supported", "inconclusive"] or up["difference"].iloc[3] > 1
+    )
+    assert list(up["verdict"])[:3] == ["supported"] * 3
+    level = sharing_claims(made_up(0.0, small=0.03), sizes)
+    assert list(level["verdict"])[2:] == ["supported", "supported"]
+    down = sharing_claims(made_up(-0.05), sizes)
+    assert list(down["verdict"]) == ["not supported"] * 4
+    assert "tiny" in level["claim"].iloc[2]
+
+
+def test_seeds_without_every_task_do_not_count():
+    frame = made_up(0.05)
+    lacking = frame[~((frame["seed"] == 2) & (frame["task"] == "big") & (frame["model"] == "MT-DNN"))]
+    assert averages(lacking)["MT-DNN"].notna().sum() == 4
+    assert sharing_claims(lacking, {"big": 2, "tiny": 1})["seeds"].iloc[0] == 4
+    with pytest.raises(SuperticketsError, match="no finished multi-task runs"):
+        table3(pd.DataFrame())

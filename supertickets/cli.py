@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from supertickets.errors import SuperticketsError
+
+if TYPE_CHECKING:
+    from supertickets.runs import Hyper
 
 app = typer.Typer(
     add_completion=False,
@@ -49,23 +52,11 @@ def find(
     quiet: Annotated[bool, typer.Option(help="no progress bar")] = False,
 ) -> None:
     """Find the super ticket of a task: fine-tune, score, prune, rewind, choose, report. Resumes if it was killed."""
-    from dataclasses import replace
-
-    from supertickets.find import best_precision, default_hyper
     from supertickets.find import find as find_super_ticket
     from supertickets.report import caveats, verdict_sentence, write_report
     from supertickets.sources import data_ref
 
-    settings = {
-        "learning_rate": learning_rate,
-        "batch_size": batch_size,
-        "epochs": epochs,
-        "max_length": max_length,
-        "precision": best_precision()
-        if precision == "auto" and encoder not in ("lab-base", "lab-large")
-        else precision,
-    }
-    given = {name: value for name, value in settings.items() if value not in (None, "auto")}
+    hyper = _hyper(encoder, learning_rate, batch_size, epochs, max_length, precision)
     data = data_ref(
         task,
         data_dir=data_dir,
@@ -83,7 +74,7 @@ def find(
         out or Path(f"found-{data.name}"),
         seeds=range(seeds),
         levels=_levels(levels),
-        hyper=replace(default_hyper(encoder), **given),
+        hyper=hyper,
         selection_fraction=selection_fraction,
         workers=workers,
         keep_full=keep_full,
@@ -95,6 +86,80 @@ def find(
     for note in caveats(found):
         typer.echo(note)
     typer.echo(f"Written: {path}")
+
+
+@app.command()
+def share(
+    encoder: Annotated[str, typer.Option(help="lab-base, minilm, a local folder, or a Hub id")],
+    tasks: Annotated[list[str], typer.Option(help="NAME=TICKET: a task and its ticket's file; more may follow")],
+    more: Annotated[list[str] | None, typer.Argument(help="further NAME=TICKET", metavar="NAME=TICKET...")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="folder that holds NAME/train.tsv and so on")] = None,
+    train_size: Annotated[int | None, typer.Option(help="use only so many training examples of each task")] = None,
+    out: Annotated[Path, typer.Option(help="folder for the results")] = Path("shared"),
+    seed: Annotated[int, typer.Option(min=0, help="of task heads, batches and dropout")] = 0,
+    learning_rate: Annotated[float | None, typer.Option(help="default: by encoder")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="default: by encoder")] = None,
+    epochs: Annotated[int | None, typer.Option(help="at most so many epochs (default: 6)")] = None,
+    max_length: Annotated[int | None, typer.Option(help="longest input in word pieces")] = None,
+    precision: Annotated[str, typer.Option(help="fp32, bf16, or auto: bf16 where the device is fast at it")] = "auto",
+    selection_fraction: Annotated[float, typer.Option(help="share of dev that chooses the epoch")] = 0.1,
+    quiet: Annotated[bool, typer.Option(help="no progress bar")] = False,
+) -> None:
+    """Train one encoder on several tasks, each using and updating its own ticket only. Resumes if it was killed."""
+    from supertickets.share import share as share_tickets
+    from supertickets.sources import data_ref
+
+    tickets: dict[str, Path] = {}
+    for pair in [*tasks, *(more or [])]:
+        name, equals, path = pair.partition("=")
+        if not (name and equals and path):
+            raise SuperticketsError(
+                f"--tasks {pair!r} is not of the form NAME=TICKET, such as RTE=found-RTE/ticket.json."
+            )
+        if name in tickets:
+            raise SuperticketsError(f"Task {name} is named twice; tasks go by name, so give each its own.")
+        tickets[name] = Path(path)
+    refs = {name: data_ref(name, data_dir=data_dir, train_size=train_size) for name in tickets}
+    hyper = _hyper(encoder, learning_rate, batch_size, epochs, max_length, precision)
+    by_name = {ref.name: ref for ref in refs.values()}  # "rte" is RTE
+    found = share_tickets(
+        by_name,
+        {refs[name].name: path for name, path in tickets.items()},
+        encoder,
+        out,
+        seed,
+        hyper,
+        selection_fraction,
+        not quiet,
+    )
+    typer.echo(str(found))
+    typer.echo(f"Written: {found.out}")
+
+
+def _hyper(
+    encoder: str,
+    learning_rate: float | None,
+    batch_size: int | None,
+    epochs: int | None,
+    max_length: int | None,
+    precision: str,
+) -> Hyper:
+    """The encoder's usual hyper-parameters with those that were given."""
+    from dataclasses import replace
+
+    from supertickets.find import best_precision, default_hyper
+
+    if precision == "auto" and encoder not in ("lab-base", "lab-large"):
+        precision = best_precision()
+    settings = {
+        "learning_rate": learning_rate,
+        "batch_size": batch_size,
+        "epochs": epochs,
+        "max_length": max_length,
+        "precision": precision,
+    }
+    given = {name: value for name, value in settings.items() if value not in (None, "auto")}
+    return replace(default_hyper(encoder), **given)
 
 
 def _levels(text: str) -> tuple[float, ...]:

@@ -21,7 +21,7 @@ FLOORS = (
     "tasks benchmarks readers assembly sources submission batching encoders lab",
     "importance gates compaction lean",
     "runs training isolation checkpoints sharing multitask shared_runs",
-    "store engines profiles experiments find",
+    "store engines profiles experiments find share",
     "tables summaries figures trade_off observations sharing_figures multi_task_tables display report notebooks cli",
 )
 FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS) for module in modules.split()}

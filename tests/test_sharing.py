@@ -3,7 +3,7 @@
 import copy
 from collections import Counter
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -491,6 +491,28 @@ def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused(tmp_path):
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(SuperticketsError, match="is damaged"):
         train_together(share(three_models(), TICKETS), three_tasks(), HYPER, 1, file)
+
+
+def test_fine_tuning_on_alone_leaves_the_shared_model_as_it_was():
+    shared, given = share(three_models(), TICKETS), three_tasks()[1]
+    before, own = weights_of(shared), cast(Any, alone(shared, "b"))
+    fit(own, given.task, given.train, given.dev, given.selection, HYPER, 0)
+    assert_same_weights(weights_of(shared), before)
+    assert not torch.equal(own.classifier.weight, cast(Any, shared.models["b"]).classifier.weight)
+    with pytest.raises(AssertionError):
+        assert_same_weights(own.state_dict(), alone(shared, "b").state_dict())
+
+
+def test_bf16_trains_close_to_fp32(encoder):
+    weights = []
+    for precision in ("fp32", "bf16"):
+        shared = shared_model(str(encoder), OUTPUTS, TICKETS, dropout=0.0)
+        train_together(shared, three_tasks(), replace(HYPER, epochs=1, precision=precision), 0)
+        weights.append(weights_of(shared))
+    gaps = torch.cat([(weights[0][name] - weights[1][name]).abs().reshape(-1) for name in weights[0]])
+    start = weights_of(shared_model(str(encoder), OUTPUTS, TICKETS, dropout=0.0))
+    moves = torch.cat([(weights[0][name] - start[name]).abs().reshape(-1) for name in start])
+    assert 0 < gaps.mean() < 0.2 * moves.mean()
 
 
 # Mistakes

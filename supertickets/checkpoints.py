@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -69,7 +68,7 @@ def write_progress(path: str | Path, identity: str, progress: Progress, whole: I
     if whole.vector.device.type == "cuda":
         tensors["random_cuda"] = torch.cuda.get_rng_state(whole.vector.device)
     state = {name: getattr(progress, name) for name in _KEPT} | {"steps": whole.steps, "identity": identity}
-    half = path.with_name(f"{path.name}.{os.getpid()}.half")
+    half = path.with_name(f"{path.name}.half")  # one name, so that what a kill leaves is overwritten
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file({name: tensor.cpu() for name, tensor in tensors.items()}, half, {"state": json.dumps(state)})

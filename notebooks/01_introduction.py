@@ -136,11 +136,11 @@ show_table(changes, "Change of variance and bias from the full model to the winn
 # ### Whose variance is it?
 #
 # A model varies because its training set does, and because its task head and the order of its examples are drawn. A
-# second seed for every training set tells the two parts apart (law of total variance), for the full model and light
-# tickets.
+# second seed for every training set tells the two parts apart (law of total variance), for the full model and the
+# lightest winning ticket.
 
 # %%
-few = replace(scale, levels=tuple(level for level in scale.levels if level <= 0.2))
+few = replace(scale, levels=scale.levels[:1])
 twice = training_set_sweeps(few, data_dir, ["winning"], repeats=2)
 run_all(twice, run_store, workers=workers or None, progress=False)
 parts = variance_parts(run_store.records([spec.id for spec in twice], arrays=True), loss)

@@ -10,15 +10,15 @@
 # # 5 Single task experiments
 #
 # ```{admonition} In this chapter
-# **You will see** Tables 1, 2, 6, 7 and 9 and Figures 3, 4, 5 and 7, from training runs of your own, beside the paper's
-# numbers.
+# **You will see** Tables 1, 2, 6, 7 and 9 and Figures 3, 4, 5 and 7, from training runs of your own, beside the
+# paper's numbers.
 #
 # **Claims under test** (section 5.4): winning tickets are winners; their score first rises with light pruning and then
 # falls; the best ticket, the *super ticket*, beats the full model; all of this is more pronounced in larger models and
 # with less training data.
 #
-# **Cost**: profile `lab` about ten minutes on two CPU cores; `minilm` hours on a CPU, minutes per task on a GPU;
-# `paper-base` about a GPU-day, and several with `paper-large`. A run that is in the store is never repeated.
+# **Cost**: profile `lab` about a quarter of an hour on two CPU cores; `minilm` hours on a CPU, minutes per task on a
+# GPU; `paper-base` about a GPU-day, and several with `paper-large`. A run that is in the store is never repeated.
 # ```
 #
 # The experiment is the same at every scale. Fine-tune the full model and score its heads and FFNs; then, at each of
@@ -86,8 +86,8 @@ inconsistencies(*paper_notes(["P8"]))
 # accuracy decreases (Phase II), until its value intersects with that of the random tickets (Phase III)."
 # ```
 #
-# Scores are those of the `report` split: the 90% of dev that neither early stopping nor the choice of the super
-# ticket has seen. Bands are 95% t intervals over seeds; all tickets of a seed share its task head, batches and dropout
+# Scores are those of the `report` split: the 90% of dev that neither early stopping nor the choice of the super ticket
+# has seen. Bands are 95% t intervals over seeds; all tickets of a seed share its task head, batches and dropout
 # stream.
 
 # %%
@@ -103,8 +103,9 @@ show(phase_transition_figure(frame, scale.tasks), alt, phase_transition_data(fra
 # ### Where the phases begin and end
 #
 # Estimated from the curves: `best` ends Phase I (0: the full model is best), at `meeting` the winning tickets are no
-# better than the random ones (Phase III), at `collapse` half of what the full model has over a constant answer is lost;
-# as shares of the units pruned, with 95% bootstrap intervals over seeds (rough with five), inf: beyond the last level.
+# better than the random ones (Phase III), at `collapse` half of what the full model has over a constant answer is
+# lost; as shares of the units pruned, with 95% bootstrap intervals over seeds (rough with five), inf: beyond the last
+# level.
 
 # %%
 show_table(phase_table(frame, task_data), "Boundaries between the phases, by task.", "phases")
@@ -133,14 +134,14 @@ show_table(light, "Winning ticket minus full model at light levels, points, 95% 
 # ## The large model (Figures 4 and 7)
 #
 # The paper draws the same curves for BERT-large. The large model stands here for the question whether the phase
-# transition grows with the model.
+# transition grows with the model; losing tickets have nothing to say about that and are left out.
 
 # %%
 large_name = "" if large == "none" else large or scale.large
 large_frame = pd.DataFrame()
 if large_name:
-    large_scale = get_profile(large_name, seeds=scale.seeds, **chosen)
-    large_specs = phase_transition(large_scale, data_dir=data_dir)
+    large_scale = get_profile(large_name, seeds=seeds or scale.seeds, **chosen)
+    large_specs = phase_transition(large_scale, ["winning", "random"], data_dir)
     run_all(large_specs, run_store, workers=workers or None, progress=False)
     large_frame = run_store.frame(large_specs)
     print(f"{len(large_frame)} runs of {large_scale.encoder}; {large_frame['seconds'].sum() / 60:.1f} core-minutes")
@@ -194,9 +195,9 @@ inconsistencies(*paper_notes(["P1", "P3", "P7"]))
 # ### What the choice itself adds
 #
 # The best of eight levels on a small selection split looks better than it is. *Promised* is the gain on the data the
-# level was chosen on, *kept* the gain on data not seen by the choice; *whole dev* is the paper's protocol, in which the
-# reported data contain the selection data (inconsistency P9). The last column is the winner's curse: what the choice
-# would promise if no level differed from the full model, estimated from the spread of these very runs.
+# level was chosen on, *kept* the gain on data not seen by the choice; *whole dev* is the paper's protocol, in which
+# the reported data contain the selection data (inconsistency P9). The last column is the winner's curse: what the
+# choice would promise if no level differed from the full model, estimated from the spread of these very runs.
 
 # %%
 show_table(optimism(frame), "Gain of the super ticket over the full model, points, mean over seeds.", "optimism")
@@ -270,10 +271,10 @@ measured(
 )
 
 # %% [markdown]
-# **What differs from the paper, and why.** Scores are reported on data the choice of the ticket has not seen, where the
-# paper reports the whole of dev. At profile `lab` the encoder has a few hundred thousand parameters and the language a
-# few hundred words: what carries over is the shape of the curves and the protocol, not the numbers. All three kinds of
-# tickets have exactly equal counts here; in the authors' code random tickets are smaller cuts than they claim to be,
-# which flatters the random curve.
+# **What differs from the paper, and why.** Scores are reported on data the choice of the ticket has not seen, where
+# the paper reports the whole of dev. At profile `lab` the encoder has a few hundred thousand parameters and the
+# language a few hundred words: what carries over is the shape of the curves and the protocol, not the numbers. All
+# three kinds of tickets have exactly equal counts here; in the authors' code random tickets are smaller cuts than they
+# claim to be, which flatters the random curve.
 #
 # **Before**: [the bias and the variance behind the curves](01_introduction), measured on many training sets.

@@ -63,8 +63,8 @@ _LAB = Profile(
     Hyper(learning_rate=1e-3, batch_size=16, max_length=64),
     Subsets("entailment", (150, 75)),
     # Few examples, many wrong labels: where the paper expects most. Chosen on training sets 0 to 7, reported on others.
-    TrainingSets("paraphrase", 200, 16, first=100, noise=0.3),
-    data={"dev_size": 1200},
+    TrainingSets("paraphrase", 200, 12, first=100, noise=0.3),
+    data={"dev_size": 800},
     large="lab-large",
 )
 _MINILM = Profile(

@@ -55,7 +55,7 @@ _PARTS = {"matched": "MNLI-m", "mismatched": "MNLI-mm"}
 
 
 def answers(task: Task, logits: np.ndarray, file: str = "") -> dict[str, tuple[str, ...]]:
-    """Return the predictions that ``logits`` mean, in the server's words: name in :data:`FILES` -> one per test row.
+    """Return the predictions that ``logits`` mean, in the server's words: name in ``FILES`` -> one per test row.
 
     ``task`` is the one the model was trained on, loaded ``with_test``; ``logits`` (n_test, n_classes), or scores
     (n_test,) or (n_test, 1), are of its test split in order. The classes are taken by name from the task, whatever
@@ -125,7 +125,7 @@ def _known(name: str) -> None:
 
 
 def write_submission(path: str | Path, predictions: Mapping[str, Sequence[object]]) -> list[str]:
-    """Write the zip of ``predictions`` (name in :data:`FILES` -> one per test row, in order) and return what it lacks.
+    """Write the zip of ``predictions`` (name in ``FILES`` -> one per test row, in order) and return what it lacks.
 
     ``{**answers(rte, rte_logits), **answers(mnli, mnli_logits)}`` are predictions. Some tables may be left out, the
     paper's as well as "WNLI" and "AX": the sentences returned are those of :func:`validate_submission`, one for each

@@ -39,9 +39,7 @@ def test_every_unit_has_a_wedge_per_task_in_its_colour_or_grey():
 def test_what_cannot_be_drawn_is_said():
     with pytest.raises(SuperticketsError, match="no ticket"):
         sharing_figure({})
-    with pytest.raises(
-        SuperticketsError, match="task 'b' is for an encoder of 2 layers x 4 heads"
-    ):
+    with pytest.raises(SuperticketsError, match="task 'b' is for an encoder of 2 layers x 4 heads"):
         sharing_figure({"a": full_ticket((3, 4)), "b": full_ticket((2, 4))})
     with pytest.raises(SuperticketsError, match="8 tasks apart, not 9"):
         sharing_figure({str(i): full_ticket((3, 4)) for i in range(9)})

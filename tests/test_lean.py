@@ -21,6 +21,11 @@ def a_split(words: np.ndarray, seed: int = 0) -> EncodedSplit:
     )
 
 
+def table_of(model) -> torch.Tensor:
+    """The word embeddings, one row per word."""
+    return model.get_input_embeddings().weight.detach()
+
+
 def trained(model, parameters, split, set_to_none):
     """12 steps of Adamax with clipping; no dropout."""
     optimiser = torch.optim.Adamax(parameters, lr=1e-2, foreach=True)
@@ -40,7 +45,7 @@ def test_lean_training_is_plain_training(family):
     trained(plain, list(plain.parameters()), train, True)
     table = lean.get_input_embeddings().weight
     with own_vocabulary(lean, train, dev) as (narrow, narrow_dev):
-        assert lean.get_input_embeddings().weight.shape[0] < 20
+        assert len(table_of(lean)) < 20
         with flat_parameters(lean) as flat:
             trained(lean, [flat], narrow, False)
         batch, its_narrow = dev.batch(np.arange(5)), narrow_dev.batch(np.arange(5))
@@ -62,10 +67,10 @@ def test_lean_training_is_plain_training(family):
 
 def test_words_of_no_split_keep_their_rows_bit_for_bit():
     model, split = tiny_model(), a_split(np.arange(4, 20))
-    before = model.get_input_embeddings().weight.detach().clone()
+    before = table_of(model).clone()
     with own_vocabulary(model, split) as (narrow,), flat_parameters(model) as flat:
         trained(model, [flat], narrow, False)
-    after = model.get_input_embeddings().weight.detach()
+    after = table_of(model)
     assert torch.equal(after[20:], before[20:])
     assert not torch.equal(after[4:20], before[4:20])
 
@@ -74,5 +79,5 @@ def test_a_failure_inside_leaves_a_whole_model():
     model, split = tiny_model(), a_split(np.arange(4, 20))
     with pytest.raises(KeyboardInterrupt), own_vocabulary(model, split), flat_parameters(model):
         raise KeyboardInterrupt
-    assert model.get_input_embeddings().weight.shape[0] == 50
+    assert len(table_of(model)) == 50
     assert model(**split.batch(np.arange(3)).inputs).logits.shape == (3, 3)

@@ -27,8 +27,8 @@
 #
 # ```{admonition} The paper says
 # :class: paper
-# "We observe a phase transition phenomenon: as the compression ratio increases, the generalization performance of the
-# winning tickets first improves then deteriorates after a certain threshold."
+# "[...] phase transition phenomenon: As the compression ratio increases, generalization performance of the winning
+# tickets first improves then deteriorates after a certain threshold."
 # ```
 #
 # The paper reads this as a trade-off: light pruning lowers the *variance* of the model (how much it depends on the

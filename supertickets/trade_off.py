@@ -222,13 +222,13 @@ def phase_sentence(phases: PhaseBoundaries) -> str:
 
     def said(boundary: Boundary) -> str:
         if not math.isfinite(boundary.level):
-            return f"beyond the last level (found in {boundary.found:.0%} of the resamples)"
+            return f"beyond the last level (within it in {boundary.found:.0%} of the resamples)"
         low, high = (f"{x:.0%}" if math.isfinite(x) else "beyond the last level" for x in (boundary.low, boundary.high))
-        return f"{boundary.level:.0%} of the units pruned (95% interval {low} to {high})"
+        return f"at {boundary.level:.0%} of the units pruned (95% interval {low} to {high})"
 
     best = "the full model itself is best, so there is no Phase I; " if phases.best.level == 0 else ""
     return (
-        f"Phase I ends at {said(phases.best)}; {best}winning tickets meet random ones, which begins Phase III, at "
+        f"Phase I ends {said(phases.best)}; {best}winning tickets meet random ones, which begins Phase III, "
         f"{said(phases.meeting)}; n = {phases.n_seeds}."
     )
 

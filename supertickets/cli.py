@@ -12,6 +12,7 @@ from supertickets.errors import SuperticketsError
 
 if TYPE_CHECKING:
     from supertickets.runs import Hyper
+    from supertickets.sources import DataRef
 
 app = typer.Typer(
     add_completion=False,
@@ -99,16 +100,18 @@ def share(
     seed: Annotated[int, typer.Option(min=0, help="of task heads, batches and dropout")] = 0,
     learning_rate: Annotated[float | None, typer.Option(help="default: by encoder")] = None,
     batch_size: Annotated[int | None, typer.Option(help="default: by encoder")] = None,
-    epochs: Annotated[int | None, typer.Option(help="at most so many epochs (default: 6)")] = None,
+    epochs: Annotated[int | None, typer.Option(help="at most so many epochs (default: 5)")] = None,
     max_length: Annotated[int | None, typer.Option(help="longest input in word pieces")] = None,
     precision: Annotated[str, typer.Option(help="fp32, bf16, or auto: bf16 where the device is fast at it")] = "auto",
     selection_fraction: Annotated[float, typer.Option(help="share of dev that chooses the epoch")] = 0.1,
     quiet: Annotated[bool, typer.Option(help="no progress bar")] = False,
 ) -> None:
     """Train one encoder on several tasks, each using and updating its own ticket only. Resumes if it was killed."""
+    from supertickets.experiments import multi_task_hyper
     from supertickets.share import share as share_tickets
     from supertickets.sources import data_ref
 
+    refs: dict[str, DataRef] = {}
     tickets: dict[str, Path] = {}
     for pair in [*tasks, *(more or [])]:
         name, equals, path = pair.partition("=")
@@ -116,22 +119,13 @@ def share(
             raise SuperticketsError(
                 f"--tasks {pair!r} is not of the form NAME=TICKET, such as RTE=found-RTE/ticket.json."
             )
-        if name in tickets:
-            raise SuperticketsError(f"Task {name} is named twice; tasks go by name, so give each its own.")
-        tickets[name] = Path(path)
-    refs = {name: data_ref(name, data_dir=data_dir, train_size=train_size) for name in tickets}
+        ref = data_ref(name, data_dir=data_dir, train_size=train_size)  # its name is canonical: "rte" is RTE
+        if ref.name in tickets:
+            raise SuperticketsError(f"Task {ref.name} is named twice; tasks go by name, so give each its own.")
+        refs[ref.name], tickets[ref.name] = ref, Path(path)
     hyper = _hyper(encoder, learning_rate, batch_size, epochs, max_length, precision)
-    by_name = {ref.name: ref for ref in refs.values()}  # "rte" is RTE
-    found = share_tickets(
-        by_name,
-        {refs[name].name: path for name, path in tickets.items()},
-        encoder,
-        out,
-        seed,
-        hyper,
-        selection_fraction,
-        not quiet,
-    )
+    hyper = hyper if epochs else multi_task_hyper(hyper)
+    found = share_tickets(refs, tickets, encoder, out, seed, hyper, selection_fraction, not quiet)
     typer.echo(str(found))
     typer.echo(f"Written: {found.out}")
 

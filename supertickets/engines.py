@@ -8,6 +8,7 @@ nothing from a second thread.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Container, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
@@ -70,7 +71,12 @@ def run_all(
     workers = min(default_workers() if workers is None else workers, max(1, len(todo)))
     if not todo:
         return summary
-    with tqdm(total=len(todo), desc=description, unit="run", disable=not progress, smoothing=0.1) as bar:
+    with (
+        warnings.catch_warnings(),
+        tqdm(total=len(todo), desc=description, unit="run", disable=not progress, smoothing=0.1) as bar,
+    ):
+        # loky restarts workers that have grown too big, and says so on every page that runs anything.
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
         bar.bar_format = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} [{elapsed}<{remaining}]"
         outcomes = _serially(todo, store, models) if workers == 1 else _in_processes(todo, store, workers, models, bar)
         for run_id, error in outcomes:

@@ -103,6 +103,11 @@ def training_set_sweeps(
     return specs
 
 
+def multi_task_hyper(hyper: Hyper) -> Hyper:
+    """The single-task settings for training together: at most 5 epochs (A.2.1)."""
+    return replace(hyper, epochs=min(5, hyper.epochs))
+
+
 def multi_task(profile: Profile, frame: pd.DataFrame, data_dir: str | None = None) -> list[SharingSpec]:
     """The runs behind Table 3: for every seed MT-DNN and Ticket-Share on the profile's tasks, with ST fine-tuning.
 
@@ -121,7 +126,7 @@ def multi_task(profile: Profile, frame: pd.DataFrame, data_dir: str | None = Non
             "data": tuple(refs),
             "dropouts": dropouts,
             "seed": seed,
-            "hyper": replace(profile.hyper, epochs=min(5, profile.hyper.epochs)),
+            "hyper": multi_task_hyper(profile.hyper),
             "fine_tuning": profile.hyper,
         }
         specs.append(SharingSpec(tickets=tuple(TicketRule() for _ in refs), **common))

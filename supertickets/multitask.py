@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,11 +21,10 @@ from supertickets.checkpoints import Progress, identity_of, read_progress, write
 from supertickets.encoders import example_losses
 from supertickets.errors import SuperticketsError
 from supertickets.isolation import Isolated, isolated
-from supertickets.lean import own_vocabulary
 from supertickets.runs import Hyper
 from supertickets.sharing import SharedModel, check_tickets, predict_task, task_seed, using
-from supertickets.tasks import Task, score, shuffled, split_dev
-from supertickets.training import autocast, fast_attention, mean_loss, warmup_then_decay
+from supertickets.tasks import Task, shuffled, split_dev
+from supertickets.training import autocast, epoch_values, fast_attention, task_vocabulary, warmup_then_decay
 
 
 @dataclass(frozen=True)
@@ -118,8 +116,7 @@ def train_together(
     splits = [split for given in data.values() for split in (given.train, given.dev)]
     first = next(iter(shared.models.values()))
     cuda = [first.device] if first.device.type == "cuda" else []
-    lean = own_vocabulary(first, *splits) if hyper.weight_decay == 0 else nullcontext(splits)
-    with lean as splits:
+    with task_vocabulary(first, hyper, *splits) as splits:
         for index, (name, given) in enumerate(data.items()):
             data[name] = replace(given, train=splits[2 * index], dev=splits[2 * index + 1])
         with torch.random.fork_rng(devices=cuda), fast_attention(shared.encoder), isolated(shared) as whole:
@@ -194,27 +191,17 @@ def _end_epoch(
     totals = dict(zip(data, progress.losses.tolist(), strict=True))
     found: dict[str, dict[str, float]] = {}
     for name, given in data.items():
-        rows, dev = np.flatnonzero(given.selection), given.task.dev
-        logits = predict_task(shared, name, given.dev.rows(rows), hyper.precision)
-        loss, train_loss = mean_loss(logits, dev.labels[rows]), totals[name] / counts[name]
-        if not (np.isfinite(loss) and np.isfinite(train_loss)):
-            raise SuperticketsError(
-                f"The loss of task {name} is {train_loss} (selection: {loss}) in epoch {progress.epoch + 1} at "
-                f"learning rate {hyper.learning_rate}: training has diverged; lower the learning rate or check "
-                "the data."
-            )
-        groups = None if dev.groups is None else dev.groups[rows]
-        values = score(given.task.metrics, dev.labels[rows], logits, groups)
-        found[name] = {"train_loss": train_loss, "selection_score": values["score"], "selection_loss": loss}
+        logits = predict_task(shared, name, given.dev.rows(np.flatnonzero(given.selection)), hyper.precision)
+        train_loss = totals[name] / counts[name]
+        found[name] = epoch_values(given.task, logits, given.selection, train_loss, progress.epoch + 1, hyper)
     epoch = {
         "train_loss": sum(totals.values()) / sum(counts.values()),
         "selection_score": float(np.mean([values["selection_score"] for values in found.values()])),
         "selection_loss": float(np.mean([values["selection_loss"] for values in found.values()])),
     }
     reached = (epoch["selection_score"], -epoch["selection_loss"])
-    progress.epochs.append(
-        {**epoch, **{f"{name}/{key}": v for name, values in found.items() for key, v in values.items()}}
-    )
+    by_task = {f"{name}/{key}": values[key] for name, values in found.items() for key in epoch}
+    progress.epochs.append({**epoch, **by_task})
     progress.epoch += 1
     progress.losses.zero_()
     if progress.best is None or reached > progress.best:

@@ -19,10 +19,10 @@ import pandas as pd
 from supertickets.errors import SuperticketsError
 from supertickets.experiments import paired_scores
 from supertickets.phases import rises_then_falls
-from supertickets.statistics import Interval, mean_interval, paired_difference, verdict
-from supertickets.tables import MIDDLE_LEVELS, ordering
+from supertickets.statistics import Interval, holm, mean_interval, paired_difference, verdict
+from supertickets.tables import LIGHT_LEVELS, MIDDLE_LEVELS, ordering
 
-LIGHT_LEVELS = (0.1, 0.2, 0.3)
+TOGETHER = "all tasks together"
 COLUMNS = ["observation", "comparison", "n", "effect", "low", "high", "p", "verdict"]
 
 
@@ -74,6 +74,8 @@ def transitions(frame: pd.DataFrame) -> pd.DataFrame:
 
     The test is :func:`supertickets.phases.rises_then_falls`: p is that of both together, and the effect is the gain
     at the best level, each seed judged at the level best for the others. All together, a (task, seed) is a replicate.
+    The p-values of the single tasks are corrected for their number (Holm), and a task whose corrected p is above 0.05
+    supports nothing.
     """
     curves: dict[str, np.ndarray] = {}
     levels = sorted(set(frame.loc[frame["kind"] == "winning", "level"]))
@@ -84,14 +86,18 @@ def transitions(frame: pd.DataFrame) -> pd.DataFrame:
             curves[str(task)] = scores[wanted].dropna().to_numpy()
     rows = []
     if len(curves) > 1:
-        curves["all tasks together"] = np.concatenate(list(curves.values()))
+        curves[TOGETHER] = np.concatenate(list(curves.values()))
     for name, curve in curves.items():
         if len(curve) < 2 or len(levels) < 2:
             continue
         found = rises_then_falls([0.0, *levels], 100 * curve)
         row = _row("2 phase transition", f"{name}: rise at the best level", found.gain, found.p)
         rows.append(row | {"verdict": found.verdict})
-    return pd.DataFrame(rows, columns=COLUMNS)
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    single = ~table["comparison"].str.startswith(TOGETHER)
+    table.loc[single, "p"] = holm(table.loc[single, "p"])
+    table.loc[single & (table["p"] > 0.05) & (table["verdict"] == "supported"), "verdict"] = "inconclusive"
+    return table
 
 
 def larger_models(base: pd.DataFrame, large: pd.DataFrame) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from supertickets.authors import load_authors_ticket
 from supertickets.compaction import save_compacted
 from supertickets.encoders import load_encoder, load_tokenizer, shape_of
 from supertickets.errors import SuperticketsError
+from supertickets.experiments import TASK_DROPOUT, multi_task_hyper
 from supertickets.find import default_hyper
 from supertickets.multitask import task_data, train_together
 from supertickets.runs import Hyper
@@ -69,7 +70,7 @@ def share(
     Raises SuperticketsError for tickets that do not fit, tasks without data, or anything that cannot be written.
     """
     out = Path(out)
-    hyper = default_hyper(encoder) if hyper is None else hyper
+    hyper = multi_task_hyper(default_hyper(encoder)) if hyper is None else hyper
     shape = shape_of(load_encoder(encoder, 2, seed))
     loaded = {name: read_ticket(path, (shape.n_layers, shape.n_heads)) for name, path in tickets.items()}
     if set(loaded) != set(refs):
@@ -81,7 +82,8 @@ def share(
     tokenizer = load_tokenizer(encoder)
     data = [task_data(refs[name].load(), tokenizer, hyper.max_length, selection_fraction) for name in sorted(refs)]
     outputs = {given.name: given.task.num_labels for given in data}
-    shared = shared_model(encoder, outputs, loaded, seed, hyper.task_dropout)
+    dropouts = {name: TASK_DROPOUT.get(name, hyper.task_dropout) for name in outputs}
+    shared = shared_model(encoder, outputs, loaded, seed, dropouts)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

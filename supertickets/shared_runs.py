@@ -19,7 +19,7 @@ from supertickets.errors import SuperticketsError
 from supertickets.multitask import TaskData, task_data, train_together
 from supertickets.provenance import device_name, library_versions
 from supertickets.runs import NUMERICS, Hyper, Record, RunSpec, TicketRule
-from supertickets.sharing import alone, shared_model, shared_units
+from supertickets.sharing import alone, share, shared_model, shared_units
 from supertickets.sources import DataRef
 from supertickets.tickets import EncoderShape, Scores, Ticket
 from supertickets.training import fast_attention, fit, predict, scored_splits, task_vocabulary
@@ -170,7 +170,7 @@ def train_shared(
         name: rule.ticket((shape.n_layers, shape.n_heads), spec.seed, scores.get(rule.parent))
         for name, rule in zip(data, spec.tickets, strict=True)
     }
-    shared = shared_model(spec.encoder, outputs, tickets, spec.seed, dropouts)
+    shared = share(whole.models, tickets)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     for model in shared.models.values():
         model.to(device)  # pyright: ignore[reportArgumentType]  # a decorator of transformers hides its self

@@ -20,6 +20,8 @@ from supertickets.statistics import Interval, holm, mean_interval, paired_differ
 from supertickets.tasks import METRICS
 from supertickets.tickets import EncoderShape, pruned_counts, random_ticket
 
+LIGHT_LEVELS = (0.1, 0.2, 0.3)
+"""The levels at which the paper sees winning tickets above the full model."""
 MIDDLE_LEVELS = (0.3, 0.4, 0.5, 0.6)
 """The levels at which the order winning, random, losing is judged: neither nearly full nor nearly collapsed."""
 
@@ -166,7 +168,7 @@ def table2(frame: pd.DataFrame) -> pd.DataFrame:
     return table1_metrics(frame.dropna(subset=["test_score"]), "test", printed_in=2)
 
 
-def light_pruning(frame: pd.DataFrame, levels: Sequence[float] = (0.1, 0.2, 0.3)) -> pd.DataFrame:
+def light_pruning(frame: pd.DataFrame, levels: Sequence[float] = LIGHT_LEVELS) -> pd.DataFrame:
     """Does light pruning beat the full model? One row per task and level: paired gain in points, interval, verdict.
 
     No choice of a level is involved, so there is no winner's curse in a row; there are several rows, though.

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from supertickets.batching import EncodedSplit, cached_encode, eval_batches, train_batches
+from supertickets.batching import Batch, EncodedSplit, cached_encode, eval_batches, train_batches
 from supertickets.compaction import compact, save_compacted
 from supertickets.encoders import example_losses, load_encoder, load_tokenizer, shape_of
 from supertickets.errors import SuperticketsError
@@ -91,14 +91,14 @@ def fine_tune(
             arrays["test_logits"] = predict(model, rest[0], spec.hyper.precision)
             if task.test.labelled:  # benchmarks keep the labels of their test sets to themselves
                 everything = np.ones(len(task.test), dtype=bool)
-                metrics["test"] = _scored(task, task.test, arrays["test_logits"], everything)
+                metrics["test"] = scored(task, task.test, arrays["test_logits"], everything)
         evaluated = time.perf_counter()
         for estimator in spec.estimators if full else ():
             found = importance_scores(model, eval_batches(train), estimator)
             arrays[f"importance/{estimator}/heads"] = found.heads
             arrays[f"importance/{estimator}/ffns"] = found.ffns
             arrays[f"importance/{estimator}/n_examples"] = np.array([found.n_examples])
-    scored = time.perf_counter()
+    rated = time.perf_counter()
     if save_to is not None:
         name_labels(model, task)
         save_compacted(model.cpu(), ticket, save_to, tokenizer)
@@ -118,7 +118,7 @@ def fine_tune(
             "load": loaded - started,
             "train": trained - loaded,
             "evaluate": evaluated - trained,
-            "importance": scored - evaluated,
+            "importance": rated - evaluated,
             "total": time.perf_counter() - started,
         },
         environment={**library_versions(), "device": device_name(), "threads": str(torch.get_num_threads())},
@@ -141,63 +141,71 @@ def fit(
     epoch with the best selection score (ties: the lower selection loss). Raises SuperticketsError if a loss is not
     finite.
     """
-    with flat_parameters(model) as flat:
-        return _fit(model, flat, task, train, dev, selection, hyper, seed, on_epoch)
-
-
-def _fit(
-    model: PreTrainedModel,
-    flat: torch.nn.Parameter,
-    task: Task,
-    train: EncodedSplit,
-    dev: EncodedSplit,
-    selection: np.ndarray,
-    hyper: Hyper,
-    seed: int,
-    on_epoch: Callable[[dict[str, float]], None] | None,
-) -> Fitted:
-    optimiser = torch.optim.Adamax([flat], lr=hyper.learning_rate, weight_decay=hyper.weight_decay, foreach=True)
     steps_per_epoch = -(-len(train) // hyper.batch_size)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, warmup_then_decay(hyper, steps_per_epoch * hyper.epochs))
     chosen = dev.rows(np.flatnonzero(selection))
     best: tuple[float, float] | None = None
-    best_epoch, best_weights, epochs = 0, flat.detach(), []
-    for epoch in range(hyper.epochs):
-        model.train()
-        total = torch.zeros((), device=model.device)
-        for batch in train_batches(train, hyper.batch_size, seed, epoch):
-            batch = batch.to(model.device)
-            with autocast(model.device, hyper.precision):
-                logits = model(**batch.inputs).logits
-            loss = example_losses(logits, batch.labels).mean()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_([flat], hyper.clip)
-            optimiser.step()
-            schedule.step()
-            optimiser.zero_grad(set_to_none=False)
-            total += loss.detach()
-        train_loss = total.item() / steps_per_epoch
-        logits = predict(model, chosen, hyper.precision)
-        selection_loss = mean_loss(logits, task.dev.labels[selection])
-        if not (np.isfinite(train_loss) and np.isfinite(selection_loss)):
-            raise SuperticketsError(
-                f"The loss of task {task.name} is {train_loss} (selection: {selection_loss}) in epoch {epoch + 1} at "
-                f"learning rate {hyper.learning_rate}: training has diverged; lower the learning rate or check "
-                "the data."
-            )
-        values = {f"selection_{name}": value for name, value in _scored(task, task.dev, logits, selection).items()}
-        epochs.append({"train_loss": train_loss, **values})
-        if on_epoch is not None:
-            on_epoch(epochs[-1])
-        reached = (values["selection_score"], -selection_loss)
-        if best is None or reached > best:
-            best, best_epoch = reached, epoch + 1
-            best_weights = flat.detach().clone()
-        elif epoch + 1 - best_epoch >= hyper.patience:
-            break
-    with torch.no_grad():
-        flat.copy_(best_weights)
+    epochs: list[dict[str, float]] = []
+    with flat_parameters(model) as flat:
+        optimiser = torch.optim.Adamax([flat], lr=hyper.learning_rate, weight_decay=hyper.weight_decay, foreach=True)
+        factor = warmup_then_decay(hyper, steps_per_epoch * hyper.epochs)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+        best_epoch, best_weights = 0, flat.detach()
+        while len(epochs) < hyper.epochs and len(epochs) - best_epoch < hyper.patience:
+            batches = train_batches(train, hyper.batch_size, seed, len(epochs))
+            train_loss = _train_epoch(model, flat, batches, optimiser, schedule, hyper) / steps_per_epoch
+            logits = predict(model, chosen, hyper.precision)
+            values = epoch_values(task, logits, selection, train_loss, len(epochs) + 1, hyper)
+            epochs.append(values)
+            if on_epoch is not None:
+                on_epoch(values)
+            reached = (values["selection_score"], -values["selection_loss"])
+            if best is None or reached > best:
+                best, best_epoch, best_weights = reached, len(epochs), flat.detach().clone()
+        with torch.no_grad():
+            flat.copy_(best_weights)
     return Fitted(tuple(epochs), best_epoch)
+
+
+def _train_epoch(
+    model: PreTrainedModel,
+    flat: torch.nn.Parameter,
+    batches: Iterator[Batch],
+    optimiser: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    hyper: Hyper,
+) -> float:
+    """One pass over the training batches; the sum of their losses."""
+    model.train()
+    total = torch.zeros((), device=model.device)
+    for batch in batches:
+        batch = batch.to(model.device)
+        with autocast(model.device, hyper.precision):
+            logits = model(**batch.inputs).logits
+        loss = example_losses(logits, batch.labels).mean()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_([flat], hyper.clip)
+        optimiser.step()
+        schedule.step()
+        optimiser.zero_grad(set_to_none=False)
+        total += loss.detach()
+    return total.item()
+
+
+def epoch_values(
+    task: Task, logits: np.ndarray, selection: np.ndarray, train_loss: float, epoch: int, hyper: Hyper
+) -> dict[str, float]:
+    """What an epoch (from 1) leaves: ``train_loss``, and metrics and loss of the selection rows as ``selection_...``.
+
+    Raises SuperticketsError if a loss is not finite.
+    """
+    loss = mean_loss(logits, task.dev.labels[selection])
+    if not (np.isfinite(train_loss) and np.isfinite(loss)):
+        raise SuperticketsError(
+            f"The loss of task {task.name} is {train_loss} (selection: {loss}) in epoch {epoch} at learning rate "
+            f"{hyper.learning_rate}: training has diverged; lower the learning rate or check the data."
+        )
+    values = scored(task, task.dev, logits, selection)
+    return {"train_loss": train_loss, **{f"selection_{name}": value for name, value in values.items()}}
 
 
 @contextmanager
@@ -275,10 +283,10 @@ def mean_loss(logits: np.ndarray, labels: np.ndarray) -> float:
 def scored_splits(task: Task, logits: np.ndarray, selection: np.ndarray) -> dict[str, dict[str, float]]:
     """Metrics and loss of dev outputs on the selection split, the report split and the whole of dev, by name."""
     splits = (("selection", selection), ("report", ~selection), ("dev", np.ones_like(selection)))
-    return {name: _scored(task, task.dev, logits[rows], rows) for name, rows in splits}
+    return {name: scored(task, task.dev, logits[rows], rows) for name, rows in splits}
 
 
-def _scored(task: Task, examples: Examples, logits: np.ndarray, rows: np.ndarray) -> dict[str, float]:
+def scored(task: Task, examples: Examples, logits: np.ndarray, rows: np.ndarray) -> dict[str, float]:
     """Metrics and mean loss of the ``rows`` of a split, for which ``logits`` are given."""
     labels = examples.labels[rows]
     groups = None if examples.groups is None else examples.groups[rows]

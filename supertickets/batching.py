@@ -147,7 +147,7 @@ def train_batches(encoded: EncodedSplit, batch_size: int, seed: int, epoch: int)
         yield encoded.batch(order[part * batch_size : (part + 1) * batch_size])
 
 
-def eval_batches(encoded: EncodedSplit, max_tokens: int = 4096) -> Iterator[Batch]:
+def eval_batches(encoded: EncodedSplit, max_tokens: int = 2048) -> Iterator[Batch]:
     """Yield each example once, longest first, in batches of at most ``max_tokens`` tokens, padding included.
 
     ``out[batch.index] = ...`` puts results back in the split's order. A longer example is a batch of its own.

@@ -1,8 +1,9 @@
-"""Two ways to make a training step cheaper without changing what it computes.
+"""Three ways to make a training step cheaper without changing what it computes.
 
-Small models spend their time on calls, not on arithmetic, and half of a small real encoder's parameters are the
-embeddings of words that never occur in the task. So the optimiser works on one flat tensor, and the embedding table
-is cut down to the task's own words while it trains.
+Small models spend their time on calls as much as on arithmetic, half of a small real encoder's parameters are the
+embeddings of words that never occur in the task, and a classifier reads the first token only. So the optimiser works
+on one flat tensor, the embedding table is cut down to the task's own words while it trains, and the last layer is
+computed for the first token alone.
 """
 
 from __future__ import annotations
@@ -10,13 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from supertickets.batching import EncodedSplit
+from supertickets.compaction import NoAttention
+from supertickets.encoders import Family, family_of
 
 
 @contextmanager
@@ -50,6 +55,48 @@ def flat_parameters(model: nn.Module) -> Iterator[nn.Parameter]:
         for parameter in parameters:
             parameter.grad = None
             parameter.data = parameter.data.clone()
+
+
+@contextmanager
+def first_token_only(model: PreTrainedModel) -> Iterator[None]:
+    """The last layer is computed for the first token alone while the context lasts: nothing else of it is ever read.
+
+    Keys and values still come from all tokens. Logits and gradients are the same (float64: to 1e-11) for a sixth of the
+    work less in six layers, with dropout drawn for fewer elements. The model may be compacted or gated.
+    """
+    family = family_of(model)
+    layer = list(model.get_submodule(family.layers).children())[-1]
+    attention_output = layer.get_submodule(family.attention_out.rpartition(".")[0])
+
+    def forward(hidden_states: Tensor, attention_mask: Tensor | None = None, *_: Any, **__: Any) -> Tensor:
+        first = hidden_states[:, :1]
+        attended = attention_output(_context(layer, family, hidden_states, attention_mask), first)
+        # Looked up anew: a ticket may have put something else in the FFN's place.
+        ffn_in, ffn_output = layer.get_submodule(family.ffn_in), layer.get_submodule(family.ffn_out.rpartition(".")[0])
+        return ffn_output(ffn_in(attended), attended)
+
+    layer.forward = forward
+    try:
+        yield
+    finally:
+        del layer.forward
+
+
+def _context(layer: nn.Module, family: Family, hidden_states: Tensor, mask: Tensor | None) -> Tensor:
+    """All heads side by side for the first token, ``(batch, 1, heads x size)``, from any backend's 4-D mask."""
+    attention = layer.get_submodule(family.attention)
+    first = hidden_states[:, :1]
+    if isinstance(attention, NoAttention):
+        return attention(first)[0]
+    size = int(attention.attention_head_size)  # pyright: ignore[reportArgumentType]
+
+    def heads(path: str, states: Tensor) -> Tensor:
+        return layer.get_submodule(path)(states).unflatten(-1, (-1, size)).transpose(1, 2)
+
+    query, key, value = heads(family.query, first), heads(family.key, hidden_states), heads(family.value, hidden_states)
+    dropout = cast(nn.Dropout, attention.get_submodule("dropout")).p if layer.training else 0.0
+    mask = None if mask is None else mask[:, :, :1]
+    return F.scaled_dot_product_attention(query, key, value, mask, dropout).transpose(1, 2).flatten(2)
 
 
 @contextmanager

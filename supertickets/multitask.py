@@ -24,7 +24,7 @@ from supertickets.isolation import Isolated, isolated
 from supertickets.runs import Hyper
 from supertickets.sharing import SharedModel, check_tickets, predict_task, task_seed, using
 from supertickets.tasks import Task, shuffled, split_dev
-from supertickets.training import autocast, epoch_values, fast_attention, task_vocabulary, warmup_then_decay
+from supertickets.training import autocast, epoch_values, fast_forward, task_vocabulary, warmup_then_decay
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def train_together(
     with task_vocabulary(first, hyper, *splits) as splits:
         for index, (name, given) in enumerate(data.items()):
             data[name] = replace(given, train=splits[2 * index], dev=splits[2 * index + 1])
-        with torch.random.fork_rng(devices=cuda), fast_attention(shared.encoder), isolated(shared) as whole:
+        with torch.random.fork_rng(devices=cuda), fast_forward(first), isolated(shared) as whole:
             torch.manual_seed(seed)
             epochs, best_epoch = _train(shared, whole, data, hyper, seed, checkpoint, every, on_epoch, on_step)
         logits = {name: predict_task(shared, name, given.dev, hyper.precision) for name, given in data.items()}

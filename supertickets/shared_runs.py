@@ -22,7 +22,7 @@ from supertickets.runs import NUMERICS, Hyper, Record, RunSpec, TicketRule
 from supertickets.sharing import alone, share, shared_model, shared_units
 from supertickets.sources import DataRef
 from supertickets.tickets import EncoderShape, Scores, Ticket
-from supertickets.training import fast_attention, fit, predict, scored_splits, task_vocabulary
+from supertickets.training import fast_forward, fit, predict, scored_splits, task_vocabulary
 
 STAGES = ("multi-task", "fine-tuned")
 
@@ -219,7 +219,7 @@ def _fine_tuned(model: PreTrainedModel, given: TaskData, hyper: Hyper, seed: int
     with (
         task_vocabulary(model, hyper, given.train, given.dev) as (train, dev),
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
-        fast_attention(model),
+        fast_forward(model),
     ):
         torch.manual_seed(seed)
         fit(model, given.task, train, dev, given.selection, hyper, seed)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from supertickets.compaction import compact, save_compacted
 from supertickets.encoders import example_losses, load_encoder, load_tokenizer, shape_of
 from supertickets.errors import SuperticketsError
 from supertickets.importance import importance_scores
-from supertickets.lean import flat_parameters, own_vocabulary
+from supertickets.lean import first_token_only, flat_parameters, own_vocabulary
 from supertickets.provenance import device_name, library_versions
 from supertickets.runs import Hyper, Record, RunSpec
 from supertickets.tasks import Examples, Task, score, split_dev
@@ -79,10 +80,9 @@ def fine_tune(
     splits = [train, dev] if test is None else [train, dev, test]
     with task_vocabulary(model, spec.hyper, *splits) as splits:
         train, dev, *rest = splits
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), fast_forward(model):
             torch.manual_seed(spec.seed)
-            with fast_attention(model):
-                fitted = fit(model, task, train, dev, selection, spec.hyper, spec.seed, on_epoch)
+            fitted = fit(model, task, train, dev, selection, spec.hyper, spec.seed, on_epoch)
         trained = time.perf_counter()
         arrays["dev_logits"] = logits = predict(model, dev, spec.hyper.precision)
         metrics = scored_splits(task, logits, selection)
@@ -209,19 +209,22 @@ def epoch_values(
 
 
 @contextmanager
-def fast_attention(model: PreTrainedModel) -> Iterator[None]:
-    """The attention backend that trains fastest on the model's device, while the context lasts.
+def fast_forward(model: PreTrainedModel) -> Iterator[None]:
+    """The forward pass that trains fastest on the model's device, while the context lasts; it computes the same.
 
-    On a CPU that is the plain one: with dropout the fused kernel falls back to a slow path there, and a bf16 step of
-    MiniLM takes 1.7 times as long. Both compute the same function.
+    The last layer is computed for the first token alone (:func:`supertickets.lean.first_token_only`). On a CPU the
+    plain attention backend is used: with dropout the fused kernel falls back to a slow path there, and a bf16 step of
+    MiniLM takes 1.7 times as long.
     """
-    before = model.config._attn_implementation or "sdpa"
+    encoder = cast(PreTrainedModel, model.base_model)  # shared models have a config of their own
+    before = encoder.config._attn_implementation or "sdpa"
     if model.device.type == "cpu":
-        model.set_attn_implementation("eager")
+        encoder.set_attn_implementation("eager")
     try:
-        yield
+        with first_token_only(model):
+            yield
     finally:
-        model.set_attn_implementation(before)
+        encoder.set_attn_implementation(before)
 
 
 def warmup_then_decay(hyper: Hyper, n_steps: int) -> Callable[[int], float]:

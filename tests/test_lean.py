@@ -6,8 +6,10 @@ import torch
 from tiny import tiny_model
 
 from supertickets.batching import EncodedSplit, train_batches
-from supertickets.encoders import example_losses
-from supertickets.lean import flat_parameters, own_vocabulary
+from supertickets.compaction import compact
+from supertickets.encoders import example_losses, layer_parts
+from supertickets.lean import first_token_only, flat_parameters, own_vocabulary
+from supertickets.tickets import Ticket
 
 
 def a_split(words: np.ndarray, seed: int = 0) -> EncodedSplit:
@@ -81,3 +83,33 @@ def test_a_failure_inside_leaves_a_whole_model():
         raise KeyboardInterrupt
     assert len(table_of(model)) == 50
     assert model(**split.batch(np.arange(3)).inputs).logits.shape == (3, 3)
+
+
+@pytest.mark.parametrize("last_heads", [2, 1, 0])
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("family", ["bert", "roberta", "electra"])
+def test_the_last_layer_for_the_first_token_alone_is_exact(family, attention, last_heads):
+    whole = tiny_model(family).eval()
+    shape = (len(layer_parts(whole)), whole.config.num_attention_heads)
+    heads = np.ones(shape, dtype=bool)
+    heads[-1, last_heads:] = False
+    model = compact(whole, Ticket(heads, np.array([True] * (shape[0] - 1) + [last_heads > 0])))
+    model.set_attn_implementation(attention)
+    batch = a_split(np.arange(4, 30)).batch(np.arange(6))  # of unequal lengths
+
+    def outputs_and_gradients():
+        model.zero_grad()
+        logits = model(**batch.inputs).logits
+        example_losses(logits, batch.labels).sum().backward()
+        return logits.detach(), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+    logits, gradients = outputs_and_gradients()
+    with first_token_only(model):
+        lean_logits, lean_gradients = outputs_and_gradients()
+        states = model.base_model(**batch.inputs).last_hidden_state
+    assert states.shape[1] == 1  # it is not simply the same computation
+    assert model.base_model(**batch.inputs).last_hidden_state.shape[1] > 1
+    torch.testing.assert_close(lean_logits, logits, rtol=0, atol=1e-11)
+    assert gradients.keys() == lean_gradients.keys()
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(lean_gradients[name], gradient, rtol=0, atol=1e-11, msg=name)

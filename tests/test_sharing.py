@@ -30,7 +30,7 @@ from supertickets.sharing import (
 )
 from supertickets.tasks import Examples, Task
 from supertickets.tickets import Ticket, full_ticket, random_ticket
-from supertickets.training import fit, warmup_then_decay
+from supertickets.training import fast_forward, fit, warmup_then_decay
 
 SHAPE = (3, 4)
 FULL = full_ticket(SHAPE)
@@ -386,7 +386,7 @@ def test_one_task_with_a_ticket_is_rewinding(encoder):
     rewound = compact(load_encoder(str(encoder), 3, task_seed(seed, name), 0.2).double(), ticket)
     given = a_task(name, 3, n=40)
     result = train_together(shared, [given], HYPER, seed)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), fast_forward(rewound):
         torch.manual_seed(seed)
         fitted = fit(rewound, given.task, given.train, given.dev, given.selection, HYPER, task_seed(seed, name))
     assert result.best_epoch == fitted.best_epoch

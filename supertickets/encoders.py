@@ -197,19 +197,38 @@ def load_encoder(name: str, num_labels: int, seed: int, dropout: float | None = 
     Raises SuperticketsError for an unknown or unsupported encoder, or weights that lack part of the encoder.
     """
     model = copy.deepcopy(_pristine(name, num_labels))
-    family = family_of(model)
+    new_task_head(model, num_labels, seed)
+    if dropout is not None:
+        set_task_dropout(model, dropout)
+    return model
+
+
+def new_task_head(model: PreTrainedModel, num_labels: int, seed: int) -> None:
+    """Gives the model, compacted or not, a fresh task head for ``num_labels`` outputs, initialised from ``seed``."""
     generator = torch.Generator().manual_seed(seed)
-    for head in family.task_head:
-        linear = _linear(model, head)
+    last = family_of(model).task_head[-1]
+    if _linear(model, last).out_features != num_labels:
+        width = _linear(model, last).in_features
+        # Made without values, so that no random numbers are drawn but the generator's.
+        head = nn.utils.skip_init(nn.Linear, width, num_labels, device=model.device, dtype=model.dtype)
+        parent, _, attribute = last.rpartition(".")
+        setattr(model.get_submodule(parent), attribute, head)
+        model.config.num_labels = num_labels
+        model.num_labels = num_labels  # pyright: ignore[reportArgumentType]
+    for name in family_of(model).task_head:
+        linear = _linear(model, name)
         with torch.no_grad():
             linear.weight.normal_(0.0, model.config.initializer_range, generator=generator)
             linear.bias.zero_()
-    if dropout is not None:
-        module = model.get_submodule(family.task_dropout)
-        if not isinstance(module, nn.Dropout):
-            raise SuperticketsError(f"{name} has no task-head dropout at {family.task_dropout}.")
-        module.p = dropout
-    return model
+
+
+def set_task_dropout(model: PreTrainedModel, dropout: float) -> None:
+    """Sets the dropout before the task head (A.1.2)."""
+    name = family_of(model).task_dropout
+    module = model.get_submodule(name)
+    if not isinstance(module, nn.Dropout):
+        raise SuperticketsError(f"A {type(model).__name__} has no task-head dropout at {name}.")
+    module.p = dropout
 
 
 def example_losses(logits: Tensor, labels: Tensor) -> Tensor:

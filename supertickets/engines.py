@@ -20,10 +20,13 @@ from loky import get_reusable_executor
 from loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
+from supertickets.adaptation import AdaptationSpec, adapt, source_model
 from supertickets.errors import SuperticketsError
-from supertickets.runs import Record
-from supertickets.shared_runs import SharingSpec, Spec, train_shared
+from supertickets.runs import Record, RunSpec
+from supertickets.shared_runs import SharingSpec, train_shared
+from supertickets.specs import Spec
 from supertickets.store import RunStore
+from supertickets.tickets import Scores
 from supertickets.training import fine_tune
 
 MAX_WORKER_DEATHS = 2
@@ -240,12 +243,19 @@ def execute(spec: Spec, store_path: str, models: str | None = None) -> str | Non
 
 
 def _carry_out(spec: Spec, store: RunStore, models: str | None, on_epoch: Callable[[dict[str, float]], None]) -> Record:
+    if isinstance(spec, AdaptationSpec):
+        folder = store.model_folder(f"{spec.source.id}{spec.source_task and '-'}{spec.source_task}")
+        return adapt(spec, source_model(spec.source, spec.source_task, _scores(spec.source, store), folder), on_epoch)
+    scores = _scores(spec, store)
     if isinstance(spec, SharingSpec):
-        estimators = {rule.parent: rule.estimator for rule in spec.tickets}
-        scores = {parent: store[parent].scores(estimators[parent]) for parent in spec.parents}
         return train_shared(spec, scores, store.scratch(spec.id), on_epoch)
-    scores = store[spec.ticket.parent].scores(spec.ticket.estimator) if spec.parents else None
-    return fine_tune(spec, scores, None if models is None else Path(models) / spec.id, on_epoch)
+    return fine_tune(spec, scores.get(spec.ticket.parent), models and Path(models) / spec.id, on_epoch)
+
+
+def _scores(spec: RunSpec | SharingSpec, store: RunStore) -> dict[str, Scores]:
+    """The importance scores that a run's tickets are read off, by the id of the run that took them."""
+    rules = (spec.ticket,) if isinstance(spec, RunSpec) else spec.tickets
+    return {rule.parent: store[rule.parent].scores(rule.estimator) for rule in rules if rule.parent}
 
 
 def _note_failure(store: RunStore, spec: Spec, error: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from supertickets.adaptation import AdaptationSpec
 from supertickets.encoders import encoder_revision
 from supertickets.errors import SuperticketsError
 from supertickets.profiles import Profile
@@ -109,15 +110,18 @@ def multi_task_hyper(hyper: Hyper) -> Hyper:
 
 
 def multi_task(profile: Profile, frame: pd.DataFrame, data_dir: str | None = None) -> list[SharingSpec]:
-    """The runs behind Table 3: for every seed MT-DNN and Ticket-Share on the profile's tasks, with ST fine-tuning.
+    """The runs behind Tables 3, 5 and 8: for every seed MT-DNN and Ticket-Share on the profile's tasks.
 
     ``frame`` holds the single-task sweeps (:func:`phase_transition`), which give each task's super ticket, of the same
-    seed and schedule (A.2.1). At most 5 epochs together, then the single-task schedule for each task. A seed that
-    lacks a task's super ticket has no Ticket-Share run.
+    seed and schedule (A.2.1). At most 5 epochs together, then the single-task schedule for each task, at each of the
+    profile's learning rates. A seed that lacks a task's super ticket has no Ticket-Share run.
     """
     refs = [data_ref(task, data_dir=data_dir or None, **profile.data) for task in sorted(profile.tasks)]
     dropouts = tuple(TASK_DROPOUT.get(ref.name, profile.hyper.task_dropout) for ref in refs)
     chosen = super_tickets(frame).set_index(["task", "seed"]) if len(frame) else frame
+    # The matched rate first: it is the one of Table 3.
+    rates = dict.fromkeys((profile.hyper.learning_rate, *profile.rates))
+    fine_tuning = tuple(replace(profile.hyper, learning_rate=rate) for rate in rates)
     specs = []
     for seed in profile.seeds:
         common: dict[str, Any] = {
@@ -127,13 +131,50 @@ def multi_task(profile: Profile, frame: pd.DataFrame, data_dir: str | None = Non
             "dropouts": dropouts,
             "seed": seed,
             "hyper": multi_task_hyper(profile.hyper),
-            "fine_tuning": profile.hyper,
+            "fine_tuning": fine_tuning,
         }
         specs.append(SharingSpec(tickets=tuple(TicketRule() for _ in refs), **common))
         rows = [chosen.loc[(ref.name, seed)] for ref in refs if (ref.name, seed) in chosen.index]
         if len(rows) == len(refs):
             rules = (TicketRule("winning", float(row["level"]), row["parent"], row["estimator"]) for row in rows)
             specs.append(SharingSpec(tickets=tuple(rules), **common))
+    return specs
+
+
+def adaptation_sources(profile: Profile, data_dir: str | None = None) -> list[RunSpec]:
+    """The single-task runs that :func:`adaptations` starts from: the source task's full model and winning tickets."""
+    chosen = profile.adaptation
+    at_source = replace(
+        profile, tasks=(chosen.source,), seeds=profile.seeds[: chosen.n_seeds], data={**profile.data, **chosen.data}
+    )
+    return phase_transition(at_source, ["winning"], data_dir)
+
+
+def adaptations(
+    profile: Profile, frame: pd.DataFrame, shared: Iterable[SharingSpec], data_dir: str | None = None
+) -> list[AdaptationSpec]:
+    """The runs behind Table 4: every source model adapted to every target, fraction and draw.
+
+    ``frame`` holds the records of :func:`adaptation_sources`, whose full models and super tickets are sources;
+    ``shared`` are the runs of :func:`multi_task`, of which the shared encoders are.
+    """
+    chosen = profile.adaptation
+    seeds = profile.seeds[: chosen.n_seeds]
+    picked = set(super_tickets(frame)["run"]) | set(frame.loc[frame["kind"] == "full", "run"]) if len(frame) else set()
+    sources: list[tuple[RunSpec | SharingSpec, str]] = [
+        (spec, "") for spec in adaptation_sources(profile, data_dir) if spec.id in picked
+    ]
+    for spec in shared:
+        if spec.seed in seeds:
+            along = chosen.source if chosen.source in {ref.name for ref in spec.data} else ""
+            sources.append((replace(spec, fine_tuning=()), along))
+    specs = []
+    for target in chosen.targets:
+        ref = data_ref(target, data_dir=data_dir or None, **{**profile.data, **chosen.data})
+        hyper = replace(profile.hyper, task_dropout=TASK_DROPOUT.get(ref.name, profile.hyper.task_dropout))
+        for fraction in chosen.fractions:
+            for draw in range(chosen.draws if fraction < 1 else 1):
+                specs += [AdaptationSpec(source, ref, fraction, draw, along, hyper) for source, along in sources]
     return specs
 
 

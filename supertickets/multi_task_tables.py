@@ -32,6 +32,14 @@ def row_name(model: str, stage: str) -> str:
     return model if stage == "multi-task" else f"{model} + ST fine-tuning"
 
 
+def matched(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows fine-tuned at the learning rate of the multi-task training: Table 3 leaves the others to Table 8."""
+    if not {"run", "stage", "learning_rate"} <= set(frame):
+        return frame
+    together = frame.loc[frame["stage"] == "multi-task"].groupby("run")["learning_rate"].first()
+    return frame.loc[frame["learning_rate"] == frame["run"].map(together)]
+
+
 def averages(frame: pd.DataFrame, column: str = "report_score") -> pd.DataFrame:
     """The average score of every seed, in points, one column per row of Table 3: the mean over tasks (P1).
 
@@ -39,6 +47,7 @@ def averages(frame: pd.DataFrame, column: str = "report_score") -> pd.DataFrame:
     """
     if frame.empty or not {"model", "stage", column} <= set(frame):
         raise SuperticketsError("There are no finished multi-task runs; run them first.")
+    frame = matched(frame)
     tasks = frame["task"].nunique()
     columns = {}
     for model, stage in ROWS:
@@ -58,6 +67,7 @@ def table3(frame: pd.DataFrame, size: str = "base", column: str = "report_score"
     tasks and BERT-``size``. Raises SuperticketsError as :func:`averages` does.
     """
     check_size(size)
+    frame = matched(frame)
     means = averages(frame, column)
     printed = {row["model"]: row for row in paper.table(3)}
     rows = []
@@ -93,6 +103,7 @@ def sharing_claims(frame: pd.DataFrame, train_sizes: Mapping[str, int], column: 
     loss: supported if the whole interval lies above minus 1 point.
     ``train_sizes`` maps a task to its training examples. Claims that lack runs are left out.
     """
+    frame = matched(frame)
     means = averages(frame, column)
     rows = []
     for claim, better, worse in (

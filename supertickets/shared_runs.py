@@ -14,17 +14,15 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from supertickets.encoders import load_tokenizer, shape_of
+from supertickets.encoders import load_encoder, load_tokenizer, shape_of
 from supertickets.errors import SuperticketsError
-from supertickets.multitask import TaskData, task_data, train_together
+from supertickets.multitask import TaskData, Together, task_data, train_together
 from supertickets.provenance import device_name, library_versions
-from supertickets.runs import NUMERICS, Hyper, Record, RunSpec, TicketRule
-from supertickets.sharing import alone, share, shared_model, shared_units
+from supertickets.runs import NUMERICS, Hyper, Record, TicketRule
+from supertickets.sharing import SharedModel, alone, share, shared_model, shared_units
 from supertickets.sources import DataRef
 from supertickets.tickets import EncoderShape, Scores, Ticket
 from supertickets.training import fast_forward, fit, predict, scored_splits, task_vocabulary
-
-STAGES = ("multi-task", "fine-tuned")
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,8 @@ class SharingSpec:
     """Everything that determines a multi-task run; tasks are kept in the order of their names, however given.
 
     ``tickets[i]`` is the rule of task i's ticket, all "full" for MT-DNN, ``dropouts[i]`` its head's dropout. With
-    ``fine_tuning``, each task's model is afterwards fine-tuned alone from the shared weights ("+ ST fine-tuning").
+    ``fine_tuning``, each task's model is afterwards fine-tuned alone from the shared weights ("+ ST fine-tuning"), once
+    with each of these hyper-parameters (A.4 varies the learning rate).
     Raises SuperticketsError unless the tasks have different names and each its rule and dropout.
     """
 
@@ -43,7 +42,7 @@ class SharingSpec:
     dropouts: tuple[float, ...]
     seed: int
     hyper: Hyper = field(default_factory=Hyper)
-    fine_tuning: Hyper | None = None
+    fine_tuning: tuple[Hyper, ...] = ()
     selection_fraction: float = 0.1
     split_seed: int = 0
     numerics: int = NUMERICS
@@ -55,6 +54,9 @@ class SharingSpec:
             raise SuperticketsError(f"A multi-task run needs tasks of different names, not {given}.")
         if not len(names) == len(self.tickets) == len(self.dropouts):
             raise SuperticketsError("A multi-task run needs a ticket rule and a dropout for each of its tasks.")
+        rates = [hyper.learning_rate for hyper in self.fine_tuning]
+        if len(set(rates)) < len(rates):
+            raise SuperticketsError(f"Two fine-tunings have the same learning rate ({rates}); give each its own.")
         order = sorted(range(len(names)), key=names.__getitem__)
         for name in ("data", "tickets", "dropouts"):
             object.__setattr__(self, name, tuple(getattr(self, name)[i] for i in order))
@@ -85,6 +87,7 @@ class SharingSpec:
             "data": [ref.to_json() for ref in self.data],
             "tickets": [asdict(rule) for rule in self.tickets],
             "dropouts": list(self.dropouts),
+            "fine_tuning": [asdict(hyper) for hyper in self.fine_tuning],
         }
 
     @classmethod
@@ -98,25 +101,27 @@ class SharingSpec:
             values["tickets"] = tuple(TicketRule(**rule) for rule in data["tickets"])
             values["dropouts"] = tuple(data["dropouts"])
             values["hyper"] = Hyper(**data["hyper"])
-            values["fine_tuning"] = None if data["fine_tuning"] is None else Hyper(**data["fine_tuning"])
+            values["fine_tuning"] = tuple(Hyper(**hyper) for hyper in data["fine_tuning"])
             return cls(**values)
         except (KeyError, TypeError, ValueError) as error:
             raise SuperticketsError(f"This run's spec is damaged or of another version ({error}).") from error
 
     def rows(self, record: Record) -> list[dict[str, Any]]:
-        """One flat row per task and stage ("multi-task", "fine-tuned") of this spec's record, for a data frame."""
+        """One flat row per task and stage of this spec's record, for a data frame.
+
+        The stage is "multi-task" or "fine-tuned"; fine-tuned rows differ in their ``learning_rate``.
+        """
         rows = []
+        stages = [("multi-task", self.hyper, ""), *(("fine-tuned", hyper, _rate(hyper)) for hyper in self.fine_tuning)]
         for ref, rule in zip(self.data, self.tickets, strict=True):
-            for stage in STAGES:
-                names = {split: f"{stage}/{ref.name}/{split}" for split in ("selection", "report", "dev")}
-                splits = {split: record.metrics.get(name) for split, name in names.items()}
-                if splits["report"] is None:
-                    continue
+            for stage, hyper, rate in stages:
+                splits = {split: record.metrics[f"{stage}{rate}/{ref.name}/{split}"] for split in _SPLITS}
                 row: dict[str, Any] = {
                     "run": record.id,
                     "encoder": self.encoder,
                     "model": self.model,
                     "stage": stage,
+                    "learning_rate": hyper.learning_rate,
                     "task": ref.name,
                     "seed": self.seed,
                     "kind": rule.kind,
@@ -128,18 +133,16 @@ class SharingSpec:
                     "seconds": record.timings.get("total", float("nan")),
                 }
                 for split, values in splits.items():
-                    row |= {f"{split}_{metric}": value for metric, value in (values or {}).items()}
+                    row |= {f"{split}_{metric}": value for metric, value in values.items()}
                 rows.append(row)
         return rows
 
 
-Spec = RunSpec | SharingSpec
-"""What a run store holds records of and an engine carries out."""
+_SPLITS = ("selection", "report", "dev")
 
 
-def spec_from_json(data: Mapping[str, Any]) -> Spec:
-    """The spec that its ``to_json`` wrote, of either kind; raises SuperticketsError if it is damaged."""
-    return SharingSpec.from_json(data) if data.get("study") == "sharing" else RunSpec.from_json(data)
+def _rate(hyper: Hyper) -> str:
+    return f"@{hyper.learning_rate:g}"
 
 
 def train_shared(
@@ -151,12 +154,45 @@ def train_shared(
     """Carries out a multi-task run and returns its record; the global random state is left as it was.
 
     ``scores`` are the importance scores of the parents, by run id. With ``checkpoint``, a file, a killed run goes on
-    from there. In the record, ``metrics`` and the dev outputs among the ``arrays`` are named ``stage/task/...``.
+    from there. In the record, ``metrics`` and the dev outputs among the ``arrays`` are named ``stage/task/...``, where
+    the stage is "multi-task" or, say, "fine-tuned@0.001".
 
     Raises SuperticketsError as :func:`supertickets.training.fine_tune` and
     :func:`supertickets.multitask.train_together` do.
     """
     started = time.perf_counter()
+    shared, data, together = trained_together(spec, scores, checkpoint, on_epoch)
+    trained = time.perf_counter()
+    metrics, arrays = {}, _given(data, shared.tickets)
+
+    def keep(stage: str, name: str, logits: np.ndarray) -> None:
+        arrays[f"{stage}/{name}/dev_logits"] = logits
+        for split, values in scored_splits(data[name].task, logits, data[name].selection).items():
+            metrics[f"{stage}/{name}/{split}"] = values
+
+    for name, given in data.items():
+        keep("multi-task", name, together.dev_logits[name])
+        for hyper in spec.fine_tuning:
+            keep(f"fine-tuned{_rate(hyper)}", name, _fine_tuned(alone(shared, name), given, hyper, spec.seed))
+    return Record(
+        spec=spec,
+        epochs=together.epochs,
+        best_epoch=together.best_epoch,
+        metrics=metrics,
+        size=_sizes(shared.tickets, shape_of(load_encoder(spec.encoder, 1, spec.seed))),
+        arrays=arrays,
+        timings={"train": trained - started, "total": time.perf_counter() - started},
+        environment={**library_versions(), "device": device_name(), "threads": str(torch.get_num_threads())},
+    )
+
+
+def trained_together(
+    spec: SharingSpec,
+    scores: Mapping[str, Scores],
+    checkpoint: str | Path | None = None,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+) -> tuple[SharedModel, dict[str, TaskData], Together]:
+    """The first part of :func:`train_shared`: the trained shared model, the tasks' data by name, and how it went."""
     tokenizer = load_tokenizer(spec.encoder)
     data = {
         ref.name: task_data(ref.load(), tokenizer, spec.hyper.max_length, spec.selection_fraction, spec.split_seed)
@@ -175,28 +211,7 @@ def train_shared(
     for model in shared.models.values():
         model.to(device)  # pyright: ignore[reportArgumentType]  # a decorator of transformers hides its self
     together = train_together(shared, list(data.values()), spec.hyper, spec.seed, checkpoint, on_epoch=on_epoch)
-    trained = time.perf_counter()
-    metrics, arrays = {}, _given(data, tickets)
-
-    def keep(stage: str, name: str, logits: np.ndarray) -> None:
-        arrays[f"{stage}/{name}/dev_logits"] = logits
-        for split, values in scored_splits(data[name].task, logits, data[name].selection).items():
-            metrics[f"{stage}/{name}/{split}"] = values
-
-    for name, given in data.items():
-        keep("multi-task", name, together.dev_logits[name])
-        if spec.fine_tuning is not None:
-            keep("fine-tuned", name, _fine_tuned(alone(shared, name), given, spec.fine_tuning, spec.seed))
-    return Record(
-        spec=spec,
-        epochs=together.epochs,
-        best_epoch=together.best_epoch,
-        metrics=metrics,
-        size=_sizes(tickets, shape),
-        arrays=arrays,
-        timings={"train": trained - started, "total": time.perf_counter() - started},
-        environment={**library_versions(), "device": device_name(), "threads": str(torch.get_num_threads())},
-    )
+    return shared, data, together
 
 
 def _given(data: Mapping[str, TaskData], tickets: Mapping[str, Ticket]) -> dict[str, np.ndarray]:

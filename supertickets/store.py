@@ -30,7 +30,7 @@ from safetensors.numpy import save as save_arrays
 
 from supertickets.errors import SuperticketsError
 from supertickets.runs import Record
-from supertickets.shared_runs import Spec, spec_from_json
+from supertickets.specs import Spec, spec_from_json
 
 _FORMAT, _VERSION = "supertickets.record", 1
 
@@ -168,6 +168,10 @@ class RunStore:
             return None
         folder.mkdir(parents=True, exist_ok=True)
         return str(folder / f"{run_id}.safetensors")
+
+    def model_folder(self, run_id: str) -> str | None:
+        """Where the model of a run that others start from is kept; None if the store is not local."""
+        return f"{self._root}/models/{run_id}" if isinstance(self._fs, LocalFileSystem) else None
 
     def forget_heartbeat(self, run_id: str) -> None:
         """Removes the note of :meth:`heartbeat` once a run has ended; without one it does nothing."""

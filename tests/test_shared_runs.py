@@ -11,11 +11,12 @@ from tiny import toy_full_run, write_toy_task
 from supertickets.engines import run_all
 from supertickets.errors import SuperticketsError
 from supertickets.experiments import multi_task, phase_transition
-from supertickets.multi_task_tables import averages, sharing_claims, table3
+from supertickets.multi_task_tables import averages, matched, sharing_claims, table3
 from supertickets.profiles import get_profile
 from supertickets.runs import Hyper, TicketRule
-from supertickets.shared_runs import SharingSpec, spec_from_json, train_shared
+from supertickets.shared_runs import SharingSpec, train_shared
 from supertickets.sources import data_ref
+from supertickets.specs import spec_from_json
 from supertickets.store import RunStore
 
 
@@ -36,7 +37,7 @@ def two(encoder, toy, tmp_path_factory) -> SharingSpec:
         dropouts=(0.1, 0.2),
         seed=3,
         hyper=Hyper(learning_rate=3e-3, batch_size=16, epochs=2),
-        fine_tuning=Hyper(learning_rate=3e-3, batch_size=16, epochs=1),
+        fine_tuning=tuple(Hyper(learning_rate=rate, batch_size=16, epochs=1) for rate in (3e-3, 1e-3)),
         selection_fraction=0.3,
     )
 
@@ -54,7 +55,7 @@ def test_tasks_go_by_name(two):
 def test_the_id_changes_with_what_matters(two):
     changed = [
         dataclasses.replace(two, seed=4),
-        dataclasses.replace(two, fine_tuning=None),
+        dataclasses.replace(two, fine_tuning=()),
         dataclasses.replace(two, dropouts=(0.3, 0.1)),
         dataclasses.replace(two, tickets=(TicketRule(), TicketRule("random", 0.4))),
         dataclasses.replace(two, data=(dataclasses.replace(two.data[0], fingerprint="x"), two.data[1])),
@@ -76,6 +77,8 @@ def test_a_spec_is_read_back_and_a_damaged_one_refused(two, encoder, toy):
         dataclasses.replace(two, data=(two.data[0], two.data[0]))
     with pytest.raises(SuperticketsError, match="each of its tasks"):
         dataclasses.replace(two, dropouts=(0.1,))
+    with pytest.raises(SuperticketsError, match="same learning rate"):
+        dataclasses.replace(two, fine_tuning=two.fine_tuning * 2)
 
 
 def test_a_run_leaves_a_record_with_both_stages(two, tmp_path):
@@ -85,15 +88,16 @@ def test_a_run_leaves_a_record_with_both_stages(two, tmp_path):
     record = store[two.id]
     assert record.spec == two
     frame = store.frame([two])
-    assert list(zip(frame["task"], frame["stage"], strict=True)) == [
-        ("more", "multi-task"),
-        ("more", "fine-tuned"),
-        ("toy", "multi-task"),
-        ("toy", "fine-tuned"),
+    stages = [("multi-task", 3e-3), ("fine-tuned", 3e-3), ("fine-tuned", 1e-3)]
+    assert list(zip(frame["task"], frame["stage"], frame["learning_rate"], strict=True)) == [
+        (task, *stage) for task in ("more", "toy") for stage in stages
     ]
+    assert matched(frame)["learning_rate"].unique() == [3e-3]
+    assert len(matched(frame)) == 4
     for row in frame.to_dict("records"):
         report = ~record.arrays[f"{row['task']}/selection"]
-        logits = record.arrays[f"{row['stage']}/{row['task']}/dev_logits"][report]
+        stage = row["stage"] + (f"@{row['learning_rate']:g}" if row["stage"] == "fine-tuned" else "")
+        logits = record.arrays[f"{stage}/{row['task']}/dev_logits"][report]
         labels = record.arrays[f"{row['task']}/dev_labels"][report]
         assert row["report_accuracy"] == pytest.approx((logits.argmax(1) == labels).mean())
     toy_rows = frame.loc[frame["task"] == "toy"]

@@ -140,7 +140,7 @@ show_table(light, "Winning ticket minus full model at light levels, points, 95% 
 large_name = "" if large == "none" else large or scale.large
 large_frame = pd.DataFrame()
 if large_name:
-    large_scale = get_profile(large_name, seeds=seeds or scale.seeds, **chosen)
+    large_scale = get_profile(large_name, seeds=seeds, **chosen)
     large_specs = phase_transition(large_scale, ["winning", "random"], data_dir)
     run_all(large_specs, run_store, workers=workers or None, progress=False)
     large_frame = run_store.frame(large_specs)

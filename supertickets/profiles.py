@@ -198,6 +198,28 @@ def with_training_sets(profile: Profile, task: str = "", size: int = 0, n: int =
     return replace(profile, sets=replace(sets, task=task or sets.task, size=size or sets.size, n=n or sets.n))
 
 
+def with_adaptation(
+    profile: Profile,
+    targets: str | Sequence[str] = "",
+    fractions: str | Sequence[float] = "",
+    train_size: int = 0,
+    dev_size: int = 0,
+) -> Profile:
+    """The profile with other targets, fractions or sizes for Table 4 where they are given.
+
+    >>> with_adaptation(get_profile("lab"), fractions="0.5, 1").adaptation.fractions
+    (0.5, 1.0)
+    """
+    chosen = profile.adaptation
+    sizes = {key: size for key, size in (("train_size", train_size), ("dev_size", dev_size)) if size}
+    try:
+        shares = tuple(float(share) for share in _listed(fractions)) or chosen.fractions
+    except ValueError as error:
+        raise SuperticketsError(f"Fractions are shares of a training set, separated by commas ({error}).") from error
+    made = replace(chosen, targets=_listed(targets) or chosen.targets, fractions=shares, data={**chosen.data, **sizes})
+    return replace(profile, adaptation=made)
+
+
 def _listed(values: str | Sequence[Any]) -> tuple[Any, ...]:
     if isinstance(values, str):
         return tuple(part.strip() for part in values.split(",") if part.strip())

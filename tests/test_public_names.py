@@ -17,12 +17,13 @@ PACKAGE = Path(supertickets.__file__).parent
 
 # A module imports from its own floor or from one below.
 FLOORS = (
-    "errors tickets authors losses phases decomposition statistics paper provenance",
+    "errors tickets authors losses phases decomposition statistics power paper provenance",
     "tasks benchmarks readers assembly sources submission batching encoders lab",
     "importance gates compaction lean",
     "runs training isolation checkpoints sharing multitask shared_runs adaptation specs",
     "store engines profiles experiments find share",
-    "tables summaries figures trade_off observations sharing_figures multi_task_tables sensitivity sensitivity_figures display report notebooks cli",
+    "tables summaries figures trade_off observations sharing_figures multi_task_tables sensitivity_data sensitivity "
+    "sensitivity_figures adaptation_tables display report notebooks cli",
 )
 FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS) for module in modules.split()}
 

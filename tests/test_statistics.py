@@ -135,6 +135,61 @@ def test_equal_variances_is_scipys_brown_forsythe():
         st.equal_variances([1.0], [1.0, 2.0])
 
 
+def test_pitman_morgan_is_the_correlation_of_sums_and_differences():
+    rng = np.random.default_rng(9)
+    a = rng.normal(0, 1, 12)
+    b = 0.5 * a + rng.normal(0, 2, 12)
+    result, (_, p) = st.pitman_morgan(a, b), stats.pearsonr(a + b, a - b)
+    assert result.p == pytest.approx(p, abs=1e-12)
+    assert result.ratio == pytest.approx(a.std(ddof=1) / b.std(ddof=1))
+    # Pitman's closed form of the statistic
+    ratio, r = result.ratio**2, np.corrcoef(a, b)[0, 1]
+    assert result.statistic == pytest.approx((ratio - 1) * math.sqrt(10 / (4 * ratio * (1 - r**2))))
+    # the interval's ends are the ratios that are just rejected
+    assert [st.pitman_morgan(a, end * b).p for end in (result.low, result.high)] == pytest.approx([0.05, 0.05])
+    back = st.pitman_morgan(b, a)
+    assert (back.p, back.low, back.high) == pytest.approx((result.p, 1 / result.high, 1 / result.low))
+
+
+def test_pitman_morgan_keeps_its_error_rate_in_pairs_and_covers():
+    rng = np.random.default_rng(10)
+    common = rng.normal(size=(3000, 1, 5))
+    found = [st.pitman_morgan(a, b) for a, b in common + rng.normal(size=(3000, 2, 5))]
+    assert abs(np.mean([result.p < 0.05 for result in found]) - 0.05) < 0.012  # three standard errors
+    assert abs(np.mean([result.low <= 1 <= result.high for result in found]) - 0.95) < 0.012
+
+
+def test_pitman_morgan_finds_a_true_difference_with_many_seeds_and_seldom_with_five():
+    rng = np.random.default_rng(11)
+    pairs = {n: rng.normal(size=(300, 2, n)) for n in (5, 40)}
+    power = {n: np.mean([st.pitman_morgan(a, 2 * b).p < 0.05 for a, b in x]) for n, x in pairs.items()}
+    assert power[40] > 0.95
+    assert power[5] < 0.3
+
+
+def test_pitman_morgan_takes_failed_runs_for_spread_as_documented():
+    rng = np.random.default_rng(12)
+    for n, documented in ((5, 0.24), (20, 0.28)):
+        x = rng.normal(size=(1500, 2, n)) - 6 * (rng.random((1500, 2, n)) < 0.1)
+        assert np.mean([st.pitman_morgan(a, b).p < 0.05 for a, b in x]) == pytest.approx(documented, abs=0.04)
+
+
+def test_pitman_morgan_without_spread_or_pairs():
+    flat, x = [0.7] * 5, [0.1, 0.2, 0.3, 0.4, 0.6]
+    one_side = st.pitman_morgan(flat, x)
+    assert (one_side.ratio, one_side.p) == (0.0, 2 / 2**4)  # the median itself says nothing
+    assert st.pitman_morgan(x, flat).ratio == math.inf
+    assert st.pitman_morgan([0.7, 0.7, 0.7, 0.7, 0.8], flat).p == 1.0
+    assert math.isnan(st.pitman_morgan(flat, flat).p)
+    assert math.isnan(st.pitman_morgan([1.0, 2.0], [1.0, 5.0]).p)
+    shifted = st.pitman_morgan(x, [value + 1 for value in x])
+    assert (shifted.p, shifted.low, shifted.high) == pytest.approx((1.0, 1.0, 1.0))
+    with pytest.raises(SuperticketsError, match="two pairs"):
+        st.pitman_morgan([1.0], [2.0])
+    with pytest.raises(SuperticketsError, match="2 and 3"):
+        st.pitman_morgan([1.0, 2.0], [1.0, 2.0, 3.0])
+
+
 @pytest.mark.parametrize(
     ("low", "high", "above", "below"),
     [

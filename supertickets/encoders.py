@@ -205,18 +205,14 @@ def load_encoder(name: str, num_labels: int, seed: int, dropout: float | None = 
 
 def new_task_head(model: PreTrainedModel, num_labels: int, seed: int) -> None:
     """Gives the model, compacted or not, a fresh task head for ``num_labels`` outputs, initialised from ``seed``."""
-    generator = torch.Generator().manual_seed(seed)
-    last = family_of(model).task_head[-1]
-    if _linear(model, last).out_features != num_labels:
-        width = _linear(model, last).in_features
-        # Made without values, so that no random numbers are drawn but the generator's.
-        head = nn.utils.skip_init(nn.Linear, width, num_labels, device=model.device, dtype=model.dtype)
-        parent, _, attribute = last.rpartition(".")
-        setattr(model.get_submodule(parent), attribute, head)
-        model.config.num_labels = num_labels
+    heads = [_linear(model, name) for name in family_of(model).task_head]
+    if (last := heads[-1]).out_features != num_labels:
+        last.out_features = model.config.num_labels = num_labels
+        last.weight = nn.Parameter(last.weight.detach().new_empty(num_labels, last.in_features))
+        last.bias = nn.Parameter(last.bias.detach().new_empty(num_labels))
         model.num_labels = num_labels  # pyright: ignore[reportArgumentType]
-    for name in family_of(model).task_head:
-        linear = _linear(model, name)
+    generator = torch.Generator().manual_seed(seed)
+    for linear in heads:
         with torch.no_grad():
             linear.weight.normal_(0.0, model.config.initializer_range, generator=generator)
             linear.bias.zero_()
@@ -225,8 +221,7 @@ def new_task_head(model: PreTrainedModel, num_labels: int, seed: int) -> None:
 def set_task_dropout(model: PreTrainedModel, dropout: float) -> None:
     """Sets the dropout before the task head (A.1.2)."""
     name = family_of(model).task_dropout
-    module = model.get_submodule(name)
-    if not isinstance(module, nn.Dropout):
+    if not isinstance(module := model.get_submodule(name), nn.Dropout):
         raise SuperticketsError(f"A {type(model).__name__} has no task-head dropout at {name}.")
     module.p = dropout
 

@@ -104,6 +104,15 @@ def training_set_sweeps(
     return specs
 
 
+def importance_runs(profile: Profile, data_dir: str | None = None) -> list[RunSpec]:
+    """The runs behind Figure 6: the full model of every task and seed, whose importance scores are compared.
+
+    To the profile's tasks come those of ``across``, with fewer training examples.
+    """
+    further = replace(profile, tasks=profile.across, data={**profile.data, "train_size": profile.across_size})
+    return [spec for each in (profile, further) for spec in phase_transition(each, (), data_dir)]
+
+
 def multi_task_hyper(hyper: Hyper) -> Hyper:
     """The single-task settings for training together: at most 5 epochs (A.2.1)."""
     return replace(hyper, epochs=min(5, hyper.epochs))

@@ -201,7 +201,8 @@ def sd_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
 def equal_variances(a: ArrayLike, b: ArrayLike) -> SpreadComparison:
     """Brown-Forsythe test (Levene's test around the median, ``scipy.stats.levene``) of equal spread.
 
-    p is NaN when both samples have no spread. Raises SuperticketsError for fewer than two values in a sample.
+    p is NaN when both samples have no spread, and for two values each, whose distances from their median are equal.
+    Raises SuperticketsError for fewer than two values in a sample.
 
     >>> equal_variances([1.0, 2.0, 3.0, 4.0], [2.0, 2.4, 2.6, 3.0]).ratio > 1
     True
@@ -215,6 +216,8 @@ def equal_variances(a: ArrayLike, b: ArrayLike) -> SpreadComparison:
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic, p = stats.levene(x, y, center="median")
     ratio = sd_x / sd_y if sd_y else math.inf
+    if x.size == y.size == 2:
+        statistic = p = math.nan
     return SpreadComparison(x.size, y.size, sd_x, sd_y, ratio, float(statistic), float(p))
 
 

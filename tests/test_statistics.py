@@ -131,6 +131,7 @@ def test_equal_variances_is_scipys_brown_forsythe():
     assert (result.statistic, result.p) == pytest.approx((expected.statistic, expected.pvalue))
     assert result.ratio == pytest.approx(a.std(ddof=1) / b.std(ddof=1))
     assert math.isnan(st.equal_variances([1.0, 1.0], [2.0, 2.0]).p)
+    assert math.isnan(st.equal_variances([1.0, 2.0], [2.0, 9.0]).p)  # scipy: 0, for any two pairs
     with pytest.raises(SuperticketsError, match="two values"):
         st.equal_variances([1.0], [1.0, 2.0])
 

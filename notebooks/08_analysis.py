@@ -1,0 +1,164 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 8 Analysis
+#
+# ```{admonition} In this chapter
+# **You will see** Tables 5 and 8: how far scores spread over seeds and over learning rates, with tests of equal spread.
+# Figure 6: which heads and feed-forward blocks matter to which task, beside how far two seeds of *one* task agree.
+#
+# **Claims under test** (section 8, A.4): super tickets and ticket sharing have "much smaller standard deviation";
+# Ticket-Share is more robust to the learning rate; many tickets have almost equal shares for most tasks, a few are
+# dominated by a single one.
+#
+# **Cost**: profile `lab` about a minute on two CPU cores after chapters 5 and 6; `paper-base` nothing more than those.
+# ```
+
+# %% tags=["parameters"]
+profile = "lab"  # lab, minilm, paper-base, paper-large, or smoke
+tasks = ""  # comma-separated; empty: the profile's
+seeds = ""  # comma-separated; empty: the profile's
+encoder = ""  # lab-base, minilm, a local folder or a Hub id; empty: the profile's
+train_size = 0  # at most so many training examples of every task; 0: the profile's choice
+dev_size = 0  # at most so many dev examples of every task; 0: the profile's choice
+store = "../runs"  # folder (or fsspec URL) of the run store
+data_dir = ""  # folder with TASK/train.tsv and so on; empty: the lab, or the Hub
+workers = 0  # worker processes; 0: one per core
+
+# %%
+import pandas as pd
+
+from supertickets.display import measured, show, show_table
+from supertickets.engines import run_all
+from supertickets.experiments import importance_runs, multi_task, phase_transition
+from supertickets.power import paper_power
+from supertickets.profiles import get_profile
+from supertickets.sensitivity import rate_tests, sentences, spread_tests, table5, table8
+from supertickets.sensitivity_figures import rates_data, rates_figure
+from supertickets.share_claims import share_claims, share_sentences
+from supertickets.share_figures import agreement_figure, close_ups_figure, pies_figure
+from supertickets.store import RunStore
+from supertickets.summaries import missing_sentence
+from supertickets.task_shares import (
+    close_up_units,
+    cluster_tasks,
+    dominated_units,
+    importance_table,
+    rank_agreement,
+    task_shares,
+)
+
+scale = get_profile(profile, tasks=tasks, seeds=seeds, encoder=encoder, train_size=train_size, dev_size=dev_size)
+run_store = RunStore(store)
+single_specs = phase_transition(scale, ["winning"], data_dir)
+run_all(single_specs, run_store, workers=workers or None, progress=False)
+single = run_store.frame(single_specs)
+print(missing_sentence(single, single_specs))
+multi_specs = multi_task(scale, single, data_dir)
+run_all(multi_specs, run_store, workers=workers or None, progress=False)
+multi = run_store.frame(multi_specs)
+rates = ", ".join(f"{hyper.learning_rate:g}" for hyper in multi_specs[0].fine_tuning)
+print(f"{multi['run'].nunique()} of {len(multi_specs)} multi-task runs, each fine-tuned at learning rates {rates}")
+
+# %% [markdown]
+# ## Sensitivity to the random seed (Table 5)
+#
+# ```{admonition} The paper says
+# :class: paper
+# "SuperT and Ticket-Share induce much smaller standard deviation in validation results." Table 5: standard deviations
+# over five seeds of BERT-large on five small tasks, such as 0.16 against 0.17 on SST-2.
+# ```
+#
+# A standard deviation over five seeds is itself uncertain: its 95% interval runs from 0.6 to 2.9 times the estimate.
+# A multi-task result is that after single-task fine-tuning, averaged over the learning rates (A.4.1). The paper's
+# values are those of BERT-large.
+
+# %%
+show_table(table5(single, multi), "Table 5: standard deviation of the report score over seeds, points.", "table-5")
+
+# %% [markdown]
+# Do the models with tickets spread less? Two tests, and the larger p of the two: Brown-Forsythe does not mind a run
+# that failed, Pitman-Morgan makes use of the pairing by seed.
+
+# %%
+spread = spread_tests(single, multi)
+show_table(spread, "Spread over seeds with tickets against without: ratio of standard deviations.", "spread-tests")
+
+# %% [markdown]
+# ### What five seeds can tell
+#
+# Suppose the paper's standard deviations were the true ones. With what probability would five seeds show the
+# difference, and how many would be needed for four chances in five?
+
+# %%
+power = pd.DataFrame(paper_power())
+show_table(power, "Power of an F test at 5% for the pairs of Table 5.", "power")
+
+# %% [markdown]
+# ## Sensitivity to the learning rate (Table 8)
+#
+# Fine-tuning from the shared weights at several learning rates: the standard deviation over the rates of the score
+# averaged over seeds. Even if the rate did not matter, it would not be zero: *by chance* is what the seeds' noise alone
+# would give.
+
+# %%
+show_table(table8(multi), "Table 8: standard deviation over learning rates, points.", "table-8")
+by_rate = rate_tests(multi)
+show_table(by_rate, "Ticket-Share minus MT-DNN: difference of these standard deviations, points.", "rate-tests")
+alt = "Report score against the learning rate of fine-tuning, one panel per task, MT-DNN and Ticket-Share."
+show(rates_figure(multi), alt, rates_data(multi), name="rates")
+
+# %%
+measured(*sentences(spread, by_rate))
+
+# %% [markdown]
+# ## Tickets' importance across tasks (Figure 6)
+#
+# For every head and feed-forward block: its *Ticket Importance*, the mean over tasks of its importance, is the area of
+# a pie, and its *Task Shares*, each task's part of the sum, are the slices. Scores are normalised as for pruning (heads
+# by layer, FFNs together), since the losses of different tasks have different scales.
+
+# %%
+full_specs = importance_runs(scale, data_dir)
+run_all(full_specs, run_store, workers=workers or None, progress=False)
+table = importance_table(run_store.records([spec.id for spec in full_specs], arrays=True))
+shares = task_shares(table)
+print(f"{len(full_specs)} full models of {table['task'].nunique()} tasks, {table['seed'].nunique()} seeds")
+alt = f"A pie for every head and FFN of {scale.encoder}, by layer; slices are the shares of the tasks."
+show(pies_figure(shares), alt, shares, name="figure-6")
+
+# %%
+close_ups = close_up_units(shares)
+alt = "Close-ups of four kinds of units: shared evenly, and dominated by one or by two tasks, with percentages."
+show(close_ups_figure(shares, close_ups), alt, shares, name="figure-6-close-ups")
+dominated = dominated_units(shares)
+show_table(dominated, "Units in which one task, or two together, hold more than half.", "dominated")
+
+# %% [markdown]
+# ### How alike are two tasks, and how alike could they be?
+#
+# What the paper lacks is a ceiling: importance also differs between two seeds of *one* task. Below the diagonal, the
+# rank correlation of the heads' importance between tasks; on it, between seeds of the same task.
+
+# %%
+agreement = rank_agreement(table)
+order = cluster_tasks(table).order
+alt = "Heat map of rank correlations of head importance between tasks, with the seeds' own agreement on the diagonal."
+show(agreement_figure(agreement, order), alt, agreement, name="agreement")
+show_table(agreement, "Rank correlation of head importance, 95% intervals over seeds.", "agreement-table")
+claims = share_claims(table)
+show_table(claims, "The claims about shares, beside the same among seeds of one task.", "share-claims")
+measured(*share_sentences(claims, dominated))
+
+# %% [markdown]
+# **What differs from the paper, and why.** The paper's Figure 6 shows BERT-base and eight GLUE tasks. The further tasks
+# of this figure have fewer training examples here than in the other chapters, so that it costs a minute. A standard
+# deviation of scores near a perfect one is small for every model, which says nothing about tickets.
+#
+# **Before**: [adaptation to other domains](07_domain_adaptation).

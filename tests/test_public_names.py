@@ -23,7 +23,7 @@ FLOORS = (
     "runs training isolation checkpoints sharing multitask shared_runs adaptation specs",
     "store engines profiles experiments find share",
     "tables summaries figures trade_off observations sharing_figures multi_task_tables sensitivity_data sensitivity "
-    "sensitivity_figures adaptation_tables display report notebooks cli",
+    "sensitivity_figures adaptation_tables task_shares share_claims share_figures display report notebooks cli",
 )
 FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS) for module in modules.split()}
 

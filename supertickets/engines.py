@@ -8,7 +8,6 @@ nothing from a second thread.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Container, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
@@ -74,12 +73,7 @@ def run_all(
     workers = min(default_workers() if workers is None else workers, max(1, len(todo)))
     if not todo:
         return summary
-    with (
-        warnings.catch_warnings(),
-        tqdm(total=len(todo), desc=description, unit="run", disable=not progress, smoothing=0.1) as bar,
-    ):
-        # loky restarts workers that have grown too big, and says so on every page that runs anything.
-        warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
+    with tqdm(total=len(todo), desc=description, unit="run", disable=not progress, smoothing=0.1) as bar:
         bar.bar_format = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} [{elapsed}<{remaining}]"
         outcomes = _serially(todo, store, models) if workers == 1 else _in_processes(todo, store, workers, models, bar)
         for run_id, error in outcomes:
@@ -164,6 +158,8 @@ def _in_processes(
     failed: set[str] = set()
     # Thread counts must be in the environment before a worker imports torch.
     environment = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    # loky takes growth by 300 MB for a leak and starts the worker anew, which costs seconds; a larger task is no leak.
+    environment["LOKY_MAX_MEMORY_LEAK_SIZE"] = "1e10"
     try:
         while waiting or running:
             executor = get_reusable_executor(max_workers=workers, timeout=600, env=environment)

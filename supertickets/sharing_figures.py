@@ -77,10 +77,11 @@ def _common_shape(tickets: Mapping[str, Ticket]) -> tuple[int, int]:
 
 
 def _disc(axis: Axes, x: float, y: float, used: list[bool]) -> None:
+    """Wedges clockwise from the top, on an axis whose y points down: there angles turn clockwise."""
     share = 360 / len(used)
     for i, is_used in enumerate(used):
         colour = COLOURS[i] if is_used else UNUSED
-        start, stop = 90 - (i + 1) * share, 90 - i * share  # clockwise from the top
-        wedge = Circle((x, y), 0.4) if len(used) == 1 else Wedge((x, y), 0.4, start, stop)
+        start = i * share - 90
+        wedge = Circle((x, y), 0.4) if len(used) == 1 else Wedge((x, y), 0.4, start, start + share)
         wedge.set(facecolor=colour, edgecolor="white", linewidth=0.6)
         axis.add_patch(wedge)

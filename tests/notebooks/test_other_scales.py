@@ -17,7 +17,10 @@ SOURCES = {source.stem: source for source in find_notebooks(ROOT / "notebooks")}
 
 @pytest.fixture(scope="module")
 def glue(tmp_path_factory) -> Path:
-    """RTE and SST-2 in GLUE's own layout, made up, tiny; RTE's test split has no labels and the official 3,000 rows."""
+    """RTE and SST-2 in GLUE's own layout, made up, tiny; RTE's test split has no labels and the official 3,000 rows.
+
+    MNLI, SNLI and SciTail come as plain tables with a header.
+    """
     folder = tmp_path_factory.mktemp("glue")
     rng = np.random.default_rng(0)
 
@@ -36,7 +39,16 @@ def glue(tmp_path_factory) -> Path:
     def sst(n: int) -> str:
         return "sentence\tlabel\n" + "".join(f"{text}\t{int(kind)}\n" for text, kind in (sentence() for _ in range(n)))
 
+    def inference(n: int, names: tuple[str, ...]) -> str:
+        rows = ((*sentence(), *sentence()) for _ in range(n))
+        lines = (f"{first}\t{second}\t{names[(kind + other) % len(names)]}" for first, kind, second, other in rows)
+        return "sentence1\tsentence2\tlabel\n" + "\n".join(lines) + "\n"
+
+    three, two = ("entailment", "neutral", "contradiction"), ("entails", "neutral")
     for task, files in {
+        "MNLI": {"train": inference(40, three), "dev_matched": inference(30, three)},
+        "SNLI": {"train": inference(40, three), "dev": inference(30, three)},
+        "SciTail": {"train": inference(40, two), "dev": inference(30, two)},
         "RTE": {"train": rte(40), "dev": rte(30), "test": rte(3000, labelled=False)},
         "SST-2": {"train": sst(60), "dev": sst(30)},
     }.items():
@@ -73,3 +85,21 @@ def test_chapter_5_with_a_submission(glue, encoder, tmp_path):
     assert "50 runs: 1 tasks x 2 seeds" in text
     faults = validate_submission(tmp_path / "glue.zip")
     assert faults and not any("RTE" in fault for fault in faults)  # the other tables are lacking, RTE's is fine
+
+
+def test_chapters_7_and_8_on_real_data_with_one_store(glue, encoder, tmp_path):
+    """The targets' labels differ: SNLI's head comes along from MNLI, SciTail's is new."""
+    places = {"encoder": str(encoder), "data_dir": str(glue), "store": str(tmp_path / "runs"), "workers": 1}
+    common = {"profile": "paper-base", "tasks": "RTE, MNLI", "seeds": "0, 1", **places}
+    out = tmp_path / "07.ipynb"
+    run_notebook(SOURCES["07_domain_adaptation"], out, {**common, "fractions": "0.3, 1"})
+    text = out.read_text(encoding="utf-8")
+    assert "64 of 64 adaptations from MNLI" in text
+    for model in ("ST-DNN", "SuperT", "MT-DNN", "Ticket-Share"):  # MNLI is among the multi-task tasks
+        assert f"{model}, task head kept: the labels of the source are those of SNLI" in text
+        assert f"{model}, task head new: SciTail has the labels entails, neutral" in text
+    out = tmp_path / "08.ipynb"
+    run_notebook(SOURCES["08_analysis"], out, common)
+    text = out.read_text(encoding="utf-8")
+    assert "4 of 4 multi-task runs, each fine-tuned at learning rates 5e-05, 0.0001, 0.0002" in text
+    assert "4 full models of 2 tasks, 2 seeds" in text

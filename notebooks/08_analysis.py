@@ -139,7 +139,11 @@ alt = "Close-ups of four kinds of units: shared evenly, and dominated by one or 
 show(close_ups_figure(shares, close_ups), alt, shares, name="figure-6-close-ups")
 threshold = max(0.5, 1.5 / table["task"].nunique())  # of two tasks, one nearly always holds more than half
 dominated = dominated_units(shares, threshold)
-show_table(dominated, f"Units dominated by one task (more than {threshold:.0%}) or by two together.", "dominated")
+if len(dominated):
+    caption = f"Units dominated by one task (more than {threshold:.0%} of the share) or by two together."
+    show_table(dominated, caption, "dominated")
+else:
+    print(f"no unit is dominated by one task (more than {threshold:.0%} of the share) or by two together")
 
 # %% [markdown]
 # ### How alike are two tasks, and how alike could they be?

@@ -170,7 +170,8 @@ def claim_sentences(claims: pd.DataFrame) -> list[str]:
 def adaptation_figure(frame: pd.DataFrame, column: str = "report_score") -> Figure:
     """Score against the number of training examples, a panel per target, a line per source model, intervals over seeds.
 
-    Solid lines have tickets, dashed ones do not. Raises SuperticketsError as :func:`by_seed` does.
+    Solid lines have tickets, dashed ones do not; wide intervals are cut at the edge. Raises SuperticketsError as
+    :func:`by_seed` does.
     """
     data = table4(frame, column)
     targets = list(dict.fromkeys(data["target"]))
@@ -188,6 +189,9 @@ def adaptation_figure(frame: pd.DataFrame, column: str = "report_score") -> Figu
             x = rows["examples"].to_numpy() * 1.04 ** (place - 1.5)  # side by side, so that no interval hides another
             style: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 4, "linewidth": 1.4, "capsize": 2}
             ax.errorbar(x, rows["score"], np.nan_to_num(errors), linestyle=dashes, label=model, **style)
+        scores = data.loc[data["target"] == target, "score"]
+        # Intervals of few seeds are wider than the page has use for, and pass 100: they are cut at the edge.
+        ax.set_ylim(scores.min() - 6, min(100.5, scores.max() + 6))
         ax.set_xscale("log")
         sizes = sorted(data.loc[data["target"] == target, "examples"].unique())
         ax.set_xticks(sizes, [str(size) for size in sizes])

@@ -11,6 +11,8 @@ import typer
 from supertickets.errors import SuperticketsError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from supertickets.runs import Hyper
     from supertickets.sources import DataRef
 
@@ -128,6 +130,117 @@ def share(
     found = share_tickets(refs, tickets, encoder, out, seed, hyper, selection_fraction, not quiet)
     typer.echo(str(found))
     typer.echo(f"Written: {found.out}")
+
+
+_Experiment = Annotated[str, typer.Argument(help="figure1, table1, table2, table3, table4, figure5, figure6, or all")]
+_Profile = Annotated[str, typer.Option("--profile", help="lab, lab-large, minilm, paper-base, paper-large, or smoke")]
+_Tasks = Annotated[str, typer.Option(help="comma-separated; default: the profile's")]
+_Seeds = Annotated[str, typer.Option(help="comma-separated; default: the profile's")]
+_Store = Annotated[str, typer.Option(help="folder or fsspec URL of the run store")]
+_DataDir = Annotated[str | None, typer.Option(help="folder that holds TASK/train.tsv and so on; default: lab or Hub")]
+_Workers = Annotated[int | None, typer.Option(min=1, help="worker processes (default: one per core)")]
+
+
+@app.command()
+def plan(
+    experiment: _Experiment,
+    profile: _Profile = "lab",
+    tasks: _Tasks = "",
+    seeds: _Seeds = "",
+    store: _Store = "runs",
+    data_dir: _DataDir = None,
+) -> None:
+    """Say how much of an experiment is done, and what the rest will cost."""
+    from supertickets.profiles import get_profile
+    from supertickets.store import RunStore
+    from supertickets.sweeps import plan as plan_experiment
+
+    found = plan_experiment(experiment, get_profile(profile, tasks, seeds), RunStore(store), data_dir)
+    typer.echo(str(found))
+    _echo_failures(found.failed)
+
+
+@app.command()
+def sweep(
+    experiment: _Experiment,
+    profile: _Profile = "lab",
+    tasks: _Tasks = "",
+    seeds: _Seeds = "",
+    store: _Store = "runs",
+    data_dir: _DataDir = None,
+    workers: _Workers = None,
+    retry_failed: Annotated[bool, typer.Option(help="carry out failed runs again")] = False,
+    quiet: Annotated[bool, typer.Option(help="no progress bar")] = False,
+) -> None:
+    """Carry out what is missing of an experiment. Killed at any moment, the same command goes on from there."""
+    from supertickets.profiles import get_profile
+    from supertickets.store import RunStore
+    from supertickets.sweeps import sweep as sweep_experiment
+
+    chosen = get_profile(profile, tasks, seeds)
+    found = sweep_experiment(experiment, chosen, RunStore(store), data_dir, workers, retry_failed, not quiet)
+    typer.echo(str(found))
+    _echo_failures(found.failed)
+    if found.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(store: _Store = "runs") -> None:
+    """Say what is in a run store, what is under way, and what has failed."""
+    import time
+
+    from supertickets.store import RunStore
+    from supertickets.sweeps import readable
+
+    opened = RunStore(store)
+    running, failures = opened.running(), opened.failures()
+    typer.echo(f"{len(opened)} runs done, {len(running)} under way, {len(failures)} failed in {store}")
+    for run_id, beat in running.items():
+        age = readable(time.time() - beat["time"])
+        typer.echo(f"{run_id}: epoch {beat['epoch']} of at most {beat['epochs']}, {age} ago, process {beat['pid']}")
+    _echo_failures(failures)
+
+
+@app.command()
+def retry(
+    store: _Store = "runs",
+    workers: _Workers = None,
+    quiet: Annotated[bool, typer.Option(help="no progress bar")] = False,
+) -> None:
+    """Carry out the failed runs of a store again."""
+    from supertickets.engines import run_all
+    from supertickets.store import RunStore
+
+    opened = RunStore(store)
+    found = run_all(opened.failed_specs(), opened, workers, retry_failed=True, progress=not quiet)
+    typer.echo(str(found))
+    _echo_failures(found.failed)
+    if found.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def verify(
+    store: _Store = "runs",
+    sample: Annotated[int, typer.Option(min=1, help="so many runs, chosen at random")] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="of the choice")] = 0,
+) -> None:
+    """Carry out some stored runs again and compare; in the same setting they must be identical."""
+    from supertickets.store import RunStore
+    from supertickets.sweeps import verify as verify_runs
+
+    bad = 0
+    for found in verify_runs(RunStore(store), sample, seed):
+        typer.echo(str(found))
+        bad += not found.ok
+    if bad:
+        raise typer.Exit(1)
+
+
+def _echo_failures(failures: Mapping[str, str]) -> None:
+    for run_id, error in failures.items():
+        typer.echo(f"{run_id} failed: {error}", err=True)
 
 
 def _hyper(

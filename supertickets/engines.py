@@ -1,13 +1,15 @@
 """Engines: carry out a list of runs, in this process or in worker processes; the store is the only truth.
 
 A run whose record is in the store is not repeated, a run whose parent is not finished waits for it, and a failed run is
-noted and the rest goes on. Independent runs go side by side, one single-threaded worker per core: small models gain
-nothing from a second thread.
+noted and the rest goes on. Several sweeps may work on one store, on several machines (:mod:`supertickets.claims`).
+Independent runs go side by side, one single-threaded worker per core: small models gain nothing from a second thread.
 """
 
 from __future__ import annotations
 
 import os
+import time
+from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
@@ -20,6 +22,7 @@ from loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
 from supertickets.adaptation import AdaptationSpec, adapt, source_model
+from supertickets.claims import claimed
 from supertickets.errors import SuperticketsError
 from supertickets.runs import Record, RunSpec
 from supertickets.shared_runs import SharingSpec, train_shared
@@ -30,6 +33,18 @@ from supertickets.training import fine_tune
 
 MAX_WORKER_DEATHS = 2
 """A run during which its worker died this often is given up as failed (it is probably what kills the worker)."""
+
+
+POLL = 1.0
+"""Seconds after which a run that another sweep is carrying out is looked at again."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run went: "done", "found" in the store, "busy" elsewhere, or "failed" with its error."""
+
+    kind: str
+    error: str = ""
 
 
 @dataclass
@@ -76,13 +91,13 @@ def run_all(
     with tqdm(total=len(todo), desc=description, unit="run", disable=not progress, smoothing=0.1) as bar:
         bar.bar_format = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} [{elapsed}<{remaining}]"
         outcomes = _serially(todo, store, models) if workers == 1 else _in_processes(todo, store, workers, models, bar)
-        for run_id, error in outcomes:
-            if error is None:
-                summary.finished.append(run_id)
+        for over, (run_id, outcome) in enumerate(outcomes, start=1):
+            if outcome.kind == "failed":
+                summary.failed[run_id] = outcome.error
+                tqdm.write(f"run {run_id} failed: {outcome.error}")
             else:
-                summary.failed[run_id] = error
-                tqdm.write(f"run {run_id} failed: {error}")
-            bar.n = len(summary.finished) + len(set(summary.failed) & set(todo))
+                (summary.finished if outcome.kind == "done" else summary.found).append(run_id)
+            bar.n = over
             bar.refresh()
     return summary
 
@@ -133,27 +148,35 @@ def _orphaned(spec: Spec, failed: Container[str]) -> str:
     return next((f"its parent run {parent} failed" for parent in spec.parents if parent in failed), "")
 
 
-def _serially(todo: dict[str, Spec], store: RunStore, models: str | Path | None) -> Iterator[tuple[str, str | None]]:
+def _serially(todo: dict[str, Spec], store: RunStore, models: str | Path | None) -> Iterator[tuple[str, Outcome]]:
     failed: dict[str, str] = {}
+    settled: set[str] = set()
     # Parents come first; sorting is stable, so the caller's order holds otherwise.
-    for run_id, spec in sorted(todo.items(), key=lambda item: bool(item[1].parents)):
+    queue = deque(sorted(todo.items(), key=lambda item: bool(item[1].parents)))
+    while queue:
+        run_id, spec = queue.popleft()
+        waits = any(parent in todo and parent not in settled for parent in spec.parents)
         orphaned = _orphaned(spec, failed)
-        if orphaned:
-            failed[run_id] = orphaned
-            yield run_id, orphaned
+        outcome = Outcome("failed", orphaned) if orphaned else Outcome("busy")
+        if not (orphaned or waits):
+            outcome = execute(spec, store.path, None if models is None else str(models))
+        if outcome.kind == "busy":  # another sweep has it, or its parent
+            queue.append((run_id, spec))
+            time.sleep(POLL / len(queue))
             continue
-        error = execute(spec, store.path, None if models is None else str(models))
-        if error is not None:
-            failed[run_id] = error
-        yield run_id, error
+        settled.add(run_id)
+        if outcome.kind == "failed":
+            failed[run_id] = outcome.error
+        yield run_id, outcome
 
 
 def _in_processes(
     todo: dict[str, Spec], store: RunStore, workers: int, models: str | Path | None, bar: tqdm
-) -> Iterator[tuple[str, str | None]]:
+) -> Iterator[tuple[str, Outcome]]:
     waiting = dict(todo)
-    running: dict[Future[str | None], str] = {}
+    running: dict[Future[Outcome], str] = {}
     deaths: dict[str, int] = {}
+    busy: dict[str, float] = {}  # runs that another sweep has, and when to ask again
     over: set[str] = set()
     failed: set[str] = set()
     # Thread counts must be in the environment before a worker imports torch.
@@ -163,20 +186,23 @@ def _in_processes(
     try:
         while waiting or running:
             executor = get_reusable_executor(max_workers=workers, timeout=600, env=environment)
-            for run_id in _next(waiting, todo, over | failed, deaths, running, workers):
+            free = {run_id: spec for run_id, spec in waiting.items() if busy.get(run_id, 0) <= time.monotonic()}
+            for run_id in _next(free, todo, over | failed, deaths, running, workers):
                 spec = waiting.pop(run_id)
                 orphaned = _orphaned(spec, failed)
                 if orphaned:
                     failed.add(run_id)
-                    yield run_id, orphaned
+                    yield run_id, Outcome("failed", orphaned)
                     continue
                 future = executor.submit(execute, spec, store.path, None if models is None else str(models))
                 running[future] = run_id
-            finished, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
+            finished, _ = (
+                wait(running, timeout=1.0, return_when=FIRST_COMPLETED) if running else (set(), time.sleep(POLL))
+            )
             for future in finished:
                 run_id = running.pop(future)
                 try:
-                    error = future.result()
+                    outcome = future.result()
                 except TerminatedWorkerError:
                     # The pool is gone with all its runs; whichever killed it will soon be found out by counting.
                     deaths[run_id] = deaths.get(run_id, 0) + 1
@@ -185,8 +211,12 @@ def _in_processes(
                         continue
                     error = "its worker process was killed twice (out of memory?); free memory or use fewer workers"
                     store.fail(todo[run_id], error)
-                (over if error is None else failed).add(run_id)
-                yield run_id, error
+                    outcome = Outcome("failed", error)
+                if outcome.kind == "busy":
+                    waiting[run_id], busy[run_id] = todo[run_id], time.monotonic() + POLL
+                    continue
+                (failed if outcome.kind == "failed" else over).add(run_id)
+                yield run_id, outcome
             bar.n = len(over) + len(failed) + sum(store.progress(run_id) for run_id in running.values())
             bar.refresh()
     except BaseException:
@@ -199,7 +229,7 @@ def _next(
     todo: dict[str, Spec],
     settled: set[str],
     deaths: dict[str, int],
-    running: dict[Future[str | None], str],
+    running: dict[Future[Outcome], str],
     workers: int,
 ) -> list[str]:
     """The runs to start now: at most one per free worker, none whose parent is unsettled, needed parents first."""
@@ -215,8 +245,8 @@ def _next(
     return sorted(ready, key=lambda run_id: run_id not in parents)[: workers - len(running)]
 
 
-def execute(spec: Spec, store_path: str, models: str | None = None) -> str | None:
-    """Carries out one run and writes its record; returns None, or the error it was stopped by (noted in the store)."""
+def execute(spec: Spec, store_path: str, models: str | None = None) -> Outcome:
+    """Carries out one run and writes its record, unless it is there by now or another sweep is at it."""
     store = RunStore(store_path)
     n_epochs = 0
 
@@ -226,19 +256,33 @@ def execute(spec: Spec, store_path: str, models: str | None = None) -> str | Non
         store.heartbeat(spec.id, n_epochs, spec.hyper.epochs)
 
     try:
-        with single_threaded():
-            record = _carry_out(spec, store, models, on_epoch)
-        store.save(record)
+        with claimed(store, spec.id) as mine:
+            if not mine:
+                return Outcome("busy")
+            if spec.id in store:  # another sweep was quicker
+                return Outcome("found")
+            with single_threaded():
+                record = carry_out(spec, store, models, on_epoch)
+            store.save(record)
     except SuperticketsError as error:
-        return _note_failure(store, spec, str(error))
+        return _noted(store, spec, str(error))
     except (RuntimeError, MemoryError, OSError, ValueError) as error:  # CUDA, memory, disk: the sweep must go on
-        return _note_failure(store, spec, f"{type(error).__name__}: {error}")
+        return _noted(store, spec, f"{type(error).__name__}: {error}")
     finally:
         store.forget_heartbeat(spec.id)
-    return None
+    return Outcome("done")
 
 
-def _carry_out(spec: Spec, store: RunStore, models: str | None, on_epoch: Callable[[dict[str, float]], None]) -> Record:
+def carry_out(
+    spec: Spec,
+    store: RunStore,
+    models: str | Path | None = None,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+) -> Record:
+    """The record of one run of any kind, carried out now, with its parents' scores from the store; it is not saved.
+
+    Raises SuperticketsError if a parent is not in the store, and for whatever stops the run.
+    """
     if isinstance(spec, AdaptationSpec):
         folder = store.model_folder(f"{spec.source.id}{spec.source_task and '-'}{spec.source_task}")
         return adapt(spec, source_model(spec.source, spec.source_task, _scores(spec.source, store), folder), on_epoch)
@@ -254,9 +298,9 @@ def _scores(spec: RunSpec | SharingSpec, store: RunStore) -> dict[str, Scores]:
     return {rule.parent: store[rule.parent].scores(rule.estimator) for rule in rules if rule.parent}
 
 
-def _note_failure(store: RunStore, spec: Spec, error: str) -> str:
+def _noted(store: RunStore, spec: Spec, error: str) -> Outcome:
     try:
         store.fail(spec, error)
     except SuperticketsError as second:  # a full disk: the error still reaches the driver
-        return f"{error} (and it could not be noted: {second})"
-    return error
+        error = f"{error} (and it could not be noted: {second})"
+    return Outcome("failed", error)

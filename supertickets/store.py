@@ -4,7 +4,8 @@
 arrays are written first and the JSON last, each in one atomic step, so a record is either whole or absent and any
 number of processes may write at once. A record that is truncated, or not what its name says, is moved to ``broken/``
 with a warning and its run counts as not done. ``failed/`` holds the errors of failed runs, ``running/`` the
-heartbeats of those under way. Paths are fsspec's: a local folder, or ``s3://...`` with the right extra installed.
+heartbeats of those under way, ``claims/`` who is at which run, ``models/`` the trained models that other runs start
+from. Paths are fsspec's: a local folder, or ``s3://...`` with the right extra installed.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from supertickets.errors import SuperticketsError
 from supertickets.runs import Record
 from supertickets.specs import Spec, spec_from_json
 
+_HEARTBEAT = ("epoch", "epochs", "time", "pid")
 _FORMAT, _VERSION = "supertickets.record", 1
 
 
@@ -144,6 +146,27 @@ class RunStore:
                 continue
         return found
 
+    def failed_specs(self) -> list[Spec]:
+        """The specs of the runs in :meth:`failures`, for carrying them out again; unreadable notes are left out."""
+        found = []
+        for path in sorted(self._fs.glob(f"{self._root}/failed/*.json")):
+            try:
+                found.append(spec_from_json(json.loads(self._fs.cat_file(path))["spec"]))
+            except (ValueError, KeyError, TypeError, AttributeError, OSError, SuperticketsError):
+                continue
+        return found
+
+    def running(self) -> dict[str, dict[str, float]]:
+        """The last :meth:`heartbeat` of runs under way, or killed, by id: ``epoch``, ``epochs``, ``time``, ``pid``."""
+        found = {}
+        for path in self._fs.glob(f"{self._root}/running/*.json"):
+            try:
+                content = json.loads(self._fs.cat_file(path))
+                found[path.rsplit("/", 1)[1].removesuffix(".json")] = {key: content[key] for key in _HEARTBEAT}
+            except (ValueError, KeyError, TypeError, OSError):
+                continue
+        return found
+
     def heartbeat(self, run_id: str, epoch: int, epochs: int) -> None:
         """Notes how far a run under way has come; a run goes on if that cannot be written."""
         content = {"epoch": epoch, "epochs": epochs, "time": time.time(), "pid": os.getpid()}
@@ -168,6 +191,59 @@ class RunStore:
             return None
         folder.mkdir(parents=True, exist_ok=True)
         return str(folder / f"{run_id}.safetensors")
+
+    def write_claim(self, run_id: str, data: bytes, new: bool = False) -> bool:
+        """Writes a run's claim (:mod:`supertickets.claims`); with ``new`` only if there is none. Whether it did."""
+        path = f"{self._root}/claims/{run_id}.json"
+        if not new:
+            self._write(path, data, durable=False)
+            return True
+        try:
+            if not self._local:
+                self._fs.pipe_file(path, data, mode="create")
+                return True
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            temporary = f"{path}.{uuid.uuid4().hex[:8]}.tmp"
+            Path(temporary).write_bytes(data)
+            try:
+                os.link(temporary, path)  # whole or not at all, and only if there is none
+            finally:
+                os.unlink(temporary)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise SuperticketsError(f"{path} cannot be written ({error}); free some space.") from error
+        return True
+
+    def read_claim(self, run_id: str) -> bytes | None:
+        """A run's claim, None without one."""
+        try:
+            return self._fs.cat_file(f"{self._root}/claims/{run_id}.json")
+        except OSError:
+            return None
+
+    def take_claim(self, run_id: str) -> bytes | None:
+        """Removes a run's claim and returns it; None if it is gone. Of several at once, one gets it (local stores)."""
+        path = f"{self._root}/claims/{run_id}.json"
+        if not self._local:
+            content = self.read_claim(run_id)
+            self._remove(path)
+            return content
+        aside = f"{path}.{uuid.uuid4().hex[:8]}.void"
+        try:
+            os.rename(path, aside)
+        except FileNotFoundError:
+            return None
+        content = Path(aside).read_bytes()
+        os.unlink(aside)
+        return content
+
+    def claim_age(self, run_id: str) -> float:
+        """Seconds since a run's claim was written; 0 without one."""
+        try:
+            return time.time() - self._fs.modified(f"{self._root}/claims/{run_id}.json").timestamp()
+        except (OSError, NotImplementedError):
+            return 0.0
 
     def model_folder(self, run_id: str) -> str | None:
         """Where the model of a run that others start from is kept; None if the store is not local."""

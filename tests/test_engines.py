@@ -25,6 +25,9 @@ from supertickets.runs import RunSpec
 from supertickets.store import RunStore
 if __name__ == "__main__":
     specs = [RunSpec.from_json(data) for data in json.loads(pathlib.Path(sys.argv[1]).read_text())]
+    if len(sys.argv) > 4:  # ready; wait for the other sweep
+        print("ready", flush=True)
+        sys.stdin.readline()
     summary = run_all(specs, RunStore(sys.argv[2]), workers=int(sys.argv[3]), progress=False)
     print(len(summary.finished), len(summary.found), len(summary.failed))
 """
@@ -112,6 +115,26 @@ def test_a_killed_worker_costs_nothing_but_time(specs, undisturbed, tmp_path):
     assert victims
     assert out.split() == ["10", "0", "0"]
     assert same_results(store, undisturbed, specs)
+
+
+def test_two_sweeps_on_one_store_do_every_run_once(specs, undisturbed, tmp_path):
+    (tmp_path / "specs.json").write_text(json.dumps([spec.to_json() for spec in specs]))
+    command = [sys.executable, "-c", SWEEP, str(tmp_path / "specs.json"), str(tmp_path / "store"), "1", "wait"]
+    pipe = subprocess.PIPE
+    processes = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(2)]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    results = [[int(part) for part in process.communicate(timeout=300)[0].split()] for process in processes]
+    assert [sum(result) for result in results] == [10, 10]
+    assert sum(finished for finished, _, _ in results) == 10  # each carried out by one of the two
+    assert all(finished > 0 for finished, _, _ in results)
+    assert [failed for _, _, failed in results] == [0, 0]
+    assert same_results(RunStore(tmp_path / "store"), undisturbed, specs)
 
 
 def worker_pids(parent: int) -> list[int]:

@@ -1,0 +1,264 @@
+"""Experiments by the names of the paper's tables and figures: what of them is done, and carrying out the rest.
+
+Some runs depend on the outcome of others: a multi-task run needs super tickets, which are chosen on the scores of a
+sweep. So an experiment comes in stages; the runs of a stage are known once those before it are in the store.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+
+import numpy as np
+
+from supertickets.adaptation import AdaptationSpec
+from supertickets.engines import Summary, carry_out, run_all, single_threaded
+from supertickets.errors import SuperticketsError
+from supertickets.experiments import (
+    adaptation_sources,
+    adaptations,
+    importance_runs,
+    multi_task,
+    on_test_sets,
+    phase_transition,
+    subset_sweeps,
+    training_set_sweeps,
+)
+from supertickets.profiles import Profile
+from supertickets.runs import Record, RunSpec
+from supertickets.specs import Spec
+from supertickets.store import RunStore
+
+_Stages = Callable[[Profile, RunStore, str | None], Iterator[Sequence[Spec]]]
+MEASURED = 200
+"""So many finished runs are read to estimate what the missing ones will cost."""
+
+
+def _figure1(profile: Profile, store: RunStore, data_dir: str | None) -> Iterator[Sequence[Spec]]:
+    yield training_set_sweeps(profile, data_dir)
+
+
+def _table1(profile: Profile, store: RunStore, data_dir: str | None) -> Iterator[Sequence[Spec]]:
+    yield phase_transition(profile, data_dir=data_dir)
+
+
+def _table2(profile: Profile, store: RunStore, data_dir: str | None) -> Iterator[Sequence[Spec]]:
+    sweep = phase_transition(profile, ["winning"], data_dir)
+    yield sweep
+    frame = store.frame(sweep)
+    yield on_test_sets(sweep, frame) if len(frame) else []
+
+
+def _table3(profile: Profile, store: RunStore, data_dir: str | None) -> Iterator[Sequence[Spec]]:
+    sweep = phase_transition(profile, ["winning"], data_dir)
+    yield sweep
+    yield multi_task(profile, store.frame(sweep), data_dir)
+
+
+def _table4(profile: Profile, store: RunStore, data_dir: str | None) -> Iterator[Sequence[Spec]]:
+    sweep, sources = phase_transition(profile, ["winning"], data_dir), adaptation_sources(profile, data_dir)
+    yield [*sweep, *sources]
+    yield adaptations(profile, store.frame(sources), multi_task(profile, store.frame(sweep), data_dir), data_dir)
+
+
+def _figure5(profile: Profile, store: RunStore, data_dir: str | None) -> Iterator[Sequence[Spec]]:
+    yield subset_sweeps(profile, data_dir)
+
+
+def _figure6(profile: Profile, store: RunStore, data_dir: str | None) -> Iterator[Sequence[Spec]]:
+    yield importance_runs(profile, data_dir)
+
+
+EXPERIMENTS: Mapping[str, _Stages] = {
+    "figure1": _figure1,
+    "table1": _table1,
+    "table2": _table2,
+    "table3": _table3,
+    "table4": _table4,
+    "figure5": _figure5,
+    "figure6": _figure6,
+}
+"""Stages by name. The runs of Table 1 are also those of Tables 6 and 7 and of Figures 3, 4 and 7, the runs of Table 3
+those of Tables 5 and 8."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How far an experiment is: ids of runs done, errors by id of runs that failed, specs of the missing ones.
+
+    ``seconds`` is the estimated time of the missing runs on one worker, NaN while no comparable run has finished.
+    ``open_ended`` says that a later stage's runs are not all known yet, since they depend on missing ones.
+    """
+
+    experiment: str
+    done: tuple[str, ...]
+    failed: Mapping[str, str]
+    missing: tuple[Spec, ...]
+    seconds: float
+    open_ended: bool
+
+    def __str__(self) -> str:
+        total = len(self.done) + len(self.failed) + len(self.missing)
+        text = f"{self.experiment}: {len(self.done)} of {total} runs done, {len(self.missing)} missing"
+        text += f", {len(self.failed)} failed" if self.failed else ""
+        if self.missing:
+            cost = "unknown until one like them has finished"
+            if not math.isnan(self.seconds):
+                cost = f"about {readable(self.seconds)} on one worker"
+            text += f"; time: {cost}"
+        return text + ("; more runs follow from their results" if self.open_ended else "")
+
+
+def stages(experiment: str, profile: Profile, store: RunStore, data_dir: str | None = None) -> Iterator[Sequence[Spec]]:
+    """The runs of an experiment, stage by stage; "all" goes through every experiment.
+
+    Take the next stage when the runs of the one before are carried out: it is made from their records. Raises
+    SuperticketsError for an unknown experiment.
+    """
+    if experiment not in (*EXPERIMENTS, "all"):
+        raise SuperticketsError(f"Unknown experiment {experiment!r}; known: {', '.join(EXPERIMENTS)}, all.")
+    for name in EXPERIMENTS if experiment == "all" else [experiment]:
+        yield from EXPERIMENTS[name](profile, store, data_dir or None)
+
+
+def plan(experiment: str, profile: Profile, store: RunStore, data_dir: str | None = None) -> Plan:
+    """How far an experiment is, without carrying out anything. Records are found by name and not read through.
+
+    Raises SuperticketsError as :func:`stages` does.
+    """
+    known: dict[str, Spec] = {}
+    there, failures = set(store.ids()), store.failures()
+    open_ended, waiting = False, False
+    for stage in stages(experiment, profile, store, data_dir):
+        open_ended = open_ended or waiting
+        known |= {spec.id: spec for spec in stage}
+        waiting = any(spec.id not in there for spec in stage)
+    done = tuple(run_id for run_id in known if run_id in there)
+    failed = {run_id: failures[run_id] for run_id in known if run_id in failures and run_id not in there}
+    missing = tuple(spec for run_id, spec in known.items() if run_id not in there and run_id not in failed)
+    return Plan(experiment, done, failed, missing, _estimated(missing, done, store), open_ended)
+
+
+def sweep(
+    experiment: str,
+    profile: Profile,
+    store: RunStore,
+    data_dir: str | None = None,
+    workers: int | None = None,
+    retry_failed: bool = False,
+    progress: bool = True,
+) -> Summary:
+    """Carries out what is missing of an experiment, stage after stage, and says what was done.
+
+    Killed at any moment, the same call goes on where it was. Raises SuperticketsError as :func:`stages` does.
+    """
+    total = Summary()
+    for number, stage in enumerate(stages(experiment, profile, store, data_dir), start=1):
+        found = run_all(stage, store, workers, retry_failed, None, f"{experiment}, stage {number}", progress)
+        total.finished += [run_id for run_id in found.finished if run_id not in total.finished]
+        total.found += [run_id for run_id in found.found if run_id not in (*total.found, *total.finished)]
+        total.failed |= found.failed
+    return total
+
+
+@dataclass(frozen=True)
+class Verification:
+    """A stored record beside the same run carried out again.
+
+    ``difference`` is the largest difference of any output, ``score`` and ``again`` the mean report scores.
+    ``same_setting`` says whether library versions, device and threads are those of the stored run: if so, everything
+    must be identical; elsewhere rounding differs, and training may drift apart.
+    """
+
+    run: str
+    difference: float
+    score: float
+    again: float
+    same_setting: bool
+
+    @property
+    def ok(self) -> bool:
+        """Whether the record stands: identical outputs, or another setting, which says nothing against it."""
+        return self.difference == 0 or not self.same_setting
+
+    def __str__(self) -> str:
+        if self.difference == 0:
+            return f"{self.run}: identical"
+        where = "DIFFERS in the same setting" if self.same_setting else "differs, in another setting"
+        return (
+            f"{self.run}: {where}: outputs by up to {self.difference:.3g}, score {self.score:.4f}, now {self.again:.4f}"
+        )
+
+
+def verify(store: RunStore, sample: int, seed: int = 0) -> Iterator[Verification]:
+    """Carries out ``sample`` randomly chosen stored runs again, one by one, and compares; the store is left alone.
+
+    Raises SuperticketsError if the store is empty or a run cannot be carried out.
+    """
+    ids = store.ids()
+    if not ids:
+        raise SuperticketsError(f"The run store {store.path} holds no finished run; there is nothing to verify.")
+    for run_id in sorted(random.Random(seed).sample(ids, min(sample, len(ids)))):
+        record = store[run_id]
+        with single_threaded():
+            again = carry_out(record.spec, store)
+        names = [name for name in record.arrays if name.endswith("logits")]
+        difference = max(float(np.abs(record.arrays[name] - again.arrays[name]).max(initial=0)) for name in names)
+        same = record.environment == again.environment
+        yield Verification(run_id, difference, _score(record), _score(again), same)
+
+
+def readable(seconds: float) -> str:
+    """A length of time in words.
+
+    >>> readable(42), readable(4000)
+    ('42 s', '1 h 07 min')
+    """
+    minutes = round(seconds / 60)
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
+
+
+def _score(record: Record) -> float:
+    return fmean(values["score"] for name, values in record.metrics.items() if name.endswith("report"))
+
+
+@dataclass
+class _Costs:
+    """Seconds of finished runs by how much a run is like them: the finest key that has any is used."""
+
+    seconds: dict[tuple[object, ...], list[float]] = field(default_factory=dict)
+
+    def add(self, spec: Spec, seconds: float) -> None:
+        for key in _likeness(spec):
+            self.seconds.setdefault(key, []).append(seconds)
+
+    def of(self, spec: Spec) -> float:
+        return next((fmean(self.seconds[key]) for key in _likeness(spec) if key in self.seconds), math.nan)
+
+
+def _likeness(spec: Spec) -> list[tuple[object, ...]]:
+    """Keys under which runs cost about the same, the finest first."""
+    if isinstance(spec, RunSpec):
+        kind, data = (spec.encoder_revision, "single"), (spec.data.name, spec.data.train_size)
+        return [(*kind, *data, spec.ticket.kind, spec.ticket.level), (*kind, *data), kind]
+    if isinstance(spec, AdaptationSpec):
+        kind = (spec.source.encoder_revision, "adaptation", spec.data.name, spec.fraction)
+        return [(*kind, spec.model), kind]
+    kind = (spec.encoder_revision, "shared", tuple(ref.name for ref in spec.data))
+    return [(*kind, spec.model), kind]
+
+
+def _estimated(missing: Sequence[Spec], done: Sequence[str], store: RunStore) -> float:
+    if not missing:
+        return 0.0
+    costs = _Costs()
+    chosen = random.Random(0).sample(list(done), min(MEASURED, len(done)))
+    for record in store.records(chosen):
+        costs.add(record.spec, record.timings.get("total", math.nan))
+    known = [cost for cost in map(costs.of, missing) if not math.isnan(cost)]
+    return fmean(known) * len(missing) if known else math.nan

@@ -13,6 +13,8 @@ import os
 import shutil
 import tempfile
 import time
+import uuid
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -131,7 +133,7 @@ def nested_subset(labels: np.ndarray, fraction: float, draw: int = 0, name: str 
 
     >>> labels = np.array([0, 1] * 10)
     >>> small, large = nested_subset(labels, 0.1), nested_subset(labels, 0.5)
-    >>> len(small), labels[small].sum(), set(small) <= set(large)
+    >>> len(small), int(labels[small].sum()), set(small) <= set(large)
     (2, 1, True)
     """
     strata = np.zeros(len(labels), dtype=int) if labels.dtype.kind == "f" else labels
@@ -150,10 +152,16 @@ def source_model(
     """The trained source and its ticket: from ``folder`` if it is there, else trained now and kept there, if given.
 
     ``scores`` are the importance scores of the source's parents, by run id; ``task`` is as in :class:`AdaptationSpec`.
-    Of a multi-task source it is the whole shared encoder, and the ticket is the union.
+    Of a multi-task source it is the whole shared encoder, and the ticket is the union. A kept model that cannot be
+    loaded is moved aside with a warning and trained anew.
     """
     if folder is not None and Path(folder).is_dir():
-        return load_compacted(folder), Ticket.load(Path(folder) / "ticket.json")
+        try:
+            return load_compacted(folder), Ticket.load(Path(folder) / "ticket.json")
+        except SuperticketsError as error:
+            aside = f"{folder}.broken-{uuid.uuid4().hex[:8]}"
+            os.replace(folder, aside)
+            warnings.warn(f"{error} It was moved to {aside} and is trained anew.", stacklevel=2)
     try:
         if folder is not None:
             Path(folder).parent.mkdir(parents=True, exist_ok=True)

@@ -242,7 +242,7 @@ class RunStore:
         """Seconds since a run's claim was written; 0 without one."""
         try:
             return time.time() - self._fs.modified(f"{self._root}/claims/{run_id}.json").timestamp()
-        except (OSError, NotImplementedError):
+        except (OSError, RuntimeError):  # a file system that keeps no times says so with a RuntimeError
             return 0.0
 
     def model_folder(self, run_id: str) -> str | None:

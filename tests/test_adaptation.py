@@ -215,10 +215,16 @@ def test_a_winning_source_without_its_parents_scores_is_refused(tmp_path, encode
         run_all([spec], RunStore(str(tmp_path)), workers=1, progress=False)
 
 
-def test_a_damaged_source_model_is_named(tmp_path):
-    (tmp_path / "model").mkdir()
-    with pytest.raises(SuperticketsError, match=r"model is not a compacted model"):
-        source_model(a_source(), "", {}, tmp_path / "model")
+def test_a_damaged_source_model_is_set_aside_and_trained_anew(tmp_path):
+    folder = tmp_path / "model"
+    whole, _ = source_model(a_source(), "", {}, folder)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.warns(UserWarning, match=r"damaged or foreign.*moved to .*model\.broken-.* trained anew"):
+        again, _ = source_model(a_source(), "", {}, folder)
+    torch.testing.assert_close(head_of(again), head_of(whole), rtol=0, atol=0)
+    assert len(list(tmp_path.glob("model.broken-*"))) == 1
+    source_model(a_source(), "", {}, folder)  # without a warning
 
 
 def test_a_ticket_is_whole_without_one():

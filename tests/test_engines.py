@@ -113,7 +113,9 @@ def test_a_killed_worker_costs_nothing_but_time(specs, undisturbed, tmp_path):
         os.kill(pid, signal.SIGKILL)
     out, _ = process.communicate(timeout=200)
     assert victims
-    assert out.split() == ["10", "0", "0"]
+    finished, found, failed = map(int, out.split())  # found: the victim had just saved its record
+    assert (finished + found, failed) == (10, 0)
+    assert found <= 1
     assert same_results(store, undisturbed, specs)
 
 

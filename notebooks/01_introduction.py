@@ -114,7 +114,11 @@ if phases is not None:
 # %%
 print(f"largest |noise + bias^2 + variance - loss|: {terms['residual'].abs().max():.1e}")
 assert terms["residual"].abs().max() < 1e-6
-wide = terms.pivot_table(index=["kind", "level", "n_sets"], columns="term", values="value", sort=False).reset_index()
+wide = (
+    terms.pivot_table(index=["kind", "level", "n_sets"], columns="term", values="value", sort=False)
+    .reset_index()
+    .rename_axis(columns=None)
+)
 show_table(
     wide[["kind", "level", "n_sets", "noise", "bias2", "variance", "error"]],
     "Terms of the expected loss by kind and sparsity level; n_sets: training sets behind a row.",

@@ -199,6 +199,6 @@ def adaptation_figure(frame: pd.DataFrame, column: str = "report_score") -> Figu
         ax.set_title(target if kin_of(target) == target else f"{target} (as {kin_of(target)})", fontsize=10)
         ax.set_xlabel("training examples of the target")
     axes[0][0].set_ylabel("score (points)")
-    axes[0][-1].legend(frameon=False, fontsize=8)
+    axes[0][-1].legend(frameon=False, fontsize=8, loc="lower right")
     sns.despine(fig)
     return fig

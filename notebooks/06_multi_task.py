@@ -16,7 +16,7 @@
 # **Claims under test** (section 6.2): Ticket-Share beats MT-DNN on the task average, before and after fine-tuning; it
 # helps small tasks most; large tasks lose nothing.
 #
-# **Cost**: profile `lab` about four minutes on two CPU cores after chapter 5; `paper-base` about a GPU-day.
+# **Cost**: profile `lab` about four minutes on two CPU cores after chapter 5; `paper-base` an estimated GPU-day.
 # ```
 #
 # One encoder, a head per task, minibatches of one task each, mixed in proportion to the tasks' sizes: that is MT-DNN.

@@ -16,8 +16,8 @@
 # **Claims under test** (section 7.2): SuperT adapts better than ST-DNN, and Ticket-Share better than MT-DNN,
 # "especially under the few shot setting".
 #
-# **Cost**: profile `lab` about four minutes on two CPU cores after chapters 5 and 6; `paper-base` about two GPU-days,
-# most of them for the whole of SNLI.
+# **Cost**: profile `lab` about four minutes on two CPU cores after chapters 5 and 6; `paper-base` has not been timed, and
+# most of it is the whole of SNLI.
 # ```
 #
 # ```{admonition} The paper says

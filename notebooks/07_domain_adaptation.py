@@ -16,7 +16,7 @@
 # **Claims under test** (section 7.2): SuperT adapts better than ST-DNN, and Ticket-Share better than MT-DNN,
 # "especially under the few shot setting".
 #
-# **Cost**: profile `lab` about four minutes on two CPU cores after chapters 5 and 6; `paper-base` has not been timed, and
+# **Cost**: profile `lab` about four minutes on two CPU cores after chapters 5 and 6; `paper-base` has not been timed;
 # most of it is the whole of SNLI.
 # ```
 #

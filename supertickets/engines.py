@@ -196,10 +196,9 @@ def _in_processes(
                     continue
                 future = executor.submit(execute, spec, store.path, None if models is None else str(models))
                 running[future] = run_id
-            finished, _ = (
-                wait(running, timeout=1.0, return_when=FIRST_COMPLETED) if running else (set(), time.sleep(POLL))
-            )
-            for future in finished:
+            if not running:  # all that is left is with other sweeps
+                time.sleep(POLL)
+            for future in wait(running, timeout=1.0, return_when=FIRST_COMPLETED).done:
                 run_id = running.pop(future)
                 try:
                     outcome = future.result()
@@ -261,15 +260,16 @@ def execute(spec: Spec, store_path: str, models: str | None = None) -> Outcome:
                 return Outcome("busy")
             if spec.id in store:  # another sweep was quicker
                 return Outcome("found")
-            with single_threaded():
-                record = carry_out(spec, store, models, on_epoch)
-            store.save(record)
+            try:
+                with single_threaded():
+                    record = carry_out(spec, store, models, on_epoch)
+                store.save(record)
+            finally:  # of this process's own run only: another sweep's heartbeat is not ours to remove
+                store.forget_heartbeat(spec.id)
     except SuperticketsError as error:
         return _noted(store, spec, str(error))
     except (RuntimeError, MemoryError, OSError, ValueError) as error:  # CUDA, memory, disk: the sweep must go on
         return _noted(store, spec, f"{type(error).__name__}: {error}")
-    finally:
-        store.forget_heartbeat(spec.id)
     return Outcome("done")
 
 

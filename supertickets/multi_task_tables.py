@@ -34,8 +34,8 @@ def row_name(model: str, stage: str) -> str:
 
 def matched(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows fine-tuned at the learning rate of the multi-task training: Table 3 leaves the others to Table 8."""
-    if not {"run", "stage", "learning_rate"} <= set(frame):
-        return frame
+    if frame.empty or not {"run", "stage", "learning_rate"} <= set(frame):
+        raise SuperticketsError("There are no finished multi-task runs; run them first.")
     together = frame.loc[frame["stage"] == "multi-task"].groupby("run")["learning_rate"].first()
     return frame.loc[frame["learning_rate"] == frame["run"].map(together)]
 
@@ -45,9 +45,9 @@ def averages(frame: pd.DataFrame, column: str = "report_score") -> pd.DataFrame:
 
     Only seeds that have every task count. Raises SuperticketsError if there is no multi-task run.
     """
-    if frame.empty or not {"model", "stage", column} <= set(frame):
-        raise SuperticketsError("There are no finished multi-task runs; run them first.")
     frame = matched(frame)
+    if not {"model", column} <= set(frame):
+        raise SuperticketsError(f"The multi-task runs have no {column!r}; run them first.")
     tasks = frame["task"].nunique()
     columns = {}
     for model, stage in ROWS:

@@ -204,11 +204,11 @@ class RunStore:
                 return True
             os.makedirs(os.path.dirname(path), exist_ok=True)
             temporary = f"{path}.{uuid.uuid4().hex[:8]}.tmp"
-            Path(temporary).write_bytes(data)
             try:
+                Path(temporary).write_bytes(data)
                 os.link(temporary, path)  # whole or not at all, and only if there is none
             finally:
-                os.unlink(temporary)
+                Path(temporary).unlink(missing_ok=True)
         except FileExistsError:
             return False
         except OSError as error:

@@ -155,13 +155,16 @@ def sweep(
 
     Killed at any moment, the same call goes on where it was. Raises SuperticketsError as :func:`stages` does.
     """
-    total = Summary()
+    finished: dict[str, None] = {}
+    found: dict[str, None] = {}
+    failed: dict[str, str] = {}
     for number, stage in enumerate(stages(experiment, profile, store, data_dir), start=1):
-        found = run_all(stage, store, workers, retry_failed, None, f"{experiment}, stage {number}", progress)
-        total.finished += [run_id for run_id in found.finished if run_id not in total.finished]
-        total.found += [run_id for run_id in found.found if run_id not in (*total.found, *total.finished)]
-        total.failed |= found.failed
-    return total
+        did = run_all(stage, store, workers, retry_failed, None, f"{experiment}, stage {number}", progress)
+        finished |= dict.fromkeys(did.finished)
+        found |= dict.fromkeys(did.found)
+        failed |= did.failed
+    # Stages share runs: what one carried out the next finds.
+    return Summary(list(finished), [run_id for run_id in found if run_id not in finished], failed)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from tiny import toy_full_run
 
-from supertickets.engines import run_all
+from supertickets.claims import claimed
+from supertickets.engines import execute, run_all
 from supertickets.errors import SuperticketsError
 from supertickets.experiments import choose_level, rewound, super_tickets, ticket_sweep
 from supertickets.store import RunStore
@@ -137,6 +138,18 @@ def test_two_sweeps_on_one_store_do_every_run_once(specs, undisturbed, tmp_path)
     assert all(finished > 0 for finished, _, _ in results)
     assert [failed for _, _, failed in results] == [0, 0]
     assert same_results(RunStore(tmp_path / "store"), undisturbed, specs)
+
+
+def test_a_run_of_another_sweep_is_left_alone(specs, tmp_path):
+    store = RunStore(tmp_path)
+    store.heartbeat(specs[0].id, 1, 6)
+    with claimed(store, specs[0].id) as mine:
+        assert mine
+        assert execute(specs[0], store.path).kind == "busy"
+    assert store.progress(specs[0].id) > 0  # the other's sign of life is still there
+    assert execute(specs[0], store.path).kind == "done"
+    assert execute(specs[0], store.path).kind == "found"
+    assert store.progress(specs[0].id) == 0
 
 
 def worker_pids(parent: int) -> list[int]:

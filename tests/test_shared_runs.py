@@ -155,17 +155,15 @@ def made_up(gain: float, small: float = 0.0) -> pd.DataFrame:
             for model in ("MT-DNN", "Ticket-Share"):
                 for stage in ("multi-task", "fine-tuned"):
                     score = 0.8 + 0.001 * rng.normal() + (model == "Ticket-Share") * (gain + small * (task == "tiny"))
-                    rows.append({"model": model, "stage": stage, "task": task, "seed": seed, "report_score": score})
-    return pd.DataFrame(rows).assign(average_compression=0.9, stored=1.0)
+                    row = {"model": model, "stage": stage, "task": task, "seed": seed, "report_score": score}
+                    rows.append({**row, "run": f"{model} {seed}"})
+    return pd.DataFrame(rows).assign(average_compression=0.9, stored=1.0, learning_rate=1e-3)
 
 
 def test_the_claims_follow_the_scores():
     sizes = {"big": 1000, "tiny": 10}
     up = sharing_claims(made_up(0.05), sizes)
-    assert (
-        list(up["verdict"]) == ["supported", "supported", "supported", "inconclusive"] or up["difference"].iloc[3] > 1
-    )
-    assert list(up["verdict"])[:3] == ["supported"] * 3
+    assert list(up["verdict"]) == ["supported"] * 4
     level = sharing_claims(made_up(0.0, small=0.03), sizes)
     assert list(level["verdict"])[2:] == ["supported", "supported"]
     down = sharing_claims(made_up(-0.05), sizes)

@@ -114,9 +114,9 @@ def test_a_killed_worker_costs_nothing_but_time(specs, undisturbed, tmp_path):
         os.kill(pid, signal.SIGKILL)
     out, _ = process.communicate(timeout=200)
     assert victims
-    finished, found, failed = map(int, out.split())  # found: the victim had just saved its record
+    finished, found, failed = map(int, out.split())
     assert (finished + found, failed) == (10, 0)
-    assert found <= 1
+    assert found <= 2  # one a worker: the pool died after the record was saved and before the driver heard of it
     assert same_results(store, undisturbed, specs)
 
 

@@ -15,8 +15,9 @@ from statistics import fmean
 import numpy as np
 
 from supertickets.adaptation import AdaptationSpec
-from supertickets.engines import Summary, carry_out, run_all, single_threaded
+from supertickets.engines import Summary, run_all
 from supertickets.errors import SuperticketsError
+from supertickets.execution import carry_out, single_threaded
 from supertickets.experiments import (
     adaptation_sources,
     adaptations,

@@ -1,0 +1,101 @@
+"""Carrying out one run: claim it, do it, write its record, and note why it failed if it did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from supertickets.adaptation import AdaptationSpec, adapt, source_model
+from supertickets.claims import claimed
+from supertickets.errors import SuperticketsError
+from supertickets.runs import Record, RunSpec
+from supertickets.shared_runs import SharingSpec, train_shared
+from supertickets.specs import Spec
+from supertickets.store import RunStore
+from supertickets.tickets import Scores
+from supertickets.training import fine_tune
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run went: "done", "found" in the store, "busy" elsewhere, or "failed" with its error."""
+
+    kind: str
+    error: str = ""
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """One torch thread on the CPU while the context lasts, so that numbers do not depend on the number of workers."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def execute(spec: Spec, store_path: str, models: str | None = None) -> Outcome:
+    """Carries out one run and writes its record, unless it is there by now or another sweep is at it."""
+    store = RunStore(store_path)
+    n_epochs = 0
+
+    def on_epoch(_values: dict[str, float]) -> None:
+        nonlocal n_epochs
+        n_epochs += 1
+        store.heartbeat(spec.id, n_epochs, spec.hyper.epochs)
+
+    try:
+        with claimed(store, spec.id) as mine:
+            if not mine:
+                return Outcome("busy")
+            if spec.id in store:  # another sweep was quicker
+                return Outcome("found")
+            try:
+                with single_threaded():
+                    record = carry_out(spec, store, models, on_epoch)
+                store.save(record)
+            finally:  # of this process's own run only: another sweep's heartbeat is not ours to remove
+                store.forget_heartbeat(spec.id)
+    except SuperticketsError as error:
+        return _noted(store, spec, str(error))
+    except (RuntimeError, MemoryError, OSError, ValueError) as error:  # CUDA, memory, disk: the sweep must go on
+        return _noted(store, spec, f"{type(error).__name__}: {error}")
+    return Outcome("done")
+
+
+def carry_out(
+    spec: Spec,
+    store: RunStore,
+    models: str | Path | None = None,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+) -> Record:
+    """The record of one run of any kind, carried out now, with its parents' scores from the store; it is not saved.
+
+    Raises SuperticketsError if a parent is not in the store, and for whatever stops the run.
+    """
+    if isinstance(spec, AdaptationSpec):
+        folder = store.model_folder(f"{spec.source.id}{spec.source_task and '-'}{spec.source_task}")
+        return adapt(spec, source_model(spec.source, spec.source_task, _scores(spec.source, store), folder), on_epoch)
+    scores = _scores(spec, store)
+    if isinstance(spec, SharingSpec):
+        return train_shared(spec, scores, store.scratch(spec.id), on_epoch)
+    return fine_tune(spec, scores.get(spec.ticket.parent), models and Path(models) / spec.id, on_epoch)
+
+
+def _scores(spec: RunSpec | SharingSpec, store: RunStore) -> dict[str, Scores]:
+    """The importance scores that a run's tickets are read off, by the id of the run that took them."""
+    rules = (spec.ticket,) if isinstance(spec, RunSpec) else spec.tickets
+    return {rule.parent: store[rule.parent].scores(rule.estimator) for rule in rules if rule.parent}
+
+
+def _noted(store: RunStore, spec: Spec, error: str) -> Outcome:
+    try:
+        store.fail(spec, error)
+    except SuperticketsError as second:  # a full disk: the error still reaches the driver
+        error = f"{error} (and it could not be noted: {second})"
+    return Outcome("failed", error)

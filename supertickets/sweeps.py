@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import zip_longest
 from statistics import fmean
 
 import numpy as np
 
-from supertickets.adaptation import AdaptationSpec
+from supertickets.costs import Costs, likeness
 from supertickets.engines import Summary, run_all
 from supertickets.errors import SuperticketsError
 from supertickets.execution import carry_out, single_threaded
@@ -29,7 +30,7 @@ from supertickets.experiments import (
     training_set_sweeps,
 )
 from supertickets.profiles import Profile
-from supertickets.runs import Record, RunSpec
+from supertickets.runs import Record
 from supertickets.specs import Spec
 from supertickets.store import RunStore
 
@@ -121,8 +122,10 @@ def stages(experiment: str, profile: Profile, store: RunStore, data_dir: str | N
     """
     if experiment not in (*EXPERIMENTS, "all"):
         raise SuperticketsError(f"Unknown experiment {experiment!r}; known: {', '.join(EXPERIMENTS)}, all.")
-    for name in EXPERIMENTS if experiment == "all" else [experiment]:
-        yield from EXPERIMENTS[name](profile, store, data_dir or None)
+    chosen = EXPERIMENTS if experiment == "all" else [experiment]
+    parts = [EXPERIMENTS[name](profile, store, data_dir or None) for name in chosen]
+    for stage in zip_longest(*parts, fillvalue=()):  # what depends on nothing goes side by side
+        yield list({spec.id: spec for part in stage for spec in part}.values())
 
 
 def plan(experiment: str, profile: Profile, store: RunStore, data_dir: str | None = None) -> Plan:
@@ -231,38 +234,11 @@ def _score(record: Record) -> float:
     return fmean(values["score"] for name, values in record.metrics.items() if name.endswith("report"))
 
 
-@dataclass
-class _Costs:
-    """Seconds of finished runs by how much a run is like them: the finest key that has any is used."""
-
-    seconds: dict[tuple[object, ...], list[float]] = field(default_factory=dict)
-
-    def add(self, spec: Spec, seconds: float) -> None:
-        for key in _likeness(spec):
-            self.seconds.setdefault(key, []).append(seconds)
-
-    def of(self, spec: Spec) -> float:
-        return next((fmean(self.seconds[key]) for key in _likeness(spec) if key in self.seconds), math.nan)
-
-
-def _likeness(spec: Spec) -> list[tuple[object, ...]]:
-    """Keys under which runs cost about the same, the finest first."""
-    if isinstance(spec, RunSpec):
-        kind, data = (spec.encoder_revision, "single"), (spec.data.name, spec.data.train_size)
-        return [(*kind, *data, spec.ticket.kind, spec.ticket.level), (*kind, *data), kind]
-    if isinstance(spec, AdaptationSpec):
-        kind = (spec.source.encoder_revision, "adaptation", spec.data.name, spec.fraction)
-        return [(*kind, spec.model), kind]
-    kind = (spec.encoder_revision, "shared", tuple(ref.name for ref in spec.data))
-    return [(*kind, spec.model), kind]
-
-
 def _estimated(missing: Sequence[Spec], done: Sequence[str], store: RunStore) -> float:
     if not missing:
         return 0.0
-    costs = _Costs()
+    costs = Costs()
     chosen = random.Random(0).sample(list(done), min(MEASURED, len(done)))
     for record in store.records(chosen):
         costs.add(record.spec, record.timings.get("total", math.nan))
-    known = [cost for cost in map(costs.of, missing) if not math.isnan(cost)]
-    return fmean(known) * len(missing) if known else math.nan
+    return costs.total((likeness(spec), 1) for spec in missing)

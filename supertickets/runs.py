@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -103,13 +104,11 @@ class RunSpec:
 
     def identity(self) -> dict[str, Any]:
         """What is hashed: all fields but the encoder's and the data's locations, which their own hashes stand for."""
-        values = asdict(self)
+        values = {**self.to_json(), "data": self.data.identity()}
         del values["encoder"]
-        values["data"] = self.data.identity()
-        values["estimators"] = list(self.estimators)
         return values
 
-    @property
+    @cached_property
     def id(self) -> str:
         """The run's id: 20 hex digits of the SHA-256 of its identity's canonical JSON."""
         text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -122,7 +121,9 @@ class RunSpec:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that :meth:`from_json` reads back."""
-        return {**asdict(self), "data": self.data.to_json(), "estimators": list(self.estimators)}
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}  # asdict copies, which takes long
+        values |= {"hyper": dict(vars(self.hyper)), "ticket": dict(vars(self.ticket))}
+        return {**values, "data": self.data.to_json(), "estimators": list(self.estimators)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunSpec:
@@ -175,6 +176,7 @@ class Record:
     ``arrays`` holds ``dev_logits (n_dev, n_outputs)``, ``dev_labels``, ``selection`` (True where the example belongs
     to the selection split), ``test_logits`` and ``test_labels`` where the data have a test split, the ticket's masks
     ``heads`` and ``ffns``, and, for a full run, ``importance/E/heads`` and ``importance/E/ffns`` for every estimator E.
+    ``memory`` is the run's peak in MiB (:mod:`supertickets.memory`), empty where nobody looked.
     """
 
     spec: RunSpec | Any
@@ -185,6 +187,7 @@ class Record:
     arrays: dict[str, np.ndarray]
     timings: dict[str, float]
     environment: dict[str, str]
+    memory: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -219,6 +222,11 @@ class Record:
 
 
 def _require_fields(cls: type, data: Mapping[str, Any]) -> None:
-    wanted, given = {f.name for f in fields(cls)}, set(data)
+    wanted, given = _field_names(cls), set(data)
     if wanted != given:
         raise ValueError(f"{cls.__name__} fields missing: {sorted(wanted - given)}, unknown: {sorted(given - wanted)}")
+
+
+@cache
+def _field_names(cls: type) -> frozenset[str]:
+    return frozenset(f.name for f in fields(cls))

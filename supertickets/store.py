@@ -4,8 +4,9 @@
 arrays are written first and the JSON last, each in one atomic step, so a record is either whole or absent and any
 number of processes may write at once. A record that is truncated, or not what its name says, is moved to ``broken/``
 with a warning and its run counts as not done. ``failed/`` holds the errors of failed runs, ``running/`` the
-heartbeats of those under way, ``claims/`` who is at which run, ``models/`` the trained models that other runs start
-from. Paths are fsspec's: a local folder, or ``s3://...`` with the right extra installed.
+heartbeats of those under way, ``logs/`` what happened in each (:mod:`supertickets.run_logs`), ``claims/`` who is at
+which run, ``models/`` the trained models that other runs start from. Paths are fsspec's: a local folder, or
+``s3://...`` with the right extra installed.
 """
 
 from __future__ import annotations
@@ -14,17 +15,17 @@ import contextlib
 import hashlib
 import json
 import os
+import socket
 import time
 import uuid
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import numpy as np
 import pandas as pd
-from fsspec.implementations.local import LocalFileSystem
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
@@ -32,9 +33,11 @@ from safetensors.numpy import save as save_arrays
 from supertickets.errors import SuperticketsError
 from supertickets.runs import Record
 from supertickets.specs import Spec, spec_from_json
+from supertickets.store_files import StoreFiles
 
 _HEARTBEAT = ("epoch", "epochs", "time", "pid")
 _FORMAT, _VERSION = "supertickets.record", 1
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 class BrokenRecordWarning(UserWarning):
@@ -52,13 +55,7 @@ class RunStore:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = str(path)
-        try:
-            self._fs, self._root = fsspec.core.url_to_fs(self.path)
-        except (ValueError, ImportError) as error:
-            raise SuperticketsError(f"The run store {self.path} cannot be opened: {error}.") from error
-        self._local = self._fs.protocol == "file" or "file" in self._fs.protocol
-        if self._fs.isfile(self._root):
-            raise SuperticketsError(f"The run store {self.path} is a file; give a folder.")
+        self._files = StoreFiles(self.path)
 
     def __contains__(self, run_id: str) -> bool:
         return self.get(run_id, arrays=False) is not None
@@ -68,22 +65,15 @@ class RunStore:
 
     def ids(self) -> list[str]:
         """Ids of all stored records, sorted; what they hold is checked when they are read."""
-        return sorted(
-            name.rsplit("/", 1)[1].removesuffix(".json") for name in self._fs.glob(f"{self._root}/runs/*/*.json")
-        )
+        return sorted(self._files.names_below("runs", ".json"))
 
     def get(self, run_id: str, arrays: bool = True) -> Record | None:
         """The record of a run, or None if there is none that can be trusted (a broken one is set aside)."""
-        path = self._record_path(run_id)
         try:
-            text = self._fs.cat_file(path)
+            text = self._files.read(_record(run_id))
         except FileNotFoundError:
             return None
-        try:
-            return self._parse(run_id, json.loads(text), arrays)
-        except (ValueError, KeyError, TypeError, OSError, SafetensorError, SuperticketsError) as error:
-            self._set_aside(run_id, str(error) or type(error).__name__)
-            return None
+        return self._checked(run_id, text, arrays, {})
 
     def __getitem__(self, run_id: str) -> Record:
         record = self.get(run_id)
@@ -93,8 +83,12 @@ class RunStore:
 
     def records(self, ids: Iterable[str] | None = None, arrays: bool = False) -> Iterator[Record]:
         """The records of these ids (default: all) that are there, in order."""
-        for run_id in self.ids() if ids is None else ids:
-            record = self.get(run_id, arrays)
+        wanted = self.ids() if ids is None else list(ids)
+        # From afar, one listing instead of a question for each record.
+        afar = not self._files.local and not arrays
+        sizes = {info.path: info.size for info in self._files.below("runs", ".safetensors")} if afar else {}
+        for run_id, text in zip(wanted, self._files.read_many(map(_record, wanted)), strict=True):
+            record = None if text is None else self._checked(run_id, text, arrays, sizes)
             if record is not None:
                 yield record
 
@@ -116,7 +110,7 @@ class RunStore:
             "format": _FORMAT,
             "version": _VERSION,
             "id": run_id,
-            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "finished": time.strftime(_TIME, time.gmtime()),
             "spec": record.spec.to_json(),
             "epochs": list(record.epochs),
             "best_epoch": record.best_epoch,
@@ -124,147 +118,164 @@ class RunStore:
             "size": record.size,
             "timings": record.timings,
             "environment": record.environment,
+            "memory": dict(record.memory),
             "arrays": {"file": arrays_file, "sha256": digest, "bytes": len(data)},
         }
-        self._write(f"{self._folder(run_id)}/{arrays_file}", data)
-        self._write(self._record_path(run_id), _dump(content))
-        self._remove(f"{self._root}/failed/{run_id}.json")
+        self._files.write(
+            f"{_folder(run_id)}/{arrays_file}", data, durable=True
+        )  # outlasts a power cut, not only a kill
+        self._files.write(_record(run_id), _dump(content), durable=True)
+        self._files.remove(f"failed/{run_id}.json")
 
     def fail(self, spec: Spec, error: str) -> None:
         """Notes that a run failed and why; it is retried only on request."""
         content = {"id": spec.id, "error": error, "spec": spec.to_json(), "time": time.time()}
-        self._write(f"{self._root}/failed/{spec.id}.json", _dump(content))
+        self._files.write(f"failed/{spec.id}.json", _dump(content), durable=True)
 
     def failures(self) -> dict[str, str]:
         """Error by run id, for the runs that failed and have not succeeded since."""
         found = {}
-        for path in self._fs.glob(f"{self._root}/failed/*.json"):
-            try:
-                content = json.loads(self._fs.cat_file(path))
+        for content in self._notes("failed").values():
+            with contextlib.suppress(KeyError):
                 found[content["id"]] = content["error"]
-            except (ValueError, KeyError, OSError):  # being replaced or truncated: it says nothing we could trust
-                continue
         return found
 
     def failed_specs(self) -> list[Spec]:
         """The specs of the runs in :meth:`failures`, for carrying them out again; unreadable notes are left out."""
         found = []
-        for path in sorted(self._fs.glob(f"{self._root}/failed/*.json")):
-            try:
-                found.append(spec_from_json(json.loads(self._fs.cat_file(path))["spec"]))
-            except (ValueError, KeyError, TypeError, AttributeError, OSError, SuperticketsError):
-                continue
+        for content in self._notes("failed").values():
+            with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, SuperticketsError):
+                found.append(spec_from_json(content["spec"]))
         return found
 
-    def running(self) -> dict[str, dict[str, float]]:
-        """The last :meth:`heartbeat` of runs under way, or killed, by id: ``epoch``, ``epochs``, ``time``, ``pid``."""
-        found = {}
-        for path in self._fs.glob(f"{self._root}/running/*.json"):
-            try:
-                content = json.loads(self._fs.cat_file(path))
-                found[path.rsplit("/", 1)[1].removesuffix(".json")] = {key: content[key] for key in _HEARTBEAT}
-            except (ValueError, KeyError, TypeError, OSError):
-                continue
-        return found
+    def running(self) -> dict[str, dict[str, Any]]:
+        """The last :meth:`heartbeat` of runs under way, or killed, by id: ``epoch``, ``time``, ``pid`` and so on."""
+        notes = self._notes("running")
+        return {run_id: content for run_id, content in notes.items() if content.keys() >= set(_HEARTBEAT)}
 
     def heartbeat(self, run_id: str, epoch: int, epochs: int) -> None:
         """Notes how far a run under way has come; a run goes on if that cannot be written."""
         content = {"epoch": epoch, "epochs": epochs, "time": time.time(), "pid": os.getpid()}
         with contextlib.suppress(SuperticketsError):
-            self._write(f"{self._root}/running/{run_id}.json", _dump(content), durable=False)
+            self._files.write(f"running/{run_id}.json", _dump({**content, "host": socket.gethostname()}))
+
+    def forget_heartbeat(self, run_id: str) -> None:
+        """Removes the note of :meth:`heartbeat` once a run has ended; without one it does nothing."""
+        self._files.remove(f"running/{run_id}.json")
 
     def progress(self, run_id: str) -> float:
         """Share of a run's epochs that are behind it, 0 if unknown."""
         try:
-            content = json.loads(self._fs.cat_file(f"{self._root}/running/{run_id}.json"))
+            content = json.loads(self._files.read(f"running/{run_id}.json"))
             return content["epoch"] / content["epochs"]
         except (OSError, ValueError, KeyError):
             return 0.0
+
+    def log(self, run_id: str, text: str) -> bool:
+        """Adds text to a run's log; whether it could be written. A run goes on without."""
+        try:
+            self._files.append(f"logs/{run_id}.log", text.encode())
+        except OSError:
+            return False
+        return True
+
+    def log_path(self, run_id: str) -> str:
+        """Where a run's log is."""
+        return f"{self.path.rstrip('/')}/logs/{run_id}.log"
+
+    def read_log(self, start: str) -> str:
+        """The log of the run whose id starts so; raises SuperticketsError unless there is one, and only one."""
+        found = sorted(run_id for run_id in self._files.names("logs", ".log") if run_id.startswith(start))
+        if len(found) != 1:
+            many = f"{len(found)} logs of runs that start with {start}: {', '.join(found[:5])}; give more of the id."
+            one = f"no log of a run {start}; `supertickets status` lists runs, and a sweep writes their logs."
+            raise SuperticketsError(f"The run store {self.path} has {many if found else one}")
+        return self._files.read(f"logs/{found[0]}.log").decode(errors="replace")
+
+    def finished_since(self, moment: float) -> dict[str, float]:
+        """When runs finished, in seconds since 1970 by id, of those that did after ``moment``."""
+        # A file is never older than its run; of the few (or, after a copy, many) that are new, the content tells.
+        new = [info.path for info in self._files.below("runs", ".json") if not 0 < info.changed < moment - 1]
+        found = {}
+        for content in self._files.read_many(new):
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                values = json.loads(content or b"")
+                when = datetime.strptime(values["finished"], _TIME).replace(tzinfo=UTC).timestamp()
+                if when >= moment:
+                    found[values["id"]] = when
+        return found
 
     def scratch(self, run_id: str) -> str | None:
         """The file in which a long run keeps what it needs to go on after a kill; None if the store is not local.
 
         It is removed by the run that wrote it.
         """
-        folder = Path(f"{self._root}/running")
-        if not isinstance(self._fs, LocalFileSystem):
+        if not self._files.local:
             return None
+        folder = Path(self._files.at("running"))
         folder.mkdir(parents=True, exist_ok=True)
         return str(folder / f"{run_id}.safetensors")
 
     def write_claim(self, run_id: str, data: bytes, new: bool = False) -> bool:
         """Writes a run's claim (:mod:`supertickets.claims`); with ``new`` only if there is none. Whether it did."""
-        path = f"{self._root}/claims/{run_id}.json"
-        if not new:
-            self._write(path, data, durable=False)
-            return True
-        try:
-            if not self._local:
-                self._fs.pipe_file(path, data, mode="create")
-                return True
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            temporary = f"{path}.{uuid.uuid4().hex[:8]}.tmp"
-            try:
-                Path(temporary).write_bytes(data)
-                os.link(temporary, path)  # whole or not at all, and only if there is none
-            finally:
-                Path(temporary).unlink(missing_ok=True)
-        except FileExistsError:
-            return False
-        except OSError as error:
-            raise SuperticketsError(f"{path} cannot be written ({error}); free some space.") from error
+        path = f"claims/{run_id}.json"
+        if new:
+            return self._files.create(path, data)
+        self._files.write(path, data)
         return True
 
     def read_claim(self, run_id: str) -> bytes | None:
         """A run's claim, None without one."""
         try:
-            return self._fs.cat_file(f"{self._root}/claims/{run_id}.json")
+            return self._files.read(f"claims/{run_id}.json")
         except OSError:
             return None
 
     def take_claim(self, run_id: str) -> bytes | None:
         """Removes a run's claim and returns it; None if it is gone. Of several at once, one gets it (local stores)."""
-        path = f"{self._root}/claims/{run_id}.json"
-        if not self._local:
-            content = self.read_claim(run_id)
-            self._remove(path)
-            return content
-        aside = f"{path}.{uuid.uuid4().hex[:8]}.void"
-        try:
-            os.rename(path, aside)
-        except FileNotFoundError:
-            return None
-        content = Path(aside).read_bytes()
-        os.unlink(aside)
-        return content
+        return self._files.take(f"claims/{run_id}.json")
 
     def claim_age(self, run_id: str) -> float:
         """Seconds since a run's claim was written; 0 without one."""
-        try:
-            return time.time() - self._fs.modified(f"{self._root}/claims/{run_id}.json").timestamp()
-        except (OSError, RuntimeError):  # a file system that keeps no times says so with a RuntimeError
-            return 0.0
+        return self._files.age(f"claims/{run_id}.json")
+
+    def claims(self) -> dict[str, dict[str, Any]]:
+        """The claims there are, by run id; a half-written one is left out."""
+        return self._notes("claims")
 
     def model_folder(self, run_id: str) -> str | None:
         """Where the model of a run that others start from is kept; None if the store is not local."""
-        return f"{self._root}/models/{run_id}" if isinstance(self._fs, LocalFileSystem) else None
+        return self._files.at(f"models/{run_id}") if self._files.local else None
 
-    def forget_heartbeat(self, run_id: str) -> None:
-        """Removes the note of :meth:`heartbeat` once a run has ended; without one it does nothing."""
-        self._remove(f"{self._root}/running/{run_id}.json")
+    def _notes(self, folder: str) -> dict[str, dict[str, Any]]:
+        """The JSON objects in a folder, sorted by run; one being replaced or truncated says nothing we could trust."""
+        found = {}
+        for run_id in sorted(self._files.names(folder, ".json")):
+            with contextlib.suppress(OSError, ValueError):
+                content = json.loads(self._files.read(f"{folder}/{run_id}.json"))
+                if isinstance(content, dict):
+                    found[run_id] = content
+        return found
 
-    def _parse(self, run_id: str, content: dict[str, Any], arrays: bool) -> Record:
+    def _checked(self, run_id: str, text: bytes, arrays: bool, sizes: Mapping[str, int]) -> Record | None:
+        try:
+            return self._parse(run_id, json.loads(text), arrays, sizes)
+        except (ValueError, KeyError, TypeError, OSError, SafetensorError, SuperticketsError) as error:
+            self._set_aside(run_id, str(error) or type(error).__name__)
+            return None
+
+    def _parse(self, run_id: str, content: dict[str, Any], arrays: bool, sizes: Mapping[str, int]) -> Record:
         if not isinstance(content, dict) or content.get("format") != _FORMAT or content.get("version") != _VERSION:
             raise ValueError(f"not a record of version {_VERSION}")
         spec = spec_from_json(content["spec"])
         if spec.id != run_id or content["id"] != run_id:
             raise ValueError(f"its spec belongs to run {spec.id}")
-        arrays_path = f"{self._folder(run_id)}/{content['arrays']['file']}"
+        path = f"{_folder(run_id)}/{content['arrays']['file']}"
         if arrays:
-            data = self._fs.cat_file(arrays_path)
+            data = self._files.read(path)
             if hashlib.sha256(data).hexdigest() != content["arrays"]["sha256"]:
                 raise ValueError("its arrays are truncated or changed")
-        elif self._fs.size(arrays_path) != content["arrays"]["bytes"]:
+        elif (sizes[path] if path in sizes else self._files.size(path)) != content["arrays"]["bytes"]:
             raise ValueError("its arrays are truncated")
         return Record(
             spec=spec,
@@ -275,50 +286,29 @@ class RunStore:
             arrays=load_arrays(data) if arrays else {},
             timings=content["timings"],
             environment=content["environment"],
+            memory=content.get("memory", {}),  # records older than the field have none
         )
 
     def _set_aside(self, run_id: str, reason: str) -> None:
-        path, aside = self._record_path(run_id), f"{self._root}/broken/{run_id}-{uuid.uuid4().hex[:8]}.json"
+        aside = f"broken/{run_id}-{uuid.uuid4().hex[:8]}.json"
         try:
-            self._fs.makedirs(f"{self._root}/broken", exist_ok=True)
-            self._fs.mv(path, aside)
+            self._files.move(_record(run_id), aside)
         except FileNotFoundError:  # another process set it aside first
             return
         warnings.warn(
-            f"The record {path} cannot be trusted ({reason}); it was moved to {aside} and its run will be repeated.",
+            f"The record {self._files.at(_record(run_id))} cannot be trusted ({reason}); it was moved to "
+            f"{self._files.at(aside)} and its run will be repeated.",
             BrokenRecordWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
-    def _folder(self, run_id: str) -> str:
-        return f"{self._root}/runs/{run_id[:2]}"
 
-    def _record_path(self, run_id: str) -> str:
-        return f"{self._folder(run_id)}/{run_id}.json"
+def _folder(run_id: str) -> str:
+    return f"runs/{run_id[:2]}"
 
-    def _write(self, path: str, data: bytes, durable: bool = True) -> None:
-        """All or nothing: a temporary file renamed into place, or one object put."""
-        if not self._local:
-            self._fs.pipe_file(path, data)
-            return
-        temporary = f"{path}.{uuid.uuid4().hex[:8]}.tmp"
-        try:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(temporary, "wb") as file:
-                file.write(data)
-                file.flush()
-                if durable:  # a record must survive a power cut, not only a kill
-                    os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except OSError as error:
-            self._remove(temporary)
-            raise SuperticketsError(
-                f"{path} cannot be written ({error}); free some space or choose another store."
-            ) from error
 
-    def _remove(self, path: str) -> None:
-        with contextlib.suppress(OSError):  # it was not there
-            self._fs.rm_file(path)
+def _record(run_id: str) -> str:
+    return f"{_folder(run_id)}/{run_id}.json"
 
 
 def _dump(content: dict[str, Any]) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -12,6 +12,8 @@ import torch
 from supertickets.adaptation import AdaptationSpec, adapt, source_model
 from supertickets.claims import claimed
 from supertickets.errors import SuperticketsError
+from supertickets.memory import peak_memory
+from supertickets.run_logs import RunLog
 from supertickets.runs import Record, RunSpec
 from supertickets.shared_runs import SharingSpec, train_shared
 from supertickets.specs import Spec
@@ -41,30 +43,37 @@ def single_threaded() -> Iterator[None]:
 
 def execute(spec: Spec, store_path: str, models: str | None = None) -> Outcome:
     """Carries out one run and writes its record, unless it is there by now or another sweep is at it."""
-    store = RunStore(store_path)
-    n_epochs = 0
+    store, outcome = RunStore(store_path), None
+    try:
+        with claimed(store, spec.id) as mine:
+            outcome = _executed(spec, store, models) if mine else Outcome("busy")
+    except (SuperticketsError, OSError) as error:  # the claim could not be written; or, afterwards, not removed
+        outcome = outcome or _noted(store, spec, str(error))
+    return outcome
 
-    def on_epoch(_values: dict[str, float]) -> None:
+
+def _executed(spec: Spec, store: RunStore, models: str | None) -> Outcome:
+    if spec.id in store:  # another sweep was quicker
+        return Outcome("found")
+    log, n_epochs = RunLog(store, spec), 0
+
+    def on_epoch(values: dict[str, float]) -> None:
         nonlocal n_epochs
         n_epochs += 1
         store.heartbeat(spec.id, n_epochs, spec.hyper.epochs)
+        log.epoch(n_epochs, values)
 
     try:
-        with claimed(store, spec.id) as mine:
-            if not mine:
-                return Outcome("busy")
-            if spec.id in store:  # another sweep was quicker
-                return Outcome("found")
-            try:
-                with single_threaded():
-                    record = carry_out(spec, store, models, on_epoch)
-                store.save(record)
-            finally:  # of this process's own run only: another sweep's heartbeat is not ours to remove
-                store.forget_heartbeat(spec.id)
-    except SuperticketsError as error:
-        return _noted(store, spec, str(error))
-    except (RuntimeError, MemoryError, OSError, ValueError) as error:  # CUDA, memory, disk: the sweep must go on
-        return _noted(store, spec, f"{type(error).__name__}: {error}")
+        log.started()
+        with single_threaded(), peak_memory() as memory:
+            record = carry_out(spec, store, models, on_epoch)
+        record = replace(record, memory=memory)
+        store.save(record)
+        log.finished(record)
+    except Exception as error:  # whatever it was: CUDA, memory, disk, a bug; the sweep must go on
+        return _noted(store, spec, log.failed(error))
+    finally:  # of this process's own run only: another sweep's heartbeat is not ours to remove
+        store.forget_heartbeat(spec.id)
     return Outcome("done")
 
 

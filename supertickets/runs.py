@@ -161,6 +161,7 @@ class RunSpec:
             **record.size,
             "best_epoch": record.best_epoch,
             "seconds": record.timings.get("total", float("nan")),
+            "memory": record.memory.get("gpu", record.memory.get("process", float("nan"))),
         }
         for split, values in record.metrics.items():
             row.update({f"{split}_{metric}": value for metric, value in values.items()})
@@ -219,6 +220,12 @@ class Record:
     def rows(self) -> list[dict[str, Any]]:
         """Flat rows for a data frame of records: one for a run of one task, one per task and stage for many."""
         return self.spec.rows(self)
+
+
+def mean_report_score(record: Record) -> float:
+    """The mean of a record's report scores: one for a run of one task, one per task and stage for many."""
+    scores = [values["score"] for name, values in record.metrics.items() if name.endswith("report")]
+    return sum(scores) / len(scores) if scores else float("nan")
 
 
 def _require_fields(cls: type, data: Mapping[str, Any]) -> None:

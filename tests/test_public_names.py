@@ -21,7 +21,8 @@ FLOORS = (
     "tasks benchmarks readers assembly sources submission batching encoders lab",
     "importance gates compaction lean",
     "runs training isolation checkpoints sharing multitask shared_runs adaptation specs",
-    "store_files store claims execution costs progress scheduling cluster engines profiles experiments sweeps find share",
+    "memory store_files store claims run_logs status execution plans costs "
+    "progress scheduling cluster engines profiles experiments sweeps find share",
     "tables summaries figures trade_off observations sharing_figures multi_task_tables sensitivity_data sensitivity "
     "sensitivity_figures adaptation_tables task_shares share_claims share_figures display report notebooks cli",
 )

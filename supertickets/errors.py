@@ -7,3 +7,7 @@ class SuperticketsError(Exception):
     The message is one sentence that names the thing, the file (if any) and the fix. The command line prints
     it without a traceback and exits with status 2; a sweep stores it in the failed run's record.
     """
+
+
+class UnwritableError(SuperticketsError):
+    """The run store cannot be written: no space left, a quota, no permission."""

@@ -30,14 +30,21 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from supertickets.errors import SuperticketsError
+from supertickets.errors import SuperticketsError, UnwritableError
 from supertickets.runs import Record
 from supertickets.specs import Spec, spec_from_json
 from supertickets.store_files import StoreFiles
 
 _HEARTBEAT = ("epoch", "epochs", "time", "pid")
+_MAPPINGS = ("metrics", "size", "timings", "environment")
 _FORMAT, _VERSION = "supertickets.record", 1
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
+
+
+_DAMAGES = (
+    *(ValueError, KeyError, TypeError, AttributeError, RecursionError),
+    *(OSError, SafetensorError, SuperticketsError),
+)
 
 
 class BrokenRecordWarning(UserWarning):
@@ -73,6 +80,9 @@ class RunStore:
             text = self._files.read(_record(run_id))
         except FileNotFoundError:
             return None
+        except (IsADirectoryError, PermissionError) as error:
+            self._set_aside(run_id, str(error))
+            return None
         return self._checked(run_id, text, arrays, {})
 
     def __getitem__(self, run_id: str) -> Record:
@@ -88,7 +98,9 @@ class RunStore:
         afar = not self._files.local and not arrays
         sizes = {info.path: info.size for info in self._files.below("runs", ".safetensors")} if afar else {}
         for run_id, text in zip(wanted, self._files.read_many(map(_record, wanted)), strict=True):
-            record = None if text is None else self._checked(run_id, text, arrays, sizes)
+            if text is None:
+                continue
+            record = self._checked(run_id, text, arrays, sizes) if text else self.get(run_id, arrays)
             if record is not None:
                 yield record
 
@@ -100,7 +112,7 @@ class RunStore:
     def save(self, record: Record) -> None:
         """Writes a record; afterwards its run is done and any earlier failure of it is forgotten.
 
-        Raises SuperticketsError if it cannot be written (disk full, no permission); nothing half-written remains.
+        Raises UnwritableError if it cannot be written (disk full, no permission); nothing half-written remains.
         """
         run_id = record.id
         data = save_arrays({name: np.ascontiguousarray(array) for name, array in record.arrays.items()})
@@ -121,10 +133,15 @@ class RunStore:
             "memory": dict(record.memory),
             "arrays": {"file": arrays_file, "sha256": digest, "bytes": len(data)},
         }
-        self._files.write(
-            f"{_folder(run_id)}/{arrays_file}", data, durable=True
-        )  # outlasts a power cut, not only a kill
-        self._files.write(_record(run_id), _dump(content), durable=True)
+        path = f"{_folder(run_id)}/{arrays_file}"
+        there = self._files.there(path)
+        self._files.write(path, data, durable=True)  # outlasts a power cut, not only a kill
+        try:
+            self._files.write(_record(run_id), _dump(content), durable=True)
+        except UnwritableError:
+            if not there:  # nobody would ever find them
+                self._files.remove(path)
+            raise
         self._files.remove(f"failed/{run_id}.json")
 
     def fail(self, spec: Spec, error: str) -> None:
@@ -136,8 +153,8 @@ class RunStore:
         """Error by run id, for the runs that failed and have not succeeded since."""
         found = {}
         for content in self._notes("failed").values():
-            with contextlib.suppress(KeyError):
-                found[content["id"]] = content["error"]
+            with contextlib.suppress(KeyError, TypeError):
+                found[content["id"]] = str(content["error"])
         return found
 
     def failed_specs(self) -> list[Spec]:
@@ -151,7 +168,11 @@ class RunStore:
     def running(self) -> dict[str, dict[str, Any]]:
         """The last :meth:`heartbeat` of runs under way, or killed, by id: ``epoch``, ``time``, ``pid`` and so on."""
         notes = self._notes("running")
-        return {run_id: content for run_id, content in notes.items() if content.keys() >= set(_HEARTBEAT)}
+        return {
+            run_id: content
+            for run_id, content in notes.items()
+            if all(isinstance(content.get(key), int | float) for key in _HEARTBEAT)
+        }
 
     def heartbeat(self, run_id: str, epoch: int, epochs: int) -> None:
         """Notes how far a run under way has come; a run goes on if that cannot be written."""
@@ -168,14 +189,14 @@ class RunStore:
         try:
             content = json.loads(self._files.read(f"running/{run_id}.json"))
             return content["epoch"] / content["epochs"]
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
             return 0.0
 
     def log(self, run_id: str, text: str) -> bool:
         """Adds text to a run's log; whether it could be written. A run goes on without."""
         try:
-            self._files.append(f"logs/{run_id}.log", text.encode())
-        except OSError:
+            self._files.append(f"logs/{run_id}.log", text.encode(errors="replace"))
+        except Exception:  # a full disk, or whatever a file system far away may raise
             return False
         return True
 
@@ -228,6 +249,8 @@ class RunStore:
         """A run's claim, None without one."""
         try:
             return self._files.read(f"claims/{run_id}.json")
+        except IsADirectoryError:
+            return b""
         except OSError:
             return None
 
@@ -260,7 +283,7 @@ class RunStore:
     def _checked(self, run_id: str, text: bytes, arrays: bool, sizes: Mapping[str, int]) -> Record | None:
         try:
             return self._parse(run_id, json.loads(text), arrays, sizes)
-        except (ValueError, KeyError, TypeError, OSError, SafetensorError, SuperticketsError) as error:
+        except _DAMAGES as error:
             self._set_aside(run_id, str(error) or type(error).__name__)
             return None
 
@@ -270,6 +293,8 @@ class RunStore:
         spec = spec_from_json(content["spec"])
         if spec.id != run_id or content["id"] != run_id:
             raise ValueError(f"its spec belongs to run {spec.id}")
+        if not all(isinstance(content[name], dict) for name in _MAPPINGS):
+            raise ValueError(f"its {', '.join(_MAPPINGS)} are not all there")
         path = f"{_folder(run_id)}/{content['arrays']['file']}"
         if arrays:
             data = self._files.read(path)

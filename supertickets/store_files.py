@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import fsspec
 
-from supertickets.errors import SuperticketsError
+from supertickets.errors import SuperticketsError, UnwritableError
 
 _AT_ONCE = 256
 _CHANGED = ("mtime", "LastModified", "last_modified", "updated", "created")
@@ -63,7 +63,7 @@ class StoreFiles:
     def read_many(self, paths: Iterable[str]) -> Iterator[bytes | None]:
         """The contents of files in order, None for those that are not there; from afar, many at once.
 
-        Raises OSError if one cannot be read.
+        What is there but may not be read, or is a folder, is empty. Raises OSError if one cannot be read.
         """
         paths = list(paths)
         for start in range(0, len(paths), _AT_ONCE):
@@ -83,6 +83,12 @@ class StoreFiles:
             return self.read(path)
         except FileNotFoundError:
             return None
+        except (IsADirectoryError, PermissionError):
+            return b""
+
+    def there(self, path: str) -> bool:
+        """Whether there is such a file."""
+        return os.path.isfile(self.at(path)) if self.local else bool(self._fs.isfile(self.at(path)))
 
     def size(self, path: str) -> int:
         """Bytes in a file; raises FileNotFoundError."""
@@ -131,7 +137,7 @@ class StoreFiles:
     def write(self, path: str, data: bytes, durable: bool = False) -> None:
         """All or nothing: a temporary file renamed into place, or one object put; ``durable`` outlasts a power cut.
 
-        Raises SuperticketsError if it cannot be written; nothing half-written remains.
+        Raises UnwritableError if it cannot be written; nothing half-written remains.
         """
         full = self.at(path)
         try:
@@ -146,20 +152,22 @@ class StoreFiles:
                     file.flush()
                     if durable:
                         os.fsync(file.fileno())
+                if os.path.isdir(full):  # nobody's; whatever is in it stays beside
+                    os.rename(full, f"{full}.{uuid.uuid4().hex[:8]}.void")
                 os.replace(temporary, full)
             except OSError:
                 with contextlib.suppress(OSError):
                     os.unlink(temporary)
                 raise
         except OSError as error:
-            raise SuperticketsError(
+            raise UnwritableError(
                 f"{full} cannot be written ({error}); free some space or choose another store."
             ) from error
 
     def create(self, path: str, data: bytes) -> bool:
         """Writes a file unless there is one; whether it did. Of several at once, one does.
 
-        Raises SuperticketsError if it cannot be written.
+        Raises UnwritableError if it cannot be written.
         """
         full = self.at(path)
         try:
@@ -176,7 +184,7 @@ class StoreFiles:
         except FileExistsError:
             return False
         except OSError as error:
-            raise SuperticketsError(f"{full} cannot be written ({error}); free some space.") from error
+            raise UnwritableError(f"{full} cannot be written ({error}); free some space.") from error
         return True
 
     def append(self, path: str, data: bytes) -> None:
@@ -209,7 +217,10 @@ class StoreFiles:
             os.rename(self.at(path), aside)
         except FileNotFoundError:
             return None
-        content = Path(aside).read_bytes()
+        try:
+            content = Path(aside).read_bytes()
+        except IsADirectoryError:  # whatever is in it stays beside
+            return b""
         os.unlink(aside)
         return content
 

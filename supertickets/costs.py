@@ -53,3 +53,15 @@ def likeness(spec: Spec) -> Likeness:
         return ((*kind, spec.model), kind)
     kind = (spec.encoder_revision, "shared", tuple(ref.name for ref in spec.data))
     return ((*kind, spec.model), kind)
+
+
+def readable(seconds: float) -> str:
+    """A length of time in words.
+
+    >>> readable(42), readable(4000)
+    ('42 s', '1 h 07 min')
+    """
+    minutes = round(seconds / 60)
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"

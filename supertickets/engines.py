@@ -1,4 +1,4 @@
-"""Engines: carry out a list of runs, in this process or in worker processes; the store is the only truth.
+"""Engines: carry out a list of runs, in this process, in worker processes or on a cluster; the store is the only truth.
 
 A run whose record is in the store is not repeated, a run whose parent is not finished waits for it, and a failed run is
 noted and the rest goes on. Several sweeps may work on one store, on several machines (:mod:`supertickets.claims`).
@@ -7,30 +7,31 @@ Independent runs go side by side, one single-threaded worker per core: small mod
 
 from __future__ import annotations
 
+import functools
 import os
-import time
-from collections import deque
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from loky import get_reusable_executor
+from loky.backend.context import get_context
 from loky.process_executor import TerminatedWorkerError
-from tqdm import tqdm
 
+from supertickets.cluster import ray_pool
 from supertickets.errors import SuperticketsError
 from supertickets.execution import Outcome, execute
+from supertickets.progress import Progress
+from supertickets.scheduling import Pool, orphaned, scheduled
 from supertickets.specs import Spec
 from supertickets.store import RunStore
 
-MAX_WORKER_DEATHS = 2
-"""A run during which its worker died this often is given up as failed (it is probably what kills the worker)."""
-
-
-POLL = 1.0
-"""Seconds after which a run that another sweep is carrying out is looked at again."""
+ENGINES = ("local", "processes", "ray")
+"""In this process, one run after another; in worker processes (the default); on a Ray cluster."""
 
 
 @dataclass
@@ -60,37 +61,68 @@ def run_all(
     retry_failed: bool = False,
     models: str | Path | None = None,
     description: str = "runs",
-    progress: bool = True,
+    progress: bool | Progress = True,
+    engine: str = "processes",
+    runs_per_gpu: int = 1,
+    address: str = "",
 ) -> Summary:
     """Sees to it that every spec's record is in the store, and says what was done.
 
-    ``workers`` processes (default: one per core, or one in all if there is a GPU) work side by side; with 1 all happens
-    in this process, with the same numbers. Runs that failed earlier are left alone unless ``retry_failed``.
-    With ``models``, the model of every run carried out is saved in a folder named by its id there.
+    ``workers`` of the ``engine`` (:data:`ENGINES`; default: one per core, or ``runs_per_gpu`` per GPU) work side by
+    side; one process works in this one. The numbers are the same with any of them. ``address`` is that of a Ray
+    cluster (:func:`supertickets.cluster.ray_pool`). Runs that failed earlier are left alone unless ``retry_failed``.
+    With ``models``, the model of every run carried out is saved in a folder named by its id there. ``progress`` may be
+    that of a larger undertaking.
 
-    Raises SuperticketsError if a spec needs the scores of a run that is neither in the list nor in the store.
+    Raises SuperticketsError if a spec needs the scores of a run that is neither in the list nor in the store, or for an
+    engine that is unknown or cannot be had.
     """
+    if engine not in ENGINES:
+        raise SuperticketsError(f"Unknown engine {engine!r}; known: {', '.join(ENGINES)}.")
     todo, summary = _plan(list(specs), store, retry_failed)
-    workers = min(default_workers() if workers is None else workers, max(1, len(todo)))
     if not todo:
         return summary
-    with tqdm(total=len(todo), desc=description, unit="run", disable=not progress, smoothing=0.1) as bar:
-        bar.bar_format = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} [{elapsed}<{remaining}]"
-        outcomes = _serially(todo, store, models) if workers == 1 else _in_processes(todo, store, workers, models, bar)
-        for over, (run_id, outcome) in enumerate(outcomes, start=1):
-            if outcome.kind == "failed":
-                summary.failed[run_id] = outcome.error
-                tqdm.write(f"run {run_id} failed: {outcome.error}")
-            else:
-                (summary.finished if outcome.kind == "done" else summary.found).append(run_id)
-            bar.n = over
-            bar.refresh()
+    folder = None if models is None else str(models)
+    if engine == "ray":
+        pool = ray_pool(store, folder, workers, runs_per_gpu, address)
+    else:
+        n = min(default_workers(runs_per_gpu) if workers is None else workers, len(todo))
+        pool = _processes(store, folder, n) if engine == "processes" and n > 1 else _local(store, folder)
+    bar = progress if isinstance(progress, Progress) else Progress(description, progress)
+    bar.expect(todo.values())
+    outcomes = scheduled(todo, pool, lambda running: bar.look(running, pool.size(), store.progress), store.fail)
+    try:
+        with closing(outcomes):  # at once, so that after an interrupt no worker goes on
+            for run_id, outcome, seconds in outcomes:
+                if outcome.kind == "failed":
+                    summary.failed[run_id] = outcome.error
+                else:
+                    (summary.finished if outcome.kind == "done" else summary.found).append(run_id)
+                bar.over(todo[run_id], outcome.kind, seconds, outcome.error)
+    finally:
+        if bar is not progress:
+            bar.close()
     return summary
 
 
-def default_workers() -> int:
-    """One worker per core this process may use; one in all where a GPU does the work."""
-    return 1 if torch.cuda.is_available() else len(os.sched_getaffinity(0))
+def default_workers(runs_per_gpu: int = 1) -> int:
+    """One worker per core this process may use, or ``runs_per_gpu`` for each GPU where GPUs do the work."""
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return gpus * runs_per_gpu or len(os.sched_getaffinity(0))
+
+
+def gpu_of(worker: int, n_gpus: int, visible: str = "") -> str:
+    """What CUDA_VISIBLE_DEVICES is for a worker, by its number: workers are dealt out to the GPUs in turn.
+
+    ``visible`` is what it was before.
+
+    >>> [gpu_of(worker, 2) for worker in range(4)]
+    ['0', '1', '0', '1']
+    >>> gpu_of(3, 2, "5,GPU-1f")
+    'GPU-1f'
+    """
+    names = visible.split(",") if visible else [str(number) for number in range(n_gpus)]
+    return names[worker % n_gpus]
 
 
 def _plan(specs: list[Spec], store: RunStore, retry_failed: bool) -> tuple[dict[str, Spec], Summary]:
@@ -111,109 +143,64 @@ def _plan(specs: list[Spec], store: RunStore, retry_failed: bool) -> tuple[dict[
                 raise SuperticketsError(
                     f"Run {run_id} needs the scores of run {parent}, which is neither planned nor in {store.path}."
                 )
-        orphaned = _orphaned(spec, summary.failed)
-        if orphaned:  # not a failure of its own: it is done as soon as its parent is
-            summary.failed[run_id] = orphaned
+        orphan = orphaned(spec, summary.failed)
+        if orphan:  # not a failure of its own: it is done as soon as its parent is
+            summary.failed[run_id] = orphan
             del todo[run_id]
     return todo, summary
 
 
-def _orphaned(spec: Spec, failed: Container[str]) -> str:
-    """Why a run cannot be carried out although nothing is wrong with it; "" if it can."""
-    return next((f"its parent run {parent} failed" for parent in spec.parents if parent in failed), "")
+def _local(store: RunStore, models: str | None) -> Pool:
+    """This process as a pool of one worker."""
+
+    def finish(handles: Sequence[Hashable], _seconds: float) -> list[tuple[Hashable, Outcome]]:
+        return [(spec, execute(cast(Spec, spec), store.path, models)) for spec in handles]
+
+    return Pool(lambda: 1, lambda spec: spec, finish, lambda _handles: None)
 
 
-def _serially(todo: dict[str, Spec], store: RunStore, models: str | Path | None) -> Iterator[tuple[str, Outcome]]:
-    failed: dict[str, str] = {}
-    settled: set[str] = set()
-    # Parents come first; sorting is stable, so the caller's order holds otherwise.
-    queue = deque(sorted(todo.items(), key=lambda item: bool(item[1].parents)))
-    while queue:
-        run_id, spec = queue.popleft()
-        waits = any(parent in todo and parent not in settled for parent in spec.parents)
-        orphaned = _orphaned(spec, failed)
-        outcome = Outcome("failed", orphaned) if orphaned else Outcome("busy")
-        if not (orphaned or waits):
-            outcome = execute(spec, store.path, None if models is None else str(models))
-        if outcome.kind == "busy":  # another sweep has it, or its parent
-            queue.append((run_id, spec))
-            time.sleep(POLL / len(queue))
-            continue
-        settled.add(run_id)
-        if outcome.kind == "failed":
-            failed[run_id] = outcome.error
-        yield run_id, outcome
-
-
-def _in_processes(
-    todo: dict[str, Spec], store: RunStore, workers: int, models: str | Path | None, bar: tqdm
-) -> Iterator[tuple[str, Outcome]]:
-    waiting = dict(todo)
-    running: dict[Future[Outcome], str] = {}
-    deaths: dict[str, int] = {}
-    busy: dict[str, float] = {}  # runs that another sweep has, and when to ask again
-    over: set[str] = set()
-    failed: set[str] = set()
+def _processes(store: RunStore, models: str | None, workers: int) -> Pool:
+    """Worker processes of this machine, which stay for the next sweep."""
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     # Thread counts must be in the environment before a worker imports torch.
     environment = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     # loky takes growth by 300 MB for a leak and starts the worker anew, which costs seconds; a larger task is no leak.
     environment["LOKY_MAX_MEMORY_LEAK_SIZE"] = "1e10"
+    settings: dict[str, Any] = {"max_workers": workers, "timeout": 600, "env": environment}
+    if n_gpus > 1:
+        settings |= {"initializer": _take_gpu, "initargs": (_worker_count(), n_gpus)}
+
+    def submit(spec: Spec) -> Hashable:
+        try:
+            return get_reusable_executor(**settings).submit(execute, spec, store.path, models)
+        except BrokenProcessPool:  # a worker was killed just now; the next call makes a new pool
+            return get_reusable_executor(**settings).submit(execute, spec, store.path, models)
+
+    def finish(handles: Sequence[Hashable], seconds: float) -> list[tuple[Hashable, Outcome]]:
+        done = wait(cast(Sequence[Future[Outcome]], handles), timeout=seconds, return_when=FIRST_COMPLETED).done
+        return [(future, _result(future)) for future in done]
+
+    def close(handles: Sequence[Hashable]) -> None:
+        if handles:
+            get_reusable_executor(**settings).shutdown(wait=False, kill_workers=True)
+
+    return Pool(lambda: workers, submit, finish, close)
+
+
+def _result(future: Future[Outcome]) -> Outcome:
     try:
-        while waiting or running:
-            executor = get_reusable_executor(max_workers=workers, timeout=600, env=environment)
-            free = {run_id: spec for run_id, spec in waiting.items() if busy.get(run_id, 0) <= time.monotonic()}
-            for run_id in _next(free, todo, over | failed, deaths, running, workers):
-                spec = waiting.pop(run_id)
-                orphaned = _orphaned(spec, failed)
-                if orphaned:
-                    failed.add(run_id)
-                    yield run_id, Outcome("failed", orphaned)
-                    continue
-                future = executor.submit(execute, spec, store.path, None if models is None else str(models))
-                running[future] = run_id
-            if not running:  # all that is left is with other sweeps
-                time.sleep(POLL)
-            for future in wait(running, timeout=1.0, return_when=FIRST_COMPLETED).done:
-                run_id = running.pop(future)
-                try:
-                    outcome = future.result()
-                except TerminatedWorkerError:
-                    # The pool is gone with all its runs; whichever killed it will soon be found out by counting.
-                    deaths[run_id] = deaths.get(run_id, 0) + 1
-                    if deaths[run_id] < MAX_WORKER_DEATHS:
-                        waiting[run_id] = todo[run_id]
-                        continue
-                    error = "its worker process was killed twice (out of memory?); free memory or use fewer workers"
-                    store.fail(todo[run_id], error)
-                    outcome = Outcome("failed", error)
-                if outcome.kind == "busy":
-                    waiting[run_id], busy[run_id] = todo[run_id], time.monotonic() + POLL
-                    continue
-                (failed if outcome.kind == "failed" else over).add(run_id)
-                yield run_id, outcome
-            bar.n = len(over) + len(failed) + sum(store.progress(run_id) for run_id in running.values())
-            bar.refresh()
-    except BaseException:
-        get_reusable_executor(max_workers=workers, timeout=600, env=environment).shutdown(wait=False, kill_workers=True)
-        raise
+        return future.result()
+    except TerminatedWorkerError:  # the pool is gone with all its runs; scheduling finds out whose fault it is
+        return Outcome("died")
 
 
-def _next(
-    waiting: dict[str, Spec],
-    todo: dict[str, Spec],
-    settled: set[str],
-    deaths: dict[str, int],
-    running: dict[Future[Outcome], str],
-    workers: int,
-) -> list[str]:
-    """The runs to start now: at most one per free worker, none whose parent is unsettled, needed parents first."""
-    suspects = [run_id for run_id in waiting if run_id in deaths]
-    if suspects:  # a worker's death ends every run in flight; alone, a run cannot take others along
-        return [] if running else suspects[:1]
-    parents = {parent for spec in waiting.values() for parent in spec.parents}
-    ready = [
-        run_id
-        for run_id, spec in waiting.items()
-        if all(parent not in todo or parent in settled for parent in spec.parents)
-    ]
-    return sorted(ready, key=lambda run_id: run_id not in parents)[: workers - len(running)]
+@functools.cache
+def _worker_count() -> Any:
+    return get_context("loky").Value("i", 0)
+
+
+def _take_gpu(count: Any, n_gpus: int) -> None:
+    """Binds this new worker to a GPU, before anything asks CUDA what there is."""
+    with count.get_lock():
+        worker, count.value = count.value, count.value + 1
+    os.environ["CUDA_VISIBLE_DEVICES"] = gpu_of(worker, n_gpus, os.environ.get("CUDA_VISIBLE_DEVICES", ""))

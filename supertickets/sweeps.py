@@ -15,7 +15,7 @@ from statistics import fmean
 
 import numpy as np
 
-from supertickets.costs import Costs, likeness
+from supertickets.costs import Costs, likeness, readable
 from supertickets.engines import Summary, run_all
 from supertickets.errors import SuperticketsError
 from supertickets.execution import carry_out, single_threaded
@@ -216,18 +216,6 @@ def verify(store: RunStore, sample: int, seed: int = 0) -> Iterator[Verification
         difference = max(float(np.abs(record.arrays[name] - again.arrays[name]).max(initial=0)) for name in names)
         same = record.environment == again.environment
         yield Verification(run_id, difference, _score(record), _score(again), same)
-
-
-def readable(seconds: float) -> str:
-    """A length of time in words.
-
-    >>> readable(42), readable(4000)
-    ('42 s', '1 h 07 min')
-    """
-    minutes = round(seconds / 60)
-    if minutes < 2:
-        return f"{seconds:.0f} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
 
 
 def _score(record: Record) -> float:

@@ -91,12 +91,13 @@ def _void(store: RunStore, run_id: str, claim: bytes | None, expiry: float) -> b
     stamp, pid = held.get("time"), held.get("pid")
     if not isinstance(stamp, int | float):
         return store.claim_age(run_id) > expiry  # one that is just being written is not void
-    if held.get("host") == socket.gethostname() and isinstance(pid, int) and not (pid > 0 and _alive(pid)):
+    if held.get("host") == socket.gethostname() and isinstance(pid, int) and not (pid > 0 and alive(pid)):
         return True
     return not abs(time.time() - stamp) <= expiry  # one of the far future, or of no time at all, is void too
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Whether there is a process of this number on this machine."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

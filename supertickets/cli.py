@@ -138,7 +138,12 @@ _Tasks = Annotated[str, typer.Option(help="comma-separated; default: the profile
 _Seeds = Annotated[str, typer.Option(help="comma-separated; default: the profile's")]
 _Store = Annotated[str, typer.Option(help="folder or fsspec URL of the run store")]
 _DataDir = Annotated[str | None, typer.Option(help="folder that holds TASK/train.tsv and so on; default: lab or Hub")]
-_Workers = Annotated[int | None, typer.Option(min=1, help="worker processes (default: one per core)")]
+_Workers = Annotated[
+    int | None, typer.Option(min=1, help="runs side by side (default: one per core, or --runs-per-gpu per GPU)")
+]
+_Engine = Annotated[str, typer.Option(help="local (this process), processes, or ray")]
+_RunsPerGpu = Annotated[int, typer.Option(min=1, help="runs that share a GPU; without GPUs it changes nothing")]
+_Address = Annotated[str, typer.Option(help="Ray cluster: auto, HOST:PORT or ray://HOST:PORT (default: a Ray here)")]
 
 
 @app.command()
@@ -149,14 +154,18 @@ def plan(
     seeds: _Seeds = "",
     store: _Store = "runs",
     data_dir: _DataDir = None,
+    workers: _Workers = None,
+    by_task: Annotated[bool, typer.Option(help="also a line for every task")] = False,
 ) -> None:
-    """Say how much of an experiment is done, and what the rest will cost."""
+    """Say how much of an experiment is done, and how much time and memory the rest will take."""
+    from supertickets.plans import plan as plan_experiment
     from supertickets.profiles import get_profile
     from supertickets.store import RunStore
-    from supertickets.sweeps import plan as plan_experiment
 
-    found = plan_experiment(experiment, get_profile(profile, tasks, seeds), RunStore(store), data_dir)
+    found = plan_experiment(experiment, get_profile(profile, tasks, seeds), RunStore(store), data_dir, workers)
     typer.echo(str(found))
+    if by_task:
+        typer.echo(found.table())
     _echo_failures(found.failed)
 
 
@@ -169,6 +178,9 @@ def sweep(
     store: _Store = "runs",
     data_dir: _DataDir = None,
     workers: _Workers = None,
+    engine: _Engine = "processes",
+    runs_per_gpu: _RunsPerGpu = 1,
+    address: _Address = "",
     retry_failed: Annotated[bool, typer.Option(help="carry out failed runs again")] = False,
     quiet: Annotated[bool, typer.Option(help="no progress bar")] = False,
 ) -> None:
@@ -177,8 +189,8 @@ def sweep(
     from supertickets.store import RunStore
     from supertickets.sweeps import sweep as sweep_experiment
 
-    chosen = get_profile(profile, tasks, seeds)
-    found = sweep_experiment(experiment, chosen, RunStore(store), data_dir, workers, retry_failed, not quiet)
+    chosen, how = get_profile(profile, tasks, seeds), (engine, runs_per_gpu, address)
+    found = sweep_experiment(experiment, chosen, RunStore(store), data_dir, workers, retry_failed, not quiet, *how)
     typer.echo(str(found))
     _echo_failures(found.failed)
     if found.failed:
@@ -186,34 +198,54 @@ def sweep(
 
 
 @app.command()
-def status(store: _Store = "runs") -> None:
-    """Say what is in a run store, what is under way, and what has failed."""
-    import time
-
+def status(
+    experiment: Annotated[str, typer.Argument(help="also say when it will be done, as by `plan`")] = "",
+    profile: _Profile = "lab",
+    tasks: _Tasks = "",
+    seeds: _Seeds = "",
+    store: _Store = "runs",
+    data_dir: _DataDir = None,
+) -> None:
+    """Say what is in a run store, what is under way and how fast, and what has failed."""
+    from supertickets.plans import plan as plan_experiment
+    from supertickets.profiles import get_profile
+    from supertickets.status import status as status_of
     from supertickets.store import RunStore
-    from supertickets.sweeps import readable
 
     opened = RunStore(store)
-    running, failures = opened.running(), opened.failures()
-    typer.echo(f"{len(opened)} runs done, {len(running)} under way, {len(failures)} failed in {store}")
-    for run_id, beat in running.items():
-        age = readable(time.time() - beat["time"])
-        typer.echo(f"{run_id}: epoch {beat['epoch']} of at most {beat['epochs']}, {age} ago, process {beat['pid']}")
-    _echo_failures(failures)
+    found = status_of(opened)
+    typer.echo(str(found))
+    if experiment:
+        typer.echo(found.left(plan_experiment(experiment, get_profile(profile, tasks, seeds), opened, data_dir)))
+    _echo_failures(found.failed)
+
+
+@app.command()
+def log(
+    run: Annotated[str, typer.Argument(help="the run's id, or the start of it")],
+    store: _Store = "runs",
+) -> None:
+    """Print the log of a run: what it is, every epoch, and how it ended, with the traceback of an unforeseen error."""
+    from supertickets.store import RunStore
+
+    typer.echo(RunStore(store).read_log(run), nl=False)
 
 
 @app.command()
 def retry(
     store: _Store = "runs",
     workers: _Workers = None,
+    engine: _Engine = "processes",
+    runs_per_gpu: _RunsPerGpu = 1,
+    address: _Address = "",
     quiet: Annotated[bool, typer.Option(help="no progress bar")] = False,
 ) -> None:
     """Carry out the failed runs of a store again."""
     from supertickets.engines import run_all
     from supertickets.store import RunStore
 
-    opened = RunStore(store)
-    found = run_all(opened.failed_specs(), opened, workers, retry_failed=True, progress=not quiet)
+    opened, how = RunStore(store), (engine, runs_per_gpu, address)
+    found = run_all(opened.failed_specs(), opened, workers, True, None, "retry", not quiet, *how)
     typer.echo(str(found))
     _echo_failures(found.failed)
     if found.failed:

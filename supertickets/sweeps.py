@@ -11,11 +11,10 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from statistics import fmean
 
 import numpy as np
 
-from supertickets.costs import Costs, likeness, readable
+from supertickets.costs import Costs
 from supertickets.engines import Summary, run_all
 from supertickets.errors import SuperticketsError
 from supertickets.execution import carry_out, single_threaded
@@ -30,13 +29,14 @@ from supertickets.experiments import (
     training_set_sweeps,
 )
 from supertickets.profiles import Profile
-from supertickets.runs import Record
+from supertickets.progress import Progress
+from supertickets.runs import mean_report_score
 from supertickets.specs import Spec
 from supertickets.store import RunStore
 
 _Stages = Callable[[Profile, RunStore, str | None], Iterator[Sequence[Spec]]]
 MEASURED = 200
-"""So many finished runs are read to estimate what the missing ones will cost."""
+"""So many finished runs are read to estimate what others will take."""
 
 
 def _figure1(profile: Profile, store: RunStore, data_dir: str | None) -> Iterator[Sequence[Spec]]:
@@ -87,33 +87,6 @@ EXPERIMENTS: Mapping[str, _Stages] = {
 those of Tables 5 and 8."""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How far an experiment is: ids of runs done, errors by id of runs that failed, specs of the missing ones.
-
-    ``seconds`` is the estimated time of the missing runs on one worker, NaN while no comparable run has finished.
-    ``open_ended`` says that a later stage's runs are not all known yet, since they depend on missing ones.
-    """
-
-    experiment: str
-    done: tuple[str, ...]
-    failed: Mapping[str, str]
-    missing: tuple[Spec, ...]
-    seconds: float
-    open_ended: bool
-
-    def __str__(self) -> str:
-        total = len(self.done) + len(self.failed) + len(self.missing)
-        text = f"{self.experiment}: {len(self.done)} of {total} runs done, {len(self.missing)} missing"
-        text += f", {len(self.failed)} failed" if self.failed else ""
-        if self.missing:
-            cost = "unknown until one like them has finished"
-            if not math.isnan(self.seconds):
-                cost = f"about {readable(self.seconds)} on one worker"
-            text += f"; time: {cost}"
-        return text + ("; more runs follow from their results" if self.open_ended else "")
-
-
 def stages(experiment: str, profile: Profile, store: RunStore, data_dir: str | None = None) -> Iterator[Sequence[Spec]]:
     """The runs of an experiment, stage by stage; "all" goes through every experiment.
 
@@ -128,24 +101,6 @@ def stages(experiment: str, profile: Profile, store: RunStore, data_dir: str | N
         yield list({spec.id: spec for part in stage for spec in part}.values())
 
 
-def plan(experiment: str, profile: Profile, store: RunStore, data_dir: str | None = None) -> Plan:
-    """How far an experiment is, without carrying out anything. Records are found by name and not read through.
-
-    Raises SuperticketsError as :func:`stages` does.
-    """
-    known: dict[str, Spec] = {}
-    there, failures = set(store.ids()), store.failures()
-    open_ended, waiting = False, False
-    for stage in stages(experiment, profile, store, data_dir):
-        open_ended = open_ended or waiting
-        known |= {spec.id: spec for spec in stage}
-        waiting = any(spec.id not in there for spec in stage)
-    done = tuple(run_id for run_id in known if run_id in there)
-    failed = {run_id: failures[run_id] for run_id in known if run_id in failures and run_id not in there}
-    missing = tuple(spec for run_id, spec in known.items() if run_id not in there and run_id not in failed)
-    return Plan(experiment, done, failed, missing, _estimated(missing, done, store), open_ended)
-
-
 def sweep(
     experiment: str,
     profile: Profile,
@@ -154,19 +109,29 @@ def sweep(
     workers: int | None = None,
     retry_failed: bool = False,
     progress: bool = True,
+    engine: str = "processes",
+    runs_per_gpu: int = 1,
+    address: str = "",
 ) -> Summary:
     """Carries out what is missing of an experiment, stage after stage, and says what was done.
 
-    Killed at any moment, the same call goes on where it was. Raises SuperticketsError as :func:`stages` does.
+    Killed at any moment, the same call goes on where it was; ``engine`` and so on are those of
+    :func:`supertickets.engines.run_all`. Raises SuperticketsError as :func:`stages` and it do.
     """
     finished: dict[str, None] = {}
     found: dict[str, None] = {}
     failed: dict[str, str] = {}
-    for number, stage in enumerate(stages(experiment, profile, store, data_dir), start=1):
-        did = run_all(stage, store, workers, retry_failed, None, f"{experiment}, stage {number}", progress)
-        finished |= dict.fromkeys(did.finished)
-        found |= dict.fromkeys(did.found)
-        failed |= did.failed
+    # Of all records, since the runs of other experiments tell the cost of these as well.
+    bar = Progress(experiment, progress, _measured(store.ids(), store) if progress else Costs())
+    try:
+        for stage in stages(experiment, profile, store, data_dir):
+            how = (engine, runs_per_gpu, address)
+            did = run_all(stage, store, workers, retry_failed, None, experiment, bar, *how)
+            finished |= dict.fromkeys(did.finished)
+            found |= dict.fromkeys(did.found)
+            failed |= did.failed
+    finally:
+        bar.close()
     # Stages share runs: what one carried out the next finds.
     return Summary(list(finished), [run_id for run_id in found if run_id not in finished], failed)
 
@@ -215,18 +180,12 @@ def verify(store: RunStore, sample: int, seed: int = 0) -> Iterator[Verification
         names = [name for name in record.arrays if name.endswith("logits")]
         difference = max(float(np.abs(record.arrays[name] - again.arrays[name]).max(initial=0)) for name in names)
         same = record.environment == again.environment
-        yield Verification(run_id, difference, _score(record), _score(again), same)
+        yield Verification(run_id, difference, mean_report_score(record), mean_report_score(again), same)
 
 
-def _score(record: Record) -> float:
-    return fmean(values["score"] for name, values in record.metrics.items() if name.endswith("report"))
-
-
-def _estimated(missing: Sequence[Spec], done: Sequence[str], store: RunStore) -> float:
-    if not missing:
-        return 0.0
+def _measured(ids: Sequence[str], store: RunStore) -> Costs:
+    """What some of these runs took, drawn at random."""
     costs = Costs()
-    chosen = random.Random(0).sample(list(done), min(MEASURED, len(done)))
-    for record in store.records(chosen):
+    for record in store.records(random.Random(0).sample(list(ids), min(MEASURED, len(ids)))):
         costs.add(record.spec, record.timings.get("total", math.nan))
-    return costs.total((likeness(spec), 1) for spec in missing)
+    return costs

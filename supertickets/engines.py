@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
+import time
 from collections.abc import Hashable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -24,7 +26,7 @@ from loky.process_executor import TerminatedWorkerError
 
 from supertickets.cluster import ray_pool
 from supertickets.errors import SuperticketsError
-from supertickets.execution import Outcome, execute
+from supertickets.execution import AT_WORK, Outcome, execute
 from supertickets.progress import Progress
 from supertickets.scheduling import Pool, orphaned, scheduled
 from supertickets.specs import Spec
@@ -32,6 +34,13 @@ from supertickets.store import RunStore
 
 ENGINES = ("local", "processes", "ray")
 """In this process, one run after another; in worker processes (the default); on a Ray cluster."""
+
+
+ORPHAN_POLL = 0.5
+"""Seconds between two looks of a worker at whether its driver is still there."""
+
+MAX_UNSAVED = 3
+"""After so many runs in a row that the store could not take, a sweep stops: what is not saved is trained in vain."""
 
 
 @dataclass
@@ -74,8 +83,8 @@ def run_all(
     With ``models``, the model of every run carried out is saved in a folder named by its id there. ``progress`` may be
     that of a larger undertaking.
 
-    Raises SuperticketsError if a spec needs the scores of a run that is neither in the list nor in the store, or for an
-    engine that is unknown or cannot be had.
+    Raises SuperticketsError if a spec needs the scores of a run that is neither in the list nor in the store, for an
+    engine that is unknown or cannot be had, and after :data:`MAX_UNSAVED` runs that the store could not take.
     """
     if engine not in ENGINES:
         raise SuperticketsError(f"Unknown engine {engine!r}; known: {', '.join(ENGINES)}.")
@@ -91,6 +100,7 @@ def run_all(
     bar = progress if isinstance(progress, Progress) else Progress(description, progress)
     bar.expect(todo.values())
     outcomes = scheduled(todo, pool, lambda running: bar.look(running, pool.size(), store.progress), store.fail)
+    unsaved = 0
     try:
         with closing(outcomes):  # at once, so that after an interrupt no worker goes on
             for run_id, outcome, seconds in outcomes:
@@ -99,10 +109,20 @@ def run_all(
                 else:
                     (summary.finished if outcome.kind == "done" else summary.found).append(run_id)
                 bar.over(todo[run_id], outcome.kind, seconds, outcome.error)
+                unsaved = unsaved + 1 if outcome.unsaved else 0
+                if unsaved == MAX_UNSAVED:
+                    raise SuperticketsError(_stopped(store, len(summary.finished), unsaved, outcome.error))
     finally:
         if bar is not progress:
             bar.close()
     return summary
+
+
+def _stopped(store: RunStore, finished: int, unsaved: int, error: str) -> str:
+    return (
+        f"The sweep stopped after {finished} finished runs, since the run store {store.path} could not take {unsaved} "
+        f"in a row; free some space and carry out the failed runs again (--retry-failed). The last said: {error}"
+    )
 
 
 def default_workers(runs_per_gpu: int = 1) -> int:
@@ -130,8 +150,12 @@ def _plan(specs: list[Spec], store: RunStore, retry_failed: bool) -> tuple[dict[
     summary = Summary()
     failures = {} if retry_failed else store.failures()
     todo: dict[str, Spec] = {}
+    there = {run_id for run_id in by_id if run_id in store}
+    # Scores are read from the arrays, which are looked into only here.
+    needed = {parent for run_id, spec in by_id.items() if run_id not in there for parent in spec.parents}
+    there -= {parent for parent in needed & there if store.get(parent) is None}
     for run_id, spec in by_id.items():
-        if run_id in store:
+        if run_id in there:
             summary.found.append(run_id)
         elif run_id in failures:
             summary.failed[run_id] = f"{failures[run_id]} (in an earlier sweep; ask for a retry)"
@@ -167,8 +191,7 @@ def _processes(store: RunStore, models: str | None, workers: int) -> Pool:
     # loky takes growth by 300 MB for a leak and starts the worker anew, which costs seconds; a larger task is no leak.
     environment["LOKY_MAX_MEMORY_LEAK_SIZE"] = "1e10"
     settings: dict[str, Any] = {"max_workers": workers, "timeout": 600, "env": environment}
-    if n_gpus > 1:
-        settings |= {"initializer": _take_gpu, "initargs": (_worker_count(), n_gpus)}
+    settings |= {"initializer": _begin, "initargs": (os.getpid(), _worker_count() if n_gpus > 1 else None, n_gpus)}
 
     def submit(spec: Spec) -> Hashable:
         try:
@@ -197,6 +220,21 @@ def _result(future: Future[Outcome]) -> Outcome:
 @functools.cache
 def _worker_count() -> Any:
     return get_context("loky").Value("i", 0)
+
+
+def _begin(driver: int, count: Any, n_gpus: int) -> None:
+    """What a new worker does first: it watches its driver, and is bound to one of several GPUs, if there are."""
+    threading.Thread(target=_end_with, args=(driver,), daemon=True).start()
+    if count is not None:
+        _take_gpu(count, n_gpus)
+
+
+def _end_with(driver: int) -> None:
+    """Ends this worker when its driver was killed, but not before the run that it is at is saved."""
+    while os.getppid() == driver:
+        time.sleep(ORPHAN_POLL)
+    with AT_WORK:
+        os._exit(0)
 
 
 def _take_gpu(count: Any, n_gpus: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ import torch
 
 from supertickets.adaptation import AdaptationSpec, adapt, source_model
 from supertickets.claims import claimed
-from supertickets.errors import SuperticketsError
+from supertickets.errors import SuperticketsError, UnwritableError
 from supertickets.memory import peak_memory
 from supertickets.run_logs import RunLog
 from supertickets.runs import Record, RunSpec
@@ -24,10 +25,18 @@ from supertickets.training import fine_tune
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run went: "done", "found" in the store, "busy" elsewhere, or "failed" with its error."""
+    """How a run went: "done", "found" in the store, "busy" elsewhere, or "failed" with its error.
+
+    ``unsaved`` says that it failed because the store cannot be written.
+    """
 
     kind: str
     error: str = ""
+    unsaved: bool = False
+
+
+AT_WORK = threading.Lock()
+"""Held while this process carries out a run."""
 
 
 @contextmanager
@@ -45,16 +54,19 @@ def execute(spec: Spec, store_path: str, models: str | None = None) -> Outcome:
     """Carries out one run and writes its record, unless it is there by now or another sweep is at it."""
     store, outcome = RunStore(store_path), None
     try:
-        with claimed(store, spec.id) as mine:
+        with AT_WORK, claimed(store, spec.id) as mine:
             outcome = _executed(spec, store, models) if mine else Outcome("busy")
     except (SuperticketsError, OSError) as error:  # the claim could not be written; or, afterwards, not removed
-        outcome = outcome or _noted(store, spec, str(error))
+        outcome = outcome or _noted(store, spec, str(error), isinstance(error, UnwritableError))
     return outcome
 
 
 def _executed(spec: Spec, store: RunStore, models: str | None) -> Outcome:
     if spec.id in store:  # another sweep was quicker
         return Outcome("found")
+    lost = next((parent for parent in spec.parents if store.get(parent) is None), "")
+    if lost:  # damaged since all was planned; nothing is wrong with this run, so that nothing is noted
+        return Outcome("failed", f"its parent run {lost} is gone; the same command does both again")
     log, n_epochs = RunLog(store, spec), 0
 
     def on_epoch(values: dict[str, float]) -> None:
@@ -71,7 +83,7 @@ def _executed(spec: Spec, store: RunStore, models: str | None) -> Outcome:
         store.save(record)
         log.finished(record)
     except Exception as error:  # whatever it was: CUDA, memory, disk, a bug; the sweep must go on
-        return _noted(store, spec, log.failed(error))
+        return _noted(store, spec, log.failed(error), isinstance(error, UnwritableError))
     finally:  # of this process's own run only: another sweep's heartbeat is not ours to remove
         store.forget_heartbeat(spec.id)
     return Outcome("done")
@@ -102,9 +114,9 @@ def _scores(spec: RunSpec | SharingSpec, store: RunStore) -> dict[str, Scores]:
     return {rule.parent: store[rule.parent].scores(rule.estimator) for rule in rules if rule.parent}
 
 
-def _noted(store: RunStore, spec: Spec, error: str) -> Outcome:
+def _noted(store: RunStore, spec: Spec, error: str, unsaved: bool = False) -> Outcome:
     try:
         store.fail(spec, error)
-    except SuperticketsError as second:  # a full disk: the error still reaches the driver
-        error = f"{error} (and it could not be noted: {second})"
-    return Outcome("failed", error)
+    except SuperticketsError:  # a full disk: the error still reaches the driver
+        error, unsaved = f"{error} (this could not be noted in the store)", True
+    return Outcome("failed", error, unsaved)

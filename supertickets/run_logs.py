@@ -6,12 +6,15 @@ goes on below. A run never fails for want of its log.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+import torch
 
 from supertickets.adaptation import AdaptationSpec
 from supertickets.errors import SuperticketsError
@@ -54,6 +57,8 @@ class RunLog:
         foreseen = isinstance(error, SuperticketsError)
         lines = str(error).strip().splitlines() or ["no reason given"]
         sentence = str(error) if foreseen else f"{type(error).__name__}: {lines[0]}"
+        if not foreseen and _no_memory(error):
+            sentence = f"there is not enough memory ({sentence}); use fewer workers, smaller batches or shorter inputs"
         more = "" if foreseen else "".join(traceback.format_exception(error)).rstrip()
         told = self._write(f"failed: {sentence}", more)
         return f"{sentence} (log: {self.store.log_path(self.spec.id)})" if told else sentence
@@ -62,6 +67,13 @@ class RunLog:
         stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
         lines = [f"{stamp} {' '.join(text.split())}", *(f"    {line}" for line in more.splitlines())]
         return self.store.log(self.spec.id, "\n".join(lines) + "\n")
+
+
+def _no_memory(error: Exception) -> bool:
+    """Whether memory ran out; on a CPU torch has no type of error for it."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return True
+    return "allocate memory" in str(error)
 
 
 def described(spec: Spec) -> str:

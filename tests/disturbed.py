@@ -76,8 +76,8 @@ def wait_until(true: Callable[[], object], seconds: float = 60.0) -> float:
 
 
 def results(store: RunStore, specs: Iterable[Spec]) -> pd.DataFrame:
-    """The frame of some runs but for what the clock says."""
-    return store.frame(specs).drop(columns="seconds", errors="ignore")
+    """The frame of some runs but for what was measured of the machine."""
+    return store.frame(specs).drop(columns=["seconds", "memory"], errors="ignore")
 
 
 def assert_undisturbed(store: RunStore, specs: Sequence[Spec], reference: RunStore) -> None:

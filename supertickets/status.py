@@ -56,7 +56,7 @@ class Status:
         text += f", {stopped} stopped" if stopped else ""
         text += f", {len(self.failed)} failed in {self.path}"
         if self.n_last_hour:
-            text += f"\n{self.n_last_hour} runs finished in the last hour, at {self.per_hour:.3g} an hour"
+            text += f"\n{self.n_last_hour} runs finished in the last hour, at {_rounded(self.per_hour)} an hour"
         return "\n".join([text, *map(str, self.runs)])
 
     def left(self, plan: Plan) -> str:
@@ -107,3 +107,7 @@ def _under_way(
 
 def _number(value: object) -> float:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else 0.0
+
+
+def _rounded(rate: float) -> str:
+    return f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}"

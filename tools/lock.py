@@ -1,6 +1,6 @@
 """Write requirements.lock and environment.yml from what is installed beside this interpreter.
 
-Called by ``make lock`` in an environment that holds the package with its extras minilm, book and dev and nothing else.
+Called by ``make lock`` in an environment of the package, its extras minilm, cluster, book and dev, and nothing else.
 Pins are plain names and public versions: no hosts, no hashes, no local versions (``torch==2.13.0`` also takes a build
 for CPU only). Accelerator libraries are left out: torch's own metadata pins them on the machines that need them.
 """
@@ -36,7 +36,7 @@ def installed_pins() -> list[str]:
 
 def lock_text(pins: list[str]) -> str:
     """The text of requirements.lock."""
-    head = f"# Written by `make lock` for Python {PYTHON}; do not edit. Extras minilm, book and dev are in it.\n"
+    head = f"# Written by `make lock` for Python {PYTHON}; do not edit. With extras minilm, cluster, book and dev.\n"
     return head + "\n".join(pins) + "\n"
 
 

@@ -8,7 +8,7 @@ computed for the first token alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, cast
@@ -75,11 +75,21 @@ def first_token_only(model: PreTrainedModel) -> Iterator[None]:
         ffn_in, ffn_output = layer.get_submodule(family.ffn_in), layer.get_submodule(family.ffn_out.rpartition(".")[0])
         return ffn_output(ffn_in(attended), attended)
 
+    with instead(layer, forward):
+        yield
+
+
+@contextmanager
+def instead(layer: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """``forward`` in the place of the layer's own, or of what is there already, while the context lasts."""
+    before = layer.__dict__.get("forward")
     layer.forward = forward
     try:
         yield
     finally:
         del layer.forward
+        if before is not None:
+            layer.forward = before
 
 
 def _context(layer: nn.Module, family: Family, hidden_states: Tensor, mask: Tensor | None) -> Tensor:

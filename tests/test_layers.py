@@ -1,0 +1,221 @@
+"""Layers computed by hand: the model's own numbers and gradients, in float64."""
+
+import numpy as np
+import pytest
+import torch
+from tiny import tiny_model
+from torch import nn
+
+from supertickets.batching import Batch, EncodedSplit
+from supertickets.compaction import compact
+from supertickets.encoders import example_losses, family_of, layer_parts
+from supertickets.gates import masked
+from supertickets.layers import _dropout, by_hand
+from supertickets.lean import flat_parameters
+from supertickets.sharing import share, using
+from supertickets.tickets import Ticket, full_ticket, random_ticket
+
+
+def a_batch(longest: int = 11, equal: bool = False) -> Batch:
+    rng = np.random.default_rng(0)
+    lengths = np.full(6, longest) if equal else rng.integers(4, longest + 1, 6)
+    split = EncodedSplit(
+        ids=rng.integers(4, 50, 6 * longest).astype(np.int32),
+        type_ids=None,
+        starts=np.arange(6) * longest,
+        lengths=lengths,
+        labels=rng.integers(0, 3, 6),
+    )
+    return split.batch(np.arange(6))
+
+
+def outputs_and_gradients(model, batch):
+    model.zero_grad()
+    logits = model(**batch.inputs).logits
+    example_losses(logits, batch.labels).sum().backward()
+    gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None and p.numel()}
+    return logits.detach(), {name: gradient.clone() for name, gradient in gradients.items()}
+
+
+def assert_same(first, second, atol=1e-11):
+    torch.testing.assert_close(second[0], first[0], rtol=0, atol=atol)
+    assert first[1].keys() == second[1].keys()
+    for name, gradient in first[1].items():
+        torch.testing.assert_close(second[1][name], gradient, rtol=0, atol=atol, msg=name)
+
+
+def tickets() -> dict[str, Ticket]:
+    no_heads = np.ones((3, 4), dtype=bool)
+    no_heads[1] = False
+    bare = np.ones((3, 4), dtype=bool)
+    bare[-1] = False
+    return {
+        "full": full_ticket((3, 4)),
+        "some": random_ticket((3, 4), 0.5, seed=1),
+        "a layer without heads": Ticket(no_heads, np.array([True, True, False])),
+        "a last layer of nothing": Ticket(bare, np.array([False, True, False])),
+    }
+
+
+@pytest.mark.parametrize("ticket", tickets().values(), ids=tickets().keys())
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("family", ["bert", "roberta", "electra"])
+@pytest.mark.parametrize("longest", [11, 16, 21])
+def test_by_hand_is_exact(family, attention, ticket, longest):
+    model = compact(tiny_model(family), ticket)
+    model.set_attn_implementation(attention)
+    for batch in (a_batch(longest), a_batch(longest, equal=True)):  # with padding and without
+        plain = outputs_and_gradients(model, batch)
+        with by_hand(model):
+            ours = outputs_and_gradients(model, batch)
+            states = model.base_model(**batch.inputs).last_hidden_state
+        assert states.shape[1] == 1  # it is not simply the same computation
+        assert_same(plain, ours)
+
+
+def test_gradients_are_added_to_those_that_are_there():
+    model, batch = tiny_model(), a_batch()
+    once = outputs_and_gradients(model, batch)[1]
+    with flat_parameters(model) as flat, by_hand(model):
+        for _ in range(2):
+            example_losses(model(**batch.inputs).logits, batch.labels).sum().backward()
+        twice = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+        assert flat.grad is not None
+        total = flat.grad.abs().sum()
+    for name, gradient in once.items():
+        torch.testing.assert_close(twice[name], 2 * gradient, rtol=0, atol=1e-11, msg=name)
+    torch.testing.assert_close(total, sum((2 * g).abs().sum() for g in once.values()), rtol=1e-9, atol=0)
+
+
+def test_afterwards_the_model_is_its_own_again():
+    model, batch = tiny_model(), a_batch()
+    before = outputs_and_gradients(model, batch)
+    with pytest.raises(KeyboardInterrupt), by_hand(model), by_hand(model):
+        raise KeyboardInterrupt
+    assert not any("forward" in vars(part.layer) for part in layer_parts(model))
+    assert_same(before, outputs_and_gradients(model, batch), atol=0)
+
+
+def test_gated_layers_stay_as_they_are():
+    model, batch, ticket = tiny_model(), a_batch(), random_ticket((3, 4), 0.5, seed=3)
+    with masked(model, ticket):
+        plain = outputs_and_gradients(model, batch)
+        with by_hand(model):
+            ours = outputs_and_gradients(model, batch)
+    assert_same(plain, ours)
+    assert (outputs_and_gradients(model, batch)[0] - plain[0]).abs().max() > 0.01
+
+
+def test_tasks_that_share_a_model_keep_their_tickets():
+    a, b = random_ticket((3, 4), 0.5, seed=3), random_ticket((3, 4), 0.5, seed=4)
+    assert (a.ffns != b.ffns).any()
+    shared, batch = share({"a": tiny_model(), "b": tiny_model()}, {"a": a, "b": b}), a_batch()
+
+    def by_task(name):
+        with using(shared, name) as model:
+            return outputs_and_gradients(model, batch)
+
+    plain = {name: by_task(name) for name in "ab"}
+    with by_hand(shared.models["a"]):
+        for name in "abab":
+            ours = by_task(name)
+            assert_same(plain[name], ours)
+
+
+def test_frozen_embeddings_still_train_the_layers():
+    model, batch = tiny_model(), a_batch()
+    for parameter in model.base_model.get_submodule("embeddings").parameters():
+        parameter.requires_grad = False
+    plain = outputs_and_gradients(model, batch)
+    with by_hand(model):
+        assert_same(plain, outputs_and_gradients(model, batch))
+    assert any("layer.0" in name for name in plain[1])
+
+
+def test_another_activation_is_left_alone():
+    model, batch = tiny_model(), a_batch()
+    model.config.hidden_act = "gelu_new"
+    with by_hand(model):
+        assert model.base_model(**batch.inputs).last_hidden_state.shape[1] > 1
+
+
+def with_dropout(rate: float):
+    model = tiny_model().train()
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = rate
+    return model
+
+
+def test_gradients_with_dropout_are_those_of_finite_differences():
+    model, batch = with_dropout(0.3), a_batch()
+    family = family_of(model)
+
+    def loss():
+        torch.manual_seed(5)
+        return example_losses(model(**batch.inputs).logits, batch.labels).sum()
+
+    with by_hand(model):
+        model.zero_grad()
+        loss().backward()
+        for index, path in ((0, family.query), (1, family.value), (1, family.ffn_in_linear), (2, family.ffn_out)):
+            weight = layer_parts(model)[index].layer.get_submodule(path).get_parameter("weight")
+            direction = torch.randn(weight.shape, generator=torch.Generator().manual_seed(1), dtype=weight.dtype)
+            assert weight.grad is not None
+            slope = (weight.grad * direction).sum().item()
+            values = []
+            for step in (1e-6, -2e-6):
+                weight.data.add_(direction, alpha=step)
+                values.append(loss().item())
+            weight.data.add_(direction, alpha=1e-6)
+            assert abs(slope) > 1e-3
+            assert (values[0] - values[1]) / 2e-6 == pytest.approx(slope, rel=1e-5, abs=1e-7)
+
+
+def test_dropout_is_off_outside_training_and_on_in_it():
+    model, batch = with_dropout(0.3), a_batch()
+    with torch.no_grad(), by_hand(model):
+        drawn = [model(**batch.inputs).logits for _ in range(2)]
+        assert not torch.equal(*drawn)
+        model.eval()
+        sure = [model(**batch.inputs).logits for _ in range(2)]
+    assert torch.equal(*sure)
+    torch.testing.assert_close(sure[0], model(**batch.inputs).logits, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.1, 0.5])
+def test_dropout_drops_as_many_as_it_should(rate):
+    torch.manual_seed(0)
+    x = torch.ones(1000, 1001)
+    dropped, factors = _dropout(x, rate, training=True)
+    assert factors is not None and torch.equal(dropped, factors)
+    n = x.numel()
+    assert (dropped == 0).float().mean().item() == pytest.approx(rate, abs=5 * (rate * (1 - rate) / n) ** 0.5)
+    assert dropped.mean().item() == pytest.approx(1.0, abs=5 * (rate / (1 - rate) / n) ** 0.5)
+    # Independent from element to element: neighbours share a random number of 64 bits.
+    zero = (dropped == 0).double()
+    for lag in (1, 2, 3, 4):
+        pairs = (zero.view(-1)[lag:] * zero.view(-1)[:-lag]).mean().item()
+        assert pairs == pytest.approx(rate**2, abs=6 * rate / n**0.5)
+    assert _dropout(x, rate, training=False) == (x, None)
+
+
+def test_bf16_is_as_near_to_float32_as_autocast_is():
+    model, batch = tiny_model().float(), a_batch()
+    exact = outputs_and_gradients(model, batch)
+
+    def in_bf16():
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = model(**batch.inputs).logits
+        example_losses(logits, batch.labels).sum().backward()
+        return logits.detach().float(), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+    def error(found):
+        return max(((found[1][n] - g).norm() / g.norm()).item() for n, g in exact[1].items() if "key.bias" not in n)
+
+    theirs = error(in_bf16())
+    with by_hand(model):
+        ours = in_bf16()
+    assert all(gradient.dtype == torch.float32 for gradient in ours[1].values())
+    assert 1e-4 < error(ours) < 2 * theirs

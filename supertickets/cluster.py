@@ -102,7 +102,8 @@ def _connect(ray: Any, address: str) -> None:
     except (ConnectionError, ImportError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         reason = str(error).strip().split("\n")[0].rstrip(".")
         raise SuperticketsError(
-            f"No Ray cluster can be used at {address or 'this machine'} ({reason}); start one with ray start --head."
+            f"No Ray cluster can be used at {address or 'this machine'} ({reason}); start one with ray start --head, "
+            "or set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as on its nodes."
         ) from error
 
 

@@ -177,6 +177,7 @@ def when(true: Callable[[], Any], seconds: float = 90.0) -> Any:
     return None
 
 
+@pytest.mark.slow
 def test_two_nodes_give_the_numbers_of_one_process(nodes, specs, undisturbed, tmp_path):
     process = sweep(nodes, specs, tmp_path, nodes.address)
     assert when(lambda: at_work(nodes.first) and at_work(nodes.second))

@@ -58,19 +58,37 @@ def claimed(store: RunStore, run_id: str, expiry: float = EXPIRY) -> Iterator[bo
             store.take_claim(run_id)
 
 
+def tidy(store: RunStore, expiry: float = EXPIRY) -> None:
+    """Removes what killed sweeps left: void claims, heartbeats of runs that nobody is at, unfinished files.
+
+    What cannot be removed stays; runs under way are left alone.
+    """
+    with contextlib.suppress(SuperticketsError, OSError):
+        for run_id in store.claims():
+            held = store.read_claim(run_id)
+            if held is not None and _void(store, run_id, held, expiry):
+                _remove(store, run_id, held)
+        for run_id in store.running():
+            if store.read_claim(run_id) is None:  # it is given up after the heartbeat
+                store.forget_heartbeat(run_id)
+        store.remove_unfinished()
+
+
 def _take(store: RunStore, run_id: str, owner: dict[str, object], expiry: float) -> bool:
     if store.write_claim(run_id, _claim(owner), new=True):
         return True
     held = store.read_claim(run_id)
     if not _void(store, run_id, held, expiry):
         return False
-    taken = store.take_claim(run_id)  # of several that find it void, one gets it out of the way
-    if taken is None:
-        return False
-    if taken != held:  # it was another's new claim by then
+    return _remove(store, run_id, held) and store.write_claim(run_id, _claim(owner), new=True)
+
+
+def _remove(store: RunStore, run_id: str, void: bytes | None) -> bool:
+    """Gets a void claim out of the way; of several that try, one is told that it did."""
+    taken = store.take_claim(run_id)
+    if taken is not None and taken != void:  # it was another's new claim by then
         store.write_claim(run_id, taken, new=True)
-        return False
-    return store.write_claim(run_id, _claim(owner), new=True)
+    return taken is not None and taken == void
 
 
 def _claim(owner: dict[str, object]) -> bytes:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -313,6 +314,7 @@ def _levels(text: str) -> tuple[float, ...]:
 
 def main() -> None:
     """Entry point of the console script."""
+    before = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         app()
     except SuperticketsError as error:
@@ -321,11 +323,27 @@ def main() -> None:
     except OSError as error:  # a disk that fills up while the results are written, say
         typer.echo(f"supertickets: {error}; what was finished is kept.", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # again: at once
         typer.echo(
             "supertickets: stopped; what was finished is kept, and the same command goes on from there.", err=True
         )
-        sys.exit(130)
+        sys.exit(128 + (stopped.number if isinstance(stopped, _Stopped) else signal.SIGINT))
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Stopped(KeyboardInterrupt):
+    """Another signal than Ctrl-C that asks for an end; a scheduler or a service manager kills soon afterwards."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def _stop(number: int, _frame: object) -> NoReturn:
+    raise _Stopped(number)
 
 
 if __name__ == "__main__":

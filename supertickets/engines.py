@@ -24,6 +24,7 @@ from loky import get_reusable_executor
 from loky.backend.context import get_context
 from loky.process_executor import TerminatedWorkerError
 
+from supertickets.claims import tidy
 from supertickets.cluster import ray_pool
 from supertickets.errors import SuperticketsError
 from supertickets.execution import AT_WORK, Outcome, execute
@@ -88,6 +89,7 @@ def run_all(
     """
     if engine not in ENGINES:
         raise SuperticketsError(f"Unknown engine {engine!r}; known: {', '.join(ENGINES)}.")
+    tidy(store)
     todo, summary = _plan(list(specs), store, retry_failed)
     if not todo:
         return summary
@@ -115,6 +117,7 @@ def run_all(
     finally:
         if bar is not progress:
             bar.close()
+    tidy(store)
     return summary
 
 

@@ -266,6 +266,10 @@ class RunStore:
         """The claims there are, by run id; a half-written one is left out."""
         return self._notes("claims")
 
+    def remove_unfinished(self) -> None:
+        """Removes what writers that were killed left unfinished, if it is old enough to be theirs (local stores)."""
+        self._files.remove_unfinished(("claims", "running", "failed", "logs"), ("runs",), ("models",))
+
     def model_folder(self, run_id: str) -> str | None:
         """Where the model of a run that others start from is kept; None if the store is not local."""
         return self._files.at(f"models/{run_id}") if self._files.local else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import time
 import uuid
 from collections.abc import Iterable, Iterator
@@ -20,6 +21,9 @@ import fsspec
 from supertickets.errors import SuperticketsError, UnwritableError
 
 _AT_ONCE = 256
+_UNFINISHED = (".tmp", ".void", ".half")
+UNFINISHED = 3600.0
+"""Seconds after which a temporary file is nobody's: none takes so long to write."""
 _CHANGED = ("mtime", "LastModified", "last_modified", "updated", "created")
 
 
@@ -233,6 +237,28 @@ class StoreFiles:
         """Removes a file if it is there."""
         with contextlib.suppress(OSError):
             os.unlink(self.at(path)) if self.local else self._fs.rm_file(self.at(path))
+
+    def remove_unfinished(
+        self, folders: Iterable[str], of_folders: Iterable[str], of_models: Iterable[str], older: float = UNFINISHED
+    ) -> None:
+        """Removes temporary files in folders and in the folders of folders, and hidden folders, which models start as.
+
+        Only those in a local store that were not changed for ``older`` seconds, a model's not for a day.
+        """
+        if not self.local:
+            return
+        now = time.time()
+        for folder in (*folders, *(each for parent in of_folders for each in self._folders(parent))):
+            for name in self.names(folder, ""):
+                path = f"{self.at(folder)}/{name}"
+                with contextlib.suppress(OSError):
+                    if name.endswith(_UNFINISHED) and os.stat(path).st_mtime < now - older:
+                        os.unlink(path)
+        for folder in of_models:
+            for path in self._folders(folder):
+                with contextlib.suppress(OSError):
+                    if path.rsplit("/", 1)[1].startswith(".") and os.stat(self.at(path)).st_mtime < now - 24 * older:
+                        shutil.rmtree(self.at(path), ignore_errors=True)
 
     def age(self, path: str) -> float:
         """Seconds since a file was written; 0 without one, or where no times are kept."""

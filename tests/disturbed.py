@@ -66,7 +66,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def wait_until(true: Callable[[], object], seconds: float = 60.0) -> float:
+def wait_until(true: Callable[[], object], seconds: float = 250.0) -> float:
     """Waits until something holds and says how long it took; fails if it does not hold in time."""
     started = time.monotonic()
     while not true():

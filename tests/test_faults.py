@@ -1,8 +1,7 @@
-"""Faults of every kind in the middle of a sweep: nothing is lost, nothing is done twice, and the results stay the same."""
+"""Faults of every kind in the middle of a sweep: nothing is lost, nothing done twice, and the results stay the same."""
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -210,6 +209,223 @@ def test_poisoned_notes_are_no_signs_of_life_and_no_failures(beat, specs, store,
     assert store.failed_specs() == []
     assert len(run_all(specs, store, workers=1, progress=False).found) == len(specs)
     monkeypatch.setattr("sys.argv", ["supertickets", "status", "--store", store.path])
-    with pytest.raises(SystemExit, match="^0$"):
+    with pytest.raises(SystemExit, match=r"^0$"):
         main()
     assert f"{len(specs)} runs done" in capsys.readouterr().out
+
+
+def parts(process: subprocess.Popen[str], seconds: float = 250.0) -> tuple[list, str]:
+    """What a sweep said in the end, as numbers finished and found, and failures; and what it wrote to stderr."""
+    out, err = process.communicate(timeout=seconds)
+    return json.loads(out.splitlines()[-1]), err
+
+
+def test_workers_end_with_a_killed_driver_and_the_next_sweep_goes_on(long_specs, long_undisturbed, tmp_path):
+    """Each finishes the run that it is at, which the next sweep finds; then it goes, without being told."""
+    store = RunStore(tmp_path / "store")
+    process = start_sweep(long_specs, tmp_path / "store", workers=2)
+    wait_until(lambda: len(store.ids()) >= 1 and len(store.running()) == 2)
+    workers, under_way, done = workers_of(process.pid), list(store.running()), len(store)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate(timeout=30)  # the workers hold no pipe of the driver's
+    assert len(workers) == 2
+    summary = run_all(long_specs, store, workers=1, progress=False)
+    wait_until(lambda: not any(map(alive, workers)), 10)
+    assert len(summary.found) >= done + len(under_way)  # those of the orphans were left to them
+    assert_undisturbed(store, long_specs, long_undisturbed)
+
+
+def test_a_sweep_takes_over_the_runs_of_another_that_is_killed(long_specs, long_undisturbed, tmp_path):
+    """Two drivers on one store, of which one is killed, with its workers, in the middle of its runs."""
+    store = RunStore(tmp_path / "store")
+    victim = start_sweep(long_specs, tmp_path / "store", workers=2, name="victim")
+    wait_until(lambda: len(store.running()) >= 1)
+    other = start_sweep(long_specs, tmp_path / "store", workers=1, name="other")
+    wait_until(lambda: len(store) >= 2)
+    os.killpg(victim.pid, signal.SIGKILL)
+    victim.communicate()
+    (finished, found, failed), _ = parts(other)
+    assert (finished + found, failed) == (len(long_specs), {})
+    assert_undisturbed(store, long_specs, long_undisturbed)
+
+
+def test_a_run_that_kills_its_worker_is_given_up_and_the_others_are_done(specs, undisturbed, tmp_path):
+    """As the kernel does when memory runs out: whoever is at this run is killed, as often as it is tried."""
+    store, victim, kills = RunStore(tmp_path / "store"), specs[-1].id, set()
+    process = start_sweep(specs, tmp_path / "store", workers=2)
+    over = threading.Event()
+
+    def hunt() -> None:
+        while not over.is_set():
+            pid = json.loads(store.read_claim(victim) or b"{}").get("pid")
+            if pid and pid not in kills:
+                kills.add(pid)
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.001)
+
+    hunter = threading.Thread(target=hunt)
+    hunter.start()
+    try:
+        (finished, found, failed), _ = parts(process)
+    finally:
+        over.set()
+        hunter.join()
+    assert (finished + found, list(failed)) == (len(specs) - 1, [victim])
+    assert "its worker process was killed twice (out of memory?); free memory or use fewer workers" in failed[victim]
+    assert list(store.failures()) == [victim]
+    again = run_all(specs, store, workers=1, progress=False, retry_failed=True)
+    assert again.finished == [victim]
+    assert_undisturbed(store, specs, undisturbed)
+
+
+SMALL_FILES = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))"
+"""Notes of a kilobyte can be written, records of runs with 60 epochs cannot: a quota, to a worker."""
+
+
+def test_a_quota_stops_the_sweep_with_a_sentence_and_nothing_half_written(long_specs, long_undisturbed, tmp_path):
+    store = RunStore(tmp_path / "store")
+    several = [long_specs[0], *(spec for spec in long_specs if not spec.parents and spec is not long_specs[0])]
+    said, err = parts(start_sweep(several, tmp_path / "store", workers=2, prepare=SMALL_FILES))
+    assert "Traceback" not in err
+    assert said.startswith("The sweep stopped after 0 finished runs, since the run store")
+    assert "could not take 3 in a row; free some space and carry out the failed runs again" in said
+    assert "File too large" in said
+    assert len(store) == 0
+    files = [path for path in Path(store.path).rglob("*") if path.is_file()]
+    assert {path.parent.name for path in files} == {"failed", "logs"}
+    assert set(store.failures()) == {spec.id for spec in several}
+    summary = run_all(long_specs, store, workers=1, progress=False)
+    assert all("ask for a retry" in summary.failed[spec.id] for spec in several)
+    run_all(long_specs, store, workers=1, progress=False, retry_failed=True)
+    assert_undisturbed(store, long_specs, long_undisturbed)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 1 MiB, if this user may have one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def command(*arguments: str | Path) -> subprocess.Popen[str]:
+    """A command line of the package, in a session of its own."""
+    code = "from supertickets.cli import main; main()"
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)], stdout=pipe, stderr=pipe, start_new_session=True, text=True
+    )
+
+
+SWEEP = ("sweep", "figure6", "--profile", "smoke", "--seeds", "0,1,2,3,4", "--workers", "2", "--quiet")
+
+
+def fill(disk: Path) -> Path:
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            while file.write(b"x" * 4096):
+                pass
+        except OSError:
+            return ballast
+    raise AssertionError("the disk has no end")
+
+
+def test_a_disk_that_fills_up_stops_the_sweep_and_once_there_is_space_it_goes_on(small_disk, tmp_path):
+    """The whole command: some runs are saved, then nothing can be written, not even why."""
+    store = RunStore(small_disk / "store")
+    process = command(*SWEEP, "--store", store.path)
+    wait_until(lambda: len(store) >= 2)
+    ballast = fill(small_disk)
+    out, err = process.communicate(timeout=250)
+    assert process.returncode == 2
+    assert "Traceback" not in err
+    assert "supertickets: The sweep stopped after" in err
+    assert "No space left on device" in err
+    done = store.ids()
+    assert all(store.get(run_id) is not None for run_id in done)
+    assert [path for path in Path(store.path).rglob("*.tmp") if path.stat().st_size] == []
+    ballast.unlink()
+    process = command(*SWEEP, "--store", store.path, "--retry-failed")
+    out, err = process.communicate(timeout=250)
+    assert (process.returncode, err.count("failed:")) == (0, 0)
+    assert f"{len(done)} found in the store" in out
+    assert len(store) > len(done)
+    # The frame is that of a sweep on a disk that never was full.
+    undisturbed = RunStore(tmp_path / "undisturbed")
+    specs = [record.spec for record in store.records()]
+    run_all(specs, undisturbed, workers=1, progress=False)
+    assert_undisturbed(store, specs, undisturbed)
+
+
+def test_a_run_that_diverges_fails_alone_and_as_often_as_it_is_tried(encoder, toy, specs, undisturbed, tmp_path):
+    store = RunStore(tmp_path / "store")
+    bad = ticket_sweep(toy_full_run(encoder, toy, seed=7, learning_rate=1e6, clip=1e30), (0.3,), ("winning", "random"))
+    (finished, found, failed), err = parts(start_sweep([*bad, *specs], tmp_path / "store", workers=2))
+    assert "Traceback" not in err
+    assert (finished, found) == (len(specs), 0)
+    assert "training has diverged; lower the learning rate or check the data" in failed[bad[0].id]
+    assert failed[bad[1].id] == f"its parent run {bad[0].id} failed"
+    assert "training has diverged" in failed[bad[2].id]
+    assert set(store.failures()) == {bad[0].id, bad[2].id}
+    process = command("retry", "--store", store.path, "--workers", "1", "--quiet")
+    out, err = process.communicate(timeout=250)
+    assert process.returncode == 1
+    assert err.count("training has diverged") >= 2
+    assert "2 failed" in out
+    assert store.ids() == sorted(spec.id for spec in specs)
+    assert results(store, specs).equals(results(undisturbed, specs))
+
+
+LITTLE_MEMORY = (
+    "import resource, pathlib; size = int(pathlib.Path('/proc/self/statm').read_text().split()[0]) * 4096; "
+    "resource.setrlimit(resource.RLIMIT_AS, (size + (300 << 20),) * 2)"
+)
+
+
+def test_a_run_out_of_memory_fails_with_the_fix_and_the_others_are_done(tmp_path, toy, specs, undisturbed):
+    """A feed-forward layer of a million and a half neurons needs hundreds of megabytes that a worker may not have."""
+    huge = toy_full_run(save_tiny_encoder(tmp_path / "huge", layers=1, neurons=1_500_000), toy, epochs=1)
+    store = RunStore(tmp_path / "store")
+    (finished, _, failed), err = parts(start_sweep([huge, *specs], tmp_path / "store", 1, prepare=LITTLE_MEMORY))
+    assert (finished, list(failed)) == (len(specs), [huge.id])
+    assert "there is not enough memory (" in failed[huge.id]
+    assert "use fewer workers, smaller batches or shorter inputs" in failed[huge.id]
+    assert "\n" not in failed[huge.id]
+    assert "Traceback" not in err
+    assert store.failures() == {huge.id: failed[huge.id]}
+    assert results(store, specs).equals(results(undisturbed, specs))
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "everyone"),
+    [(signal.SIGINT, 130, True), (signal.SIGTERM, 143, False), (signal.SIGTERM, 143, True)],
+    ids=["Ctrl-C", "SIGTERM", "SIGTERM to all"],
+)
+def test_a_sweep_that_is_asked_to_stop_does_so_at_once_with_a_sentence(number, code, everyone, tmp_path):
+    """A terminal sends Ctrl-C to the workers as well; a scheduler SIGTERM to the driver, or to all."""
+    store = RunStore(tmp_path / "store")
+    process = command(*SWEEP, "--store", store.path)
+    wait_until(lambda: len(store) >= 1)
+    workers = workers_of(process.pid)
+    (os.killpg if everyone else os.kill)(process.pid, number)
+    started = time.monotonic()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert time.monotonic() - started < 5
+    assert err == "supertickets: stopped; what was finished is kept, and the same command goes on from there.\n"
+    assert len(workers) == 2
+    wait_until(lambda: not any(map(alive, workers)), 5)
+    done = store.ids()
+    assert store.failures() == {}
+    process = command(*SWEEP, "--store", store.path)
+    out, err = process.communicate(timeout=250)
+    assert (process.returncode, err) == (0, "")
+    assert f"{len(done)} found in the store" in out
+    specs = [record.spec for record in store.records()]
+    assert len(specs) > len(done)
+    assert store.failures() == {}

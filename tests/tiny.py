@@ -79,7 +79,7 @@ def tiny_batch(n_examples: int = 5, length: int = 9, seed: int = 0, num_labels: 
 WORDS = ["good", "fine", "nice", "bad", "poor", "dull", "film", "book", "meal", "the", "a", "was", "is", "very", "not"]
 
 
-def save_tiny_encoder(folder: Path, heads: int = 4, layers: int = 3) -> Path:
+def save_tiny_encoder(folder: Path, heads: int = 4, layers: int = 3, neurons: int = 32) -> Path:
     """A random encoder as a folder that load_encoder reads: config, safetensors, tokenizer."""
     vocabulary = {word: index for index, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS])}
     backend = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
@@ -105,6 +105,7 @@ def save_tiny_encoder(folder: Path, heads: int = 4, layers: int = 3) -> Path:
             "vocab_size": len(vocabulary),
             "num_attention_heads": heads,
             "num_hidden_layers": layers,
+            "intermediate_size": neurons,
             "initializer_range": 0.1,
         }
     )

@@ -314,7 +314,7 @@ def _levels(text: str) -> tuple[float, ...]:
 
 def main() -> None:
     """Entry point of the console script."""
-    before = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         app()
     except SuperticketsError as error:
@@ -323,19 +323,19 @@ def main() -> None:
     except OSError as error:  # a disk that fills up while the results are written, say
         typer.echo(f"supertickets: {error}; what was finished is kept.", err=True)
         sys.exit(2)
-    except KeyboardInterrupt as stopped:
+    except _Stopped as stopped:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # again: at once
         typer.echo(
             "supertickets: stopped; what was finished is kept, and the same command goes on from there.", err=True
         )
-        sys.exit(128 + (stopped.number if isinstance(stopped, _Stopped) else signal.SIGINT))
+        sys.exit(128 + stopped.number)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-class _Stopped(KeyboardInterrupt):
-    """Another signal than Ctrl-C that asks for an end; a scheduler or a service manager kills soon afterwards."""
+class _Stopped(BaseException):
+    """Ctrl-C, or a signal that asks for an end as schedulers do; no KeyboardInterrupt, which typer ends in silence."""
 
     def __init__(self, number: int) -> None:
         super().__init__()

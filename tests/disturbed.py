@@ -99,3 +99,9 @@ def left_over(store: RunStore) -> list[str]:
             if kind in ("running", "claims") or name.endswith((".tmp", ".half", ".void")):
                 found.append(f"{os.path.relpath(folder, store.path)}/{name}")
     return sorted(found)
+
+
+def make_old(path: Path, seconds: float) -> None:
+    """Dates a file or folder back."""
+    moment = time.time() - seconds
+    os.utime(path, (moment, moment))

@@ -9,9 +9,10 @@ import threading
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
-from disturbed import alive, assert_undisturbed, results, start_sweep, wait_until, workers_of
+from disturbed import alive, assert_undisturbed, make_old, results, start_sweep, wait_until, workers_of
 from tiny import save_tiny_encoder, toy_full_run
 
 from supertickets.engines import run_all
@@ -178,7 +179,7 @@ def test_a_poisoned_claim_does_not_stop_a_sweep(claim, specs, undisturbed, tmp_p
     store = RunStore(tmp_path / "store")
     store.write_claim(specs[0].id, CLAIMS[claim])
     path = Path(store.path) / "claims" / f"{specs[0].id}.json"
-    os.utime(path, (time.time() - 1000,) * 2)  # one that is being written right now would be waited for
+    make_old(path, 1000)  # one that is being written right now would be waited for
     assert len(run_all(specs, store, workers=1, progress=False).finished) == len(specs)
     assert_undisturbed(store, specs, undisturbed)
 
@@ -187,7 +188,7 @@ def test_a_folder_in_a_claims_place_does_not_stop_a_sweep(specs, undisturbed, tm
     store = RunStore(tmp_path / "store")
     path = Path(store.path) / "claims" / f"{specs[0].id}.json"
     path.mkdir(parents=True)
-    os.utime(path, (time.time() - 1000,) * 2)
+    make_old(path, 1000)
     assert len(run_all(specs, store, workers=1, progress=False).finished) == len(specs)
     assert_undisturbed(store, specs, undisturbed)
 
@@ -214,7 +215,7 @@ def test_poisoned_notes_are_no_signs_of_life_and_no_failures(beat, specs, store,
     assert f"{len(specs)} runs done" in capsys.readouterr().out
 
 
-def parts(process: subprocess.Popen[str], seconds: float = 250.0) -> tuple[list, str]:
+def parts(process: subprocess.Popen[str], seconds: float = 250.0) -> tuple[Any, str]:
     """What a sweep said in the end, as numbers finished and found, and failures; and what it wrote to stderr."""
     out, err = process.communicate(timeout=seconds)
     return json.loads(out.splitlines()[-1]), err

@@ -7,9 +7,6 @@ no gradient, no momentum and no weight decay, and costs nothing. What belongs to
 :mod:`supertickets.compaction` removes with it.
 """
 
-# torch does not export its list-wise operations (those its own optimisers are made of) to type checkers.
-# pyright: reportPrivateImportUsage=false
-
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,10 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from supertickets.adamax import adamax_step
 from supertickets.encoders import family_of
 from supertickets.sharing import SharedModel, layers_of
-
-BETAS, EPSILON = (0.9, 0.999), 1e-8  # those of torch.optim.Adamax
 
 
 @dataclass(frozen=True)
@@ -61,28 +57,13 @@ class Isolated:
         return mask
 
     def update(self, name: str, rate: float, clip: float, weight_decay: float = 0.0) -> None:
-        """One step of Adamax for a task, its gradient clipped to the norm ``clip`` and zeroed afterwards.
-
-        The same operations in the same order as :class:`torch.optim.Adamax` and
-        :func:`torch.nn.utils.clip_grad_norm_`, on the task's stretches.
-        """
+        """One step of :func:`~supertickets.adamax.adamax_step` for a task, on its stretches."""
         weights, gradients, averages, infinities = self._of(name)
         self.steps[name] += 1
-        with torch.no_grad():
-            self._collect()
-            norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-            torch._foreach_mul_(gradients, torch.clamp(clip / (norm + 1e-6), max=1.0))
-            if weight_decay:
-                torch._foreach_add_(gradients, weights, alpha=weight_decay)
-            torch._foreach_lerp_(averages, gradients, 1 - BETAS[0])
-            torch._foreach_mul_(infinities, BETAS[1])
-            torch._foreach_abs_(gradients)
-            torch._foreach_add_(gradients, EPSILON)
-            torch._foreach_maximum_(infinities, gradients)
-            rates = [-rate / (1 - BETAS[0] ** updates) for updates in self._updates(name)]
-            torch._foreach_addcdiv_(weights, averages, infinities, rates)
-            torch._foreach_zero_(gradients)
+        self._collect()
+        adamax_step(weights, gradients, averages, infinities, self._updates(name), rate, clip, weight_decay)
 
+    @torch.no_grad()
     def _collect(self) -> None:
         """Brings the gradients of heads into the vector, where they lie row by row, which autograd does not write."""
         for parameter, slope in self.apart:

@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -34,7 +34,7 @@ def by_hand(model: PreTrainedModel) -> Iterator[None]:
     That token is all that a classifier reads. Logits and gradients are the model's own (float64: to 1e-11); dropout
     draws other numbers. Backward passes add to ``parameter.grad`` themselves: ``torch.autograd.grad`` sees none of a
     layer's parameters. A layer stays as it is where that cannot be: in an encoder with another activation than BERT's
-    GELU, while a gate is hooked to its attention's output, or if gradients are wanted that do not reach its input.
+    GELU, while something is hooked to a module (a gate), or if gradients are wanted that do not reach its input.
     The model may be compacted, and its tickets may change from step to step (:func:`supertickets.sharing.using`).
     """
     family = family_of(model)
@@ -45,31 +45,41 @@ def by_hand(model: PreTrainedModel) -> Iterator[None]:
         yield
 
 
+class _Affine(NamedTuple):
+    """The parameters of a linear layer or a layer norm, found without asking a module for them."""
+
+    weight: nn.Parameter
+    bias: nn.Parameter
+
+
 @dataclass(frozen=True)
 class _Layer:
     """A layer's parameters and settings: no ``query`` where all heads are gone, no ``ffn_in`` where the FFN is."""
 
     head_size: int
-    query: nn.Linear | None
-    key: nn.Linear | None
-    value: nn.Linear | None
-    attention_out: nn.Linear
-    attention_norm: nn.LayerNorm
-    ffn_in: nn.Linear | None
-    ffn_out: nn.Linear | None
-    ffn_norm: nn.LayerNorm
+    scale: float
+    epsilon: float
+    query: _Affine | None
+    key: _Affine | None
+    value: _Affine | None
+    attention_out: _Affine
+    attention_norm: _Affine
+    ffn_in: _Affine | None
+    ffn_out: _Affine | None
+    ffn_norm: _Affine
     attention_dropout: float
     hidden_dropout: float
 
 
 def _forward(layer: nn.Module, family: Family, first: bool):
     plain = layer.forward
-    gated = layer.get_submodule(family.attention_out)
+    modules = list(layer.modules())[1:]
     ffn_parent, ffn_name = layer.get_submodule(family.ffn_out.rpartition(".")[0]), family.ffn_out.rpartition(".")[2]
     parts: dict[int, _Layer] = {}  # by what is in the FFN's place: tasks that share a model swap it
 
     def forward(hidden_states: Tensor, attention_mask: Tensor | None = None, *rest: Any, **more: Any) -> Any:
-        if gated._forward_pre_hooks or (torch.is_grad_enabled() and not hidden_states.requires_grad):
+        hooked = any(module._forward_pre_hooks or module._forward_hooks for module in modules)
+        if hooked or (torch.is_grad_enabled() and not hidden_states.requires_grad):
             return plain(hidden_states, attention_mask, *rest, **more)
         which = id(ffn_parent._modules[ffn_name])
         if which not in parts:
@@ -84,23 +94,26 @@ def _parts(layer: nn.Module, family: Family) -> _Layer:
     def found(path: str) -> Any:
         return layer.get_submodule(path)
 
-    def beside(path: str, name: str) -> Any:
-        return layer.get_submodule(path.rpartition(".")[0]).get_submodule(name)
+    def affine(path: str, wanted: bool = True) -> Any:
+        return _Affine(found(path).weight, found(path).bias) if wanted else None
 
     attention, ffn = found(family.attention), isinstance(found(family.ffn_out), nn.Linear)
     some = not isinstance(attention, NoAttention)
+    beside_attention, beside_ffn = (path.rpartition(".")[0] for path in (family.attention_out, family.ffn_out))
     return _Layer(
         head_size=attention.attention_head_size if some else 0,
-        query=found(family.query) if some else None,
-        key=found(family.key) if some else None,
-        value=found(family.value) if some else None,
-        attention_out=found(family.attention_out),
-        attention_norm=beside(family.attention_out, "LayerNorm"),
-        ffn_in=found(family.ffn_in_linear) if ffn else None,
-        ffn_out=found(family.ffn_out) if ffn else None,
-        ffn_norm=beside(family.ffn_out, "LayerNorm"),
+        scale=1 / math.sqrt(attention.attention_head_size) if some else 0.0,
+        epsilon=found(f"{beside_ffn}.LayerNorm").eps,
+        query=affine(family.query, some),
+        key=affine(family.key, some),
+        value=affine(family.value, some),
+        attention_out=affine(family.attention_out),
+        attention_norm=affine(f"{beside_attention}.LayerNorm"),
+        ffn_in=affine(family.ffn_in_linear, ffn),
+        ffn_out=affine(family.ffn_out, ffn),
+        ffn_norm=affine(f"{beside_ffn}.LayerNorm"),
         attention_dropout=attention.dropout.p if some else 0.0,
-        hidden_dropout=beside(family.ffn_out, "dropout").p,
+        hidden_dropout=found(f"{beside_ffn}.dropout").p,
     )
 
 
@@ -137,7 +150,7 @@ def _attention_forward(
         tokens = x.reshape(-1, width).to(dtype)
         queries = tokens.view(x.shape)[:, 0] if first else tokens
         padded = _padded(n_tokens)
-        q = _columns(_linear(layer.query, queries, 1 / math.sqrt(layer.head_size)), n_examples, layer.head_size)
+        q = _columns(_linear(layer.query, queries), n_examples, layer.head_size).mul_(layer.scale)
         k = _columns(_linear(layer.key, tokens), n_examples, layer.head_size, padded)
         v = _columns(_linear(layer.value, tokens), n_examples, layer.head_size, padded)
         scores = torch.bmm(q.transpose(1, 2), k).to(x.dtype)
@@ -150,7 +163,7 @@ def _attention_forward(
         out = _linear(layer.attention_out, context)
         parts = (tokens, queries, q, k, v, shares, dropped, keep, context)
     out, keep = _dropout(out, layer.hidden_dropout, training)
-    norm, normed = _norm(layer.attention_norm, wanted + out)
+    norm, normed = _norm(layer.attention_norm, wanted + out, layer.epsilon)
     return (parts, keep, norm), normed
 
 
@@ -173,7 +186,7 @@ def _attention_backward(d_normed: Tensor, saved: tuple[Any, ...], layer: _Layer,
         if keep is not None:
             d_shares.mul_(keep)
         d_scores = torch.ops.aten._softmax_backward_data(d_shares, shares, -1, shares.dtype).to(tokens.dtype)
-        d_q = _rows(torch.bmm(k, d_scores.transpose(1, 2)), n_examples).mul_(1 / math.sqrt(layer.head_size))
+        d_q = _rows(torch.bmm(k, d_scores.transpose(1, 2)), n_examples).mul_(layer.scale)
         d_k = _rows(torch.bmm(q, d_scores), n_examples, n_tokens)
         d_wanted = _linear_backward(layer.query, d_q, queries, d_wanted)
         d_x = _linear_backward(layer.value, d_v, tokens, _linear_backward(layer.key, d_k, tokens)).to(d_wanted.dtype)
@@ -217,13 +230,13 @@ def _rows(columns: Tensor, n_examples: int, n_tokens: int | None = None) -> Tens
 
 def _ffn_forward(x: Tensor, layer: _Layer, dtype: torch.dtype, training: bool) -> tuple[tuple[Any, ...], Tensor]:
     if layer.ffn_in is None or layer.ffn_out is None:
-        norm, normed = _norm(layer.ffn_norm, x)
+        norm, normed = _norm(layer.ffn_norm, x, layer.epsilon)
         return (None, None, norm), normed
     low = x.to(dtype)
     inner = _linear(layer.ffn_in, low)
     active = F.gelu(inner)
     out, keep = _dropout(_linear(layer.ffn_out, active), layer.hidden_dropout, training)
-    norm, normed = _norm(layer.ffn_norm, x + out)
+    norm, normed = _norm(layer.ffn_norm, x + out, layer.epsilon)
     return ((low, inner, active), keep, norm), normed
 
 
@@ -238,44 +251,46 @@ def _ffn_backward(d_normed: Tensor, saved: tuple[Any, ...], layer: _Layer) -> Te
     return _linear_backward(layer.ffn_in, d_inner, low, d_x)
 
 
-def _linear(linear: nn.Linear, x: Tensor, scale: float = 1.0) -> Tensor:
-    return torch.addmm(linear.bias.to(x.dtype), x, linear.weight.to(x.dtype).t(), beta=scale, alpha=scale)
+def _linear(linear: _Affine, x: Tensor) -> Tensor:
+    weight, bias = linear
+    if x.dtype != weight.dtype:
+        weight, bias = weight.to(x.dtype), bias.to(x.dtype)
+    return F.linear(x, weight, bias)
 
 
-def _linear_backward(linear: nn.Linear, d_y: Tensor, x: Tensor, more: Tensor | None = None) -> Tensor:
+def _linear_backward(linear: _Affine, d_y: Tensor, x: Tensor, more: Tensor | None = None) -> Tensor:
     """The gradient of the input, plus ``more``; those of weight and bias are added to what they have."""
-    weight = linear.weight
-    if linear.weight.grad is not None and linear.weight.grad.dtype == d_y.dtype:
-        linear.weight.grad.addmm_(d_y.t(), x)
+    weight, bias = linear
+    slope = weight.grad
+    if slope is not None and slope.dtype == d_y.dtype:
+        slope.addmm_(d_y.t(), x)
     else:
-        _add(linear.weight, d_y.t() @ x)
-    _add(linear.bias, d_y.sum(0))
+        _add(weight, d_y.t() @ x)
+    _add(bias, d_y.sum(0))
+    low = weight.to(d_y.dtype)
     if more is None:
-        return d_y @ weight.to(d_y.dtype)
-    if more.dtype == d_y.dtype:
-        return torch.addmm(more, d_y, weight.to(d_y.dtype))
-    return more + d_y @ weight.to(d_y.dtype)
+        return torch.mm(d_y, low)
+    return torch.addmm(more, d_y, low) if more.dtype == d_y.dtype else more + torch.mm(d_y, low)
 
 
-def _norm(norm: nn.LayerNorm, x: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
-    y, mean, scale = torch.native_layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+def _norm(norm: _Affine, x: Tensor, epsilon: float) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
+    y, mean, scale = torch.native_layer_norm(x, x.shape[-1:], *norm, epsilon)
     return (x, mean, scale), y
 
 
-def _norm_backward(norm: nn.LayerNorm, d_y: Tensor, saved: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    found = torch.ops.aten.native_layer_norm_backward(
-        d_y, saved[0], norm.normalized_shape, *saved[1:], norm.weight, norm.bias, (True, True, True)
-    )
+def _norm_backward(norm: _Affine, d_y: Tensor, saved: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    x, mean, scale = saved
+    found = torch.ops.aten.native_layer_norm_backward(d_y, x, x.shape[-1:], mean, scale, *norm, (True, True, True))
     _add(norm.weight, found[1])
     _add(norm.bias, found[2])
     return found[0]
 
 
 def _add(parameter: Tensor, gradient: Tensor) -> None:
-    if parameter.grad is None:
+    if (slope := parameter.grad) is None:
         parameter.grad = gradient.to(parameter.dtype)
     else:
-        parameter.grad.add_(gradient)
+        slope.add_(gradient)
 
 
 def _dropout(x: Tensor, rate: float, training: bool) -> tuple[Tensor, Tensor | None]:

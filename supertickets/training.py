@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from supertickets.adamax import adamax_step
 from supertickets.batching import Batch, EncodedSplit, cached_encode, eval_batches, train_batches
 from supertickets.compaction import compact, save_compacted
 from supertickets.encoders import example_losses, load_encoder, load_tokenizer, shape_of
@@ -147,13 +148,11 @@ def fit(
     best: tuple[float, float] | None = None
     epochs: list[dict[str, float]] = []
     with flat_parameters(model) as flat:
-        optimiser = torch.optim.Adamax([flat], lr=hyper.learning_rate, weight_decay=hyper.weight_decay, foreach=True)
-        factor = warmup_then_decay(hyper, steps_per_epoch * hyper.epochs)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+        optimiser = Optimiser.of(flat, hyper, steps_per_epoch * hyper.epochs)
         best_epoch, best_weights = 0, flat.detach()
         while len(epochs) < hyper.epochs and len(epochs) - best_epoch < hyper.patience:
             batches = train_batches(train, hyper.batch_size, seed, len(epochs))
-            train_loss = _train_epoch(model, flat, batches, optimiser, schedule, hyper) / steps_per_epoch
+            train_loss = train_epoch(model, batches, optimiser, hyper) / steps_per_epoch
             logits = predict(model, chosen, hyper.precision)
             values = epoch_values(task, logits, selection, train_loss, len(epochs) + 1, hyper)
             epochs.append(values)
@@ -167,14 +166,31 @@ def fit(
     return Fitted(tuple(epochs), best_epoch)
 
 
-def _train_epoch(
-    model: PreTrainedModel,
-    flat: torch.nn.Parameter,
-    batches: Iterator[Batch],
-    optimiser: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    hyper: Hyper,
-) -> float:
+@dataclass
+class Optimiser:
+    """Adamax on a model's flat parameters, its learning rate rising, then falling over all steps (A.1.2)."""
+
+    flat: torch.nn.Parameter
+    average: torch.Tensor
+    infinity: torch.Tensor
+    hyper: Hyper
+    factor: Callable[[int], float]
+    steps: int = 0
+
+    @classmethod
+    def of(cls, flat: torch.nn.Parameter, hyper: Hyper, n_steps: int) -> Optimiser:
+        """A fresh one for training of ``n_steps``."""
+        return cls(flat, torch.zeros_like(flat), torch.zeros_like(flat), hyper, warmup_then_decay(hyper, n_steps))
+
+    def step(self) -> None:
+        """Updates the parameters, the gradient clipped and zeroed afterwards."""
+        assert self.flat.grad is not None
+        rate, state = self.hyper.learning_rate * self.factor(self.steps), ([self.average], [self.infinity])
+        self.steps += 1
+        adamax_step([self.flat], [self.flat.grad], *state, [self.steps], rate, self.hyper.clip, self.hyper.weight_decay)
+
+
+def train_epoch(model: PreTrainedModel, batches: Iterator[Batch], optimiser: Optimiser, hyper: Hyper) -> float:
     """One pass over the training batches; the sum of their losses."""
     model.train()
     total = torch.zeros((), device=model.device)
@@ -184,10 +200,7 @@ def _train_epoch(
             logits = model(**batch.inputs).logits
         loss = example_losses(logits, batch.labels).mean()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_([flat], hyper.clip)
         optimiser.step()
-        schedule.step()
-        optimiser.zero_grad(set_to_none=False)
         total += loss.detach()
     return total.item()
 

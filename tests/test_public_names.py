@@ -19,10 +19,10 @@ PACKAGE = Path(supertickets.__file__).parent
 FLOORS = (
     "errors tickets authors losses phases decomposition statistics power paper provenance",
     "tasks benchmarks readers assembly sources submission batching encoders lab",
-    "importance gates compaction lean layers",
+    "importance gates compaction lean layers adamax",
     "runs training isolation checkpoints sharing multitask shared_runs adaptation specs",
     "memory store_files store claims run_logs status execution plans costs "
-    "progress scheduling cluster engines profiles experiments sweeps find share",
+    "progress scheduling cluster engines profiles experiments sweeps find share speed",
     "tables summaries figures trade_off observations sharing_figures multi_task_tables sensitivity_data sensitivity "
     "sensitivity_figures adaptation_tables task_shares share_claims share_figures display report notebooks cli",
 )

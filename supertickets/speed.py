@@ -1,0 +1,145 @@
+"""What a ticket saves: the time of a step, compacted or masked, beside its share of the arithmetic.
+
+The paper counts parameters. What a user feels is time, and a mask saves none of it: so each sparsity level is timed
+both ways, against the full model and against what its floating-point operations predict.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+import pandas as pd
+import torch
+from transformers import PretrainedConfig, PreTrainedModel
+
+from supertickets.batching import EncodedSplit, cached_encode, eval_batches, train_batches
+from supertickets.compaction import compact
+from supertickets.encoders import load_encoder, load_tokenizer, shape_of
+from supertickets.execution import single_threaded
+from supertickets.gates import masked
+from supertickets.lean import flat_parameters
+from supertickets.runs import Hyper
+from supertickets.sources import DataRef
+from supertickets.tickets import LEVELS, Ticket, full_ticket, random_ticket
+from supertickets.training import Optimiser, autocast, fast_forward, task_vocabulary, train_epoch
+
+WAYS = ("compacted", "masked")
+MODES = ("training", "inference")
+
+
+def operations(config: PretrainedConfig, ticket: Ticket, n_tokens: float) -> float:
+    """Floating-point operations of the matrix products of one example's forward pass with a ticket.
+
+    A product of an ``(a, b)`` with a ``(b, c)`` matrix takes ``2 a b c``. The last layer is computed for the first
+    token alone; a backward pass takes twice as many, whatever the ticket, so shares are the same in training.
+
+    >>> config = load_encoder("lab-base", 2, seed=0).config
+    >>> whole = operations(config, full_ticket((6, 8)), 25)
+    >>> operations(config, Ticket(np.eye(6, 8, dtype=bool), np.zeros(6, dtype=bool)), 25) < 0.1 * whole
+    True
+    """
+    width, inner = config.hidden_size, config.intermediate_size
+    size = width // config.num_attention_heads
+    total = 2.0 * width * width  # the pooler
+    for index, (heads, ffn) in enumerate(zip(ticket.heads.sum(axis=1), ticket.ffns, strict=True)):
+        queries = 1 if index == len(ticket.heads) - 1 else n_tokens
+        total += 4 * heads * size * (width * (n_tokens + queries) + queries * n_tokens)
+        total += 4 * queries * width * inner * bool(ffn)
+    return float(total)
+
+
+def step_times(
+    encoder: str,
+    data: DataRef,
+    hyper: Hyper,
+    levels: Sequence[float] = LEVELS,
+    ways: Sequence[str] = WAYS,
+    n_batches: int = 8,
+    repeats: int = 7,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Times of training steps and of inference with random tickets at every level, on one thread.
+
+    ``n_batches`` minibatches of ``hyper.batch_size`` training examples are trained on, then predicted, by every model
+    in turn, ``repeats`` times over, so that whatever else the machine does hits all of them. One row per level (0: the
+    full model), way and mode: ``seconds`` a step (median), and, against the full model in the same round, ``ratio``
+    (median) with ``low`` and ``high`` (quartiles), beside ``operations``, its share of the full model's operations.
+
+    Raises SuperticketsError for an unknown encoder or bad data.
+    """
+    task = data.load()
+    split = cached_encode(task, "train", load_tokenizer(encoder), hyper.max_length)
+    split = split.rows(np.arange(min(len(split), n_batches * hyper.batch_size)))
+    whole = load_encoder(encoder, task.num_labels, seed, hyper.task_dropout)
+    shape = shape_of(whole)
+    full = full_ticket((shape.n_layers, shape.n_heads))
+    tickets = {0.0: full} | {level: random_ticket(full.shape, level, seed) for level in levels}
+    length = float(np.mean(split.lengths))
+    with ExitStack() as stack:
+        stack.enter_context(single_threaded())
+        timed: dict[tuple[float, str, str], Callable[[], None]] = {}
+        for level, ticket in tickets.items():
+            for way in ways if level else ways[:1]:
+                model = load_encoder(encoder, task.num_labels, seed, hyper.task_dropout)
+                if way == "masked":
+                    stack.enter_context(masked(model, ticket))
+                else:
+                    model = compact(model, ticket)
+                train, predict = stack.enter_context(_ready(model, split, hyper, seed))
+                timed[level, way, "training"], timed[level, way, "inference"] = train, predict
+        seconds = _in_turn(timed, repeats)
+    n_steps = -(-len(split) // hyper.batch_size)
+    rows = []
+    for (level, way, mode), found in seconds.items():
+        low, ratio, high = np.quantile(found / seconds[0.0, ways[0], mode], [0.25, 0.5, 0.75])
+        rows.append(
+            {
+                "level": level,
+                "way": way,
+                "mode": mode,
+                "seconds": float(np.median(found)) / n_steps,
+                "ratio": float(ratio),
+                "low": float(low),
+                "high": float(high),
+                "operations": operations(whole.config, tickets[level], length) / operations(whole.config, full, length),
+                "weights_remaining": tickets[level].weights_remaining(shape),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+@contextmanager
+def _ready(
+    model: PreTrainedModel, split: EncodedSplit, hyper: Hyper, seed: int
+) -> Iterator[tuple[Callable[[], None], Callable[[], None]]]:
+    """One pass of training over the split, and one of inference, as functions; the model is ready for both."""
+    with task_vocabulary(model, hyper, split) as (split,), fast_forward(model), flat_parameters(model) as flat:
+        optimiser = Optimiser.of(flat, hyper, n_steps=1_000_000)
+
+        def train() -> None:
+            train_epoch(model, train_batches(split, hyper.batch_size, seed, 0), optimiser, hyper)
+
+        def predict() -> None:
+            model.eval()
+            with torch.no_grad(), autocast(model.device, hyper.precision):
+                for batch in eval_batches(split):
+                    model(**batch.inputs)
+
+        yield train, predict
+
+
+def _in_turn(
+    timed: dict[tuple[float, str, str], Callable[[], None]], repeats: int
+) -> dict[tuple[float, str, str], np.ndarray]:
+    """Seconds of every function, once in each of ``repeats`` rounds, after a round that does not count."""
+    seconds: dict[tuple[float, str, str], list[float]] = {key: [] for key in timed}
+    for number in range(repeats + 1):
+        for key, function in timed.items():
+            started = time.perf_counter()
+            function()
+            if number:
+                seconds[key].append(time.perf_counter() - started)
+    return {key: np.array(found) for key, found in seconds.items()}

@@ -215,6 +215,33 @@ def test_poisoned_notes_are_no_signs_of_life_and_no_failures(beat, specs, store,
     assert f"{len(specs)} runs done" in capsys.readouterr().out
 
 
+def test_what_killed_sweeps_leave_is_tidied_up_and_what_lives_is_not(specs, store):
+    """Of claims, heartbeats, half-written files and half-saved models, those that are nobody's go."""
+    here, now, root = os.uname().nodename, time.time(), Path(store.path)
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    owners = {"dead": (here, dead.pid, now), "expired": ("elsewhere", 1, now - 500), "lives": ("elsewhere", 1, now)}
+    for name, (host, pid, stamp) in owners.items():
+        store.write_claim(name, json.dumps({"host": host, "pid": pid, "token": "x", "time": stamp}).encode())
+        store.heartbeat(name, 1, 2)
+    old = [
+        root / "runs" / "ab" / "a.json.tmp",
+        root / "claims" / "b.void",
+        root / "models" / ".c" / "model",
+        root / "x.tmp",
+    ]
+    young = [path.with_name(f"{path.name}.young.tmp") for path in old[:2]] + [root / "models" / ".d" / "model"]
+    for path in (*old, *young):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("half")
+    for path in (*old, old[2].parent):
+        make_old(path, 100_000)
+    assert len(run_all(specs, store, workers=1, progress=False).found) == len(specs)
+    assert list(store.claims()) == list(store.running()) == ["lives"]
+    assert [path.exists() for path in old] == [False, False, False, True]  # the last is none of the store's
+    assert all(path.exists() for path in young)
+
+
 def parts(process: subprocess.Popen[str], seconds: float = 250.0) -> tuple[Any, str]:
     """What a sweep said in the end, as numbers finished and found, and failures; and what it wrote to stderr."""
     out, err = process.communicate(timeout=seconds)

@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PROFILE ?= lab
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 NOTEBOOKS ?=
 # Chosen, not resolved: a release with builds for CPU only and for GPUs. All other pins follow from pyproject.toml.
 TORCH ?= 2.13.0
@@ -21,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PYDEVD_DISABLE_FILE_VALIDATION = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install book test slow lint format sync smoke lock clean distclean
+.PHONY: help install book test slow bench lint format sync smoke lock clean distclean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +47,9 @@ test: $(READY) ## run the tests (PYTEST_ARGS="-k tickets" for some of them)
 
 slow: $(READY) ## run the tests marked slow
 	$(BIN)/python -m pytest -m "slow and not gpu" $(PYTEST_ARGS)
+
+bench: $(READY) ## time our sweeps beside the Trainer's (BENCH_ARGS="--data-dir DIR"), write book/results/benchmarks.json
+	$(BIN)/python tests/benchmarks/bench.py $(BENCH_ARGS)
 
 lint: $(READY) ## check style, formatting and types
 	$(BIN)/ruff check

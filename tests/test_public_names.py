@@ -24,7 +24,8 @@ FLOORS = (
     "memory store_files store claims run_logs status execution plans costs "
     "progress scheduling cluster engines profiles experiments sweeps find share speed",
     "tables summaries figures trade_off observations sharing_figures multi_task_tables sensitivity_data sensitivity "
-    "sensitivity_figures adaptation_tables task_shares share_claims share_figures display report notebooks cli",
+    "sensitivity_figures adaptation_tables task_shares share_claims share_figures speed_tables speed_claims "
+    "speed_figures display report notebooks cli",
 )
 FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS) for module in modules.split()}
 

@@ -1,0 +1,124 @@
+"""What was promised about speed, each beside what was measured; nothing here is an estimate with an interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from supertickets.speed_tables import memory_table, step_table, throughput_table
+
+LAB, REAL = "lab", ("RTE", "CoLA")
+TIMES = {(LAB, "fp32"): 6.0, **{(suite, p): x for suite in REAL for p, x in (("fp32", 4.0), ("bf16", 2.0))}}
+"""At least so many times the Trainer's runs per minute, by suite and the Trainer's precision."""
+MIDDLE, BEYOND = (0.2, 0.8), 1.15
+"""Between these levels a compacted step takes at most so many times what its operations predict (real encoders)."""
+OVERHEAD = 0.03
+"""The engine's own share of the time with runs of a second stays below this."""
+COLUMNS = ["claim", "suite", "value", "sense", "target", "at", "verdict"]
+
+
+def speed_claims(frame: pd.DataFrame) -> pd.DataFrame:
+    """Every target beside its figure: "met", "not met", "not measured", or "no target" (steps of the lab's encoder).
+
+    1. Runs per minute of our sweep against the Trainer's, 2. the worst of compacted step times over their operations
+    share from level 20% to 80%, ``at`` that level, 3. the engine's overhead, as a share. ``frame`` is
+    ``Benchmarks.frame``. Raises SuperticketsError as :func:`supertickets.speed_tables.throughput_table` does.
+    """
+    speeds = throughput_table(frame).set_index(["suite", "Trainer precision"])["ratio"].to_dict()
+    rows = []
+    for (suite, precision), target in TIMES.items():
+        value = speeds.get((suite, precision), math.nan)
+        rows.append(_claim(f"runs per minute against the Trainer in {precision}", suite, value, "at least", target))
+    worst = worst_steps(frame)
+    for suite in (*REAL, LAB):
+        for mode in ("training", "inference"):
+            value, level = worst.get((suite, mode), (math.nan, math.nan))
+            target = math.nan if suite == LAB else BEYOND
+            rows.append(
+                _claim(f"{mode} with a compacted model against its operations", suite, value, "at most", target, level)
+            )
+    engines = frame.loc[frame["side"] == "engine", "overhead"].to_list()
+    rows.append(_claim("overhead of the engine", "engine", engines[0] if engines else math.nan, "below", OVERHEAD))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def speed_sentences(claims: pd.DataFrame) -> list[str]:
+    """One sentence per row of :func:`speed_claims`."""
+    said = []
+    for row in claims.to_dict("records"):
+        share = row["suite"] == "engine"
+        start = f"{row['claim']}: {row['verdict']}" if share else f"{row['suite']}, {row['claim']}: {row['verdict']}"
+        start = start[0].upper() + start[1:]
+        limit = "" if math.isnan(row["target"]) else f"target {row['sense']} {_figure(row['target'], share)}"
+        found = "" if math.isnan(row["value"]) else _figure(row["value"], share)
+        if found and not math.isnan(row["at"]):
+            found = f"at worst {found}, at level {row['at']:.0%}"
+        details = "; ".join(filter(None, (found, limit)))
+        said.append(f"{start} ({details})." if details else f"{start}.")
+    return said
+
+
+def step_sentences(frame: pd.DataFrame, middle: Sequence[float] = MIDDLE) -> list[str]:
+    """What a ``step_times`` frame says, a sentence per mode: the sparsest ticket both ways, and the worst compacted."""
+    table, worst = step_table(frame), worst_steps(frame, middle)
+    said = []
+    for mode, group in table.groupby("mode", sort=False):
+        last = group.loc[group["level"].idxmax()]
+        text = (
+            f"{str(mode).capitalize()}: at level {last['level']:.0%}, with {last['operations']:.0%} of the operations "
+            f"left, a compacted model takes {last['compacted']:.0%} of the full model's time"
+        )
+        text += "" if math.isnan(last["masked"]) else f", a masked one {last['masked']:.0%}"
+        if ("", mode) in worst:
+            value, level = worst["", str(mode)]
+            text += (
+                f"; from level {middle[0]:.0%} to {middle[1]:.0%} a compacted model takes at most {value:.2f} times "
+                f"what its operations predict (at level {level:.0%})"
+            )
+        said.append(f"{text}.")
+    return said
+
+
+def memory_sentences(frame: pd.DataFrame) -> list[str]:
+    """Peak memory of our sweep against the Trainer's, a sentence per suite and precision of the Trainer."""
+    table, said = memory_table(frame), []
+    for suite, group in ((str(name), group) for name, group in table.groupby("suite", sort=False)):
+        ours, theirs = (group.loc[group["side"] == side].to_dict("records") for side in ("ours", "Trainer"))
+        for mine, yours in ((mine, yours) for mine in ours for yours in theirs):
+            workers = f"{mine['workers']} worker" + ("" if mine["workers"] == 1 else "s")
+            whole, one = mine["MiB"] / yours["MiB"], mine["MiB a worker"] / yours["MiB"]
+            said.append(
+                f"{suite[:1].upper()}{suite[1:]}, against the Trainer in {yours['precision']}: {whole:.2f} times its "
+                f"memory with {workers}, {one:.2f} times a worker."
+            )
+    return said
+
+
+def worst_steps(frame: pd.DataFrame, middle: Sequence[float] = MIDDLE) -> dict[tuple[str, str], tuple[float, float]]:
+    """The largest ``compacted / operations`` between two levels and its level, by (suite, mode); suite "" if none."""
+    table = step_table(frame)
+    inside = table["level"].between(middle[0] - 1e-9, middle[1] + 1e-9) & table["compacted / operations"].notna()
+    found: dict[tuple[str, str], tuple[float, float]] = {}
+    for row in table.loc[inside].to_dict("records"):
+        key, value = (row.get("suite", ""), row["mode"]), (row["compacted / operations"], row["level"])
+        found[key] = max(found.get(key, value), value)
+    return found
+
+
+def _claim(claim: str, suite: str, value: float, sense: str, target: float, level: float = math.nan) -> dict[str, Any]:
+    if math.isnan(value):
+        verdict = "not measured"
+    elif math.isnan(target):
+        verdict = "no target"
+    else:
+        held = {"at least": value >= target, "at most": value <= target, "below": value < target}[sense]
+        verdict = "met" if held else "not met"
+    row = {"claim": claim, "suite": suite, "value": value, "sense": sense, "target": target}
+    return row | {"at": level, "verdict": verdict}
+
+
+def _figure(value: float, share: bool) -> str:
+    return f"{value:.1%}" if share else f"{value:.2f}x"

@@ -54,7 +54,8 @@ def step_figure(frame: pd.DataFrame) -> Figure:
 def throughput_figure(frame: pd.DataFrame) -> Figure:
     """Runs per minute of our sweep relative to the Trainer's: a bar per suite and precision, a line for the Trainer.
 
-    Black strokes are the targets. ``frame`` is ``Benchmarks.frame``. Raises SuperticketsError if no suite has both sides.
+    Black strokes are the targets. ``frame`` is ``Benchmarks.frame``. Raises SuperticketsError if no suite has both
+    sides.
     """
     table = throughput_table(frame)
     if table.empty:

@@ -129,11 +129,10 @@ if stored:
 # The first figure again from the stored file, the lab's encoder above the real one.
 
 # %%
-if stored and (stored.frame["side"] == "steps").any():
+if stored and "steps" in set(stored.frame["side"]):
     alt = "Time relative to the full model against the level, training and inference, a row of panels per task."
-    stored_steps = step_table(stored.frame)
-    show(step_figure(stored.frame), alt, stored_steps, name="stored-steps")
-    show_table(stored_steps, "Time of a step relative to the full model, as stored.", "stored-steps-table")
+    show(step_figure(stored.frame), alt, step_table(stored.frame), name="stored-steps")
+    show_table(step_table(stored.frame), "Time of a step relative to the full model, as stored.", "stored-steps-table")
 
 # %% [markdown]
 # ### Against the targets

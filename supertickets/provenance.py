@@ -22,8 +22,10 @@ def code_fingerprint() -> str:
 
 @cache
 def data_fingerprint() -> str:
-    """Sha256 (hex) over what else ships in the package: the lab's encoders, the paper's tables."""
-    return _digest_files(Path(__file__).parent, ("*.json", "*.safetensors", "*.txt", "*.npz"))
+    """Sha256 (hex) over what else ships: the lab's encoders, the paper's tables, and a checkout's recorded results."""
+    package = Path(__file__).parent
+    results = _digest_files(package.parent / "book/results", ("*.json",))  # of nothing in an installed package
+    return _digest_files(package, ("*.json", "*.safetensors", "*.txt", "*.npz")) + results
 
 
 def _digest_files(root: Path, patterns: Sequence[str]) -> str:

@@ -45,8 +45,14 @@ data_dir = ""  # folder with TASK/train.tsv and so on; empty: the lab, or the Hu
 from supertickets.display import measured, show, show_table
 from supertickets.profiles import get_profile
 from supertickets.sources import data_ref
-from supertickets.speed import step_times
-from supertickets.speed_claims import memory_sentences, speed_claims, speed_sentences, step_sentences
+from supertickets.speed import step_profile, step_times
+from supertickets.speed_claims import (
+    memory_sentences,
+    profile_sentences,
+    speed_claims,
+    speed_sentences,
+    step_sentences,
+)
 from supertickets.speed_figures import step_figure, throughput_figure
 from supertickets.speed_tables import (
     benchmarks_path,
@@ -90,6 +96,19 @@ measured(*step_sentences(times))
 # Masked models can take *longer* than the full model. They pay for the multiplications, and on a CPU for more: a layer
 # with a gate on it goes the ordinary way of its library, while layers without are computed by hand (below).
 #
+# ### Where a step's time goes
+#
+# Matrix products are what a ticket removes. All other arithmetic and copying, and the calls between, are the price of
+# small matrices: they set the floor that pruning cannot go below, and the share that faster code could still win.
+
+# %%
+shares = step_profile(scale.encoder, data, scale.hyper, (0.0, max(scale.levels)), n_batches=batches)
+show_table(
+    shares, "A training step: seconds, shares of its time, and operations a second (GFLOP/s).", "profile", decimals=3
+)
+measured(*profile_sentences(shares))
+
+# %% [markdown]
 # ## What a sweep costs
 #
 # One ticket is cheap; the question "which level?" takes a sweep. Here are the same runs done twice on one machine: by
@@ -139,7 +158,8 @@ if stored and "steps" in set(stored.frame["side"]):
 #
 # Before any of this was measured, it was written down what would count as fast. The engine's overhead is the share of
 # time beyond the runs' own seconds, with runs of about a second and workers that are there already. The lab's encoder
-# is so small that no target was set for its steps.
+# is so small that no target was set for its steps, nor for CoLA: its few runs take seconds, as the start of our workers
+# does.
 
 # %%
 if stored:

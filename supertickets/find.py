@@ -17,8 +17,8 @@ import torch
 
 from supertickets.compaction import load_compacted
 from supertickets.engines import Summary, run_all
-from supertickets.execution import single_threaded
 from supertickets.errors import SuperticketsError
+from supertickets.execution import single_threaded
 from supertickets.experiments import choose_level, full_run, ticket_sweep
 from supertickets.profiles import PROFILES
 from supertickets.runs import Hyper, Record

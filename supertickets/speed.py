@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 import numpy as np
 import pandas as pd
 import torch
+from torch.profiler import ProfilerActivity, profile
 from transformers import PretrainedConfig, PreTrainedModel
 
 from supertickets.batching import EncodedSplit, cached_encode, eval_batches, train_batches
@@ -26,6 +27,11 @@ from supertickets.sources import DataRef
 from supertickets.tickets import LEVELS, Ticket, full_ticket, random_ticket
 from supertickets.training import Optimiser, autocast, fast_forward, task_vocabulary, train_epoch
 
+_PRODUCTS = tuple(f"aten::{name}" for name in ("mm", "addmm", "addmm_", "bmm", "baddbmm"))
+_VIEWS = {
+    f"aten::{name}"
+    for name in ("view", "t", "transpose", "as_strided", "reshape", "expand", "slice", "select", "empty", "unsqueeze")
+} | {"aten::empty_strided", "aten::empty_like", "aten::_unsafe_view", "aten::_reshape_alias", "aten::narrow"}
 WAYS = ("compacted", "masked")
 MODES = ("training", "inference")
 
@@ -106,6 +112,48 @@ def step_times(
                 "high": float(high),
                 "operations": operations(whole.config, tickets[level], length) / operations(whole.config, full, length),
                 "weights_remaining": tickets[level].weights_remaining(shape),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def step_profile(
+    encoder: str, data: DataRef, hyper: Hyper, levels: Sequence[float] = (0.0, 0.8), n_batches: int = 8, seed: int = 0
+) -> pd.DataFrame:
+    """Where the time of a training step goes, on one thread: one row per level (0: the full model) of random tickets.
+
+    ``seconds`` a step, measured without a profiler; ``products``, the share of it in matrix products, and
+    ``elementwise``, that in all other arithmetic and copying, as torch's profiler sees them; ``between`` is the rest:
+    calls, views, allocation, Python. ``rate`` is the step's operations per second, in GFLOP/s. Products alone, at the
+    speed they have, would take the share ``products``: below that no step can get without fewer or faster ones.
+
+    Raises SuperticketsError for an unknown encoder or bad data.
+    """
+    task = data.load()
+    split = cached_encode(task, "train", load_tokenizer(encoder), hyper.max_length)
+    split = split.rows(np.arange(min(len(split), n_batches * hyper.batch_size)))
+    n_steps, length = -(-len(split) // hyper.batch_size), float(np.mean(split.lengths))
+    whole = load_encoder(encoder, task.num_labels, seed, hyper.task_dropout)
+    shape = shape_of(whole)
+    rows = []
+    for level in levels:
+        full = full_ticket((shape.n_layers, shape.n_heads))
+        ticket = random_ticket(full.shape, level, seed) if level else full
+        with single_threaded(), _ready(compact(whole, ticket), split, hyper, seed) as (train, _):
+            seconds = min(_in_turn({(level, "compacted", "training"): train}, 5).popitem()[1]) / n_steps
+            with profile(activities=[ProfilerActivity.CPU]) as seen:
+                train()
+        by_name = {event.key: event.self_cpu_time_total / 1e6 / n_steps for event in seen.key_averages()}
+        products = sum(by_name.get(name, 0.0) for name in _PRODUCTS)
+        computed = sum(time for name, time in by_name.items() if name.startswith("aten::") and name not in _VIEWS)
+        rows.append(
+            {
+                "level": level,
+                "seconds": float(seconds),
+                "products": products / seconds,
+                "elementwise": (computed - products) / seconds,
+                "between": max(0.0, 1 - computed / seconds),
+                "rate": 3 * operations(whole.config, ticket, length) * len(split) / n_steps / seconds / 1e9,
             }
         )
     return pd.DataFrame(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -64,7 +65,8 @@ def throughput_figure(frame: pd.DataFrame) -> Figure:
         fig, axis = plt.subplots(figsize=(6.4, 0.5 * len(table) + 1.3), layout="constrained")
     places = range(len(table))
     axis.barh(places, table["ratio"], height=0.55, color=STYLE["winning"][0])
-    targets = [TIMES.get((suite, p)) for suite, p in zip(table["suite"], table["Trainer precision"], strict=True)]
+    keys = zip(table["suite"], table["Trainer precision"], strict=True)
+    targets = [None if math.isnan(target := TIMES.get(key, math.nan)) else target for key in keys]
     found = [(target, place) for target, place in zip(targets, places, strict=True) if target]
     if found:
         x, y = zip(*found, strict=True)

@@ -85,19 +85,18 @@ def test_processes_give_the_numbers_of_one_process(specs, undisturbed, tmp_path)
 
 
 def test_kill_at_random_moments_and_resume(specs, undisturbed, tmp_path):
-    rng = random.Random(0)
-    killed = 0
-    for _ in range(4):
+    rng, store = random.Random(0), RunStore(tmp_path / "store")
+    for n_done in (1, 3, 5):  # after at least so many records, and a moment
         process = sweep_process(specs, tmp_path / "specs.json", tmp_path / "store", workers=1)
-        time.sleep(rng.uniform(3.0, 7.0))
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            killed += 1
+        deadline = time.monotonic() + 120
+        while len(store) < n_done and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(rng.uniform(0.0, 0.3))
+        os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-    store = RunStore(tmp_path / "store")
     done_before = set(store.ids())
+    assert len(done_before) >= 5
     summary = run_all(specs, store, workers=1, progress=False)
-    assert killed >= 1
     assert set(summary.found) == done_before
     assert len(summary.finished) + len(summary.found) == 10
     assert len(store) == 10

@@ -255,13 +255,14 @@ def test_workers_end_with_a_killed_driver_and_the_next_sweep_goes_on(long_specs,
     store = RunStore(tmp_path / "store")
     process = start_sweep(long_specs, tmp_path / "store", workers=2)
     wait_until(lambda: len(store.ids()) >= 1 and len(store.running()) == 2)
-    workers, under_way, done = workers_of(process.pid), list(store.running()), len(store)
+    workers, expected = workers_of(process.pid), {*store.ids(), *store.running()}
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=30)  # the workers hold no pipe of the driver's
     assert len(workers) == 2
     summary = run_all(long_specs, store, workers=1, progress=False)
-    wait_until(lambda: not any(map(alive, workers)), 10)
-    assert len(summary.found) >= done + len(under_way)  # those of the orphans were left to them
+    wait_until(lambda: not any(map(alive, workers)), 60)
+    assert len(expected) >= 2
+    assert expected <= set(summary.found)  # those of the orphans were left to them
     assert_undisturbed(store, long_specs, long_undisturbed)
 
 
@@ -456,10 +457,10 @@ def test_a_sweep_that_is_asked_to_stop_does_so_at_once_with_a_sentence(number, c
     started = time.monotonic()
     _, err = process.communicate(timeout=60)
     assert process.returncode == code
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
     assert err == "supertickets: stopped; what was finished is kept, and the same command goes on from there.\n"
     assert len(workers) == 2
-    wait_until(lambda: not any(map(alive, workers)), 5)
+    wait_until(lambda: not any(map(alive, workers)), 20)
     done = store.ids()
     assert store.failures() == {}
     process = command(*SWEEP, "--store", store.path)

@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
+from tiny import toy_full_run
 from transformers import BertConfig
 
 from supertickets import speed
 from supertickets.errors import SuperticketsError
 from supertickets.runs import Hyper
 from supertickets.sources import data_ref
-from supertickets.speed import operations, step_times
+from supertickets.speed import operations, step_profile, step_times
+from supertickets.speed_claims import profile_sentences
 from supertickets.tickets import Ticket, full_ticket
 
 CONFIG = BertConfig(hidden_size=8, num_attention_heads=2, num_hidden_layers=2, intermediate_size=12)
@@ -85,3 +87,17 @@ def test_an_unknown_encoder_is_refused(toy):
     ref = data_ref(train=toy / "train.csv", dev=toy / "dev.csv", text=("text",), label="verdict")
     with pytest.raises(SuperticketsError, match="no-such-folder"):
         step_times("./no-such-folder", ref, QUICK, levels=(0.4,), n_batches=1, repeats=1)
+
+
+def test_the_profile_of_a_step_accounts_for_all_of_its_time(encoder, toy):
+    spec = toy_full_run(encoder, toy)
+    frame = step_profile(str(encoder), spec.data, spec.hyper, (0.0, 0.6), n_batches=2)
+    assert frame["level"].tolist() == [0.0, 0.6]
+    products, elementwise, between = (np.array(frame[name]) for name in ("products", "elementwise", "between"))
+    assert min(products.min(), elementwise.min()) > 0.01
+    assert between.min() >= 0
+    assert (products + elementwise + between).min() >= 0.999
+    assert min(frame["rate"]) > 0
+    sentences = profile_sentences(frame)
+    assert sentences[0].startswith("The full model: a training step takes")
+    assert sentences[1].startswith("At level 60%")

@@ -34,7 +34,7 @@ from supertickets.tasks import Task
 from supertickets.tickets import Ticket
 from supertickets.training import predict
 
-HYPER = Hyper(learning_rate=1e-2, batch_size=8, epochs=3)
+HYPER = Hyper(learning_rate=2e-3, batch_size=4, epochs=4)
 LEVELS, SEEDS = (0.3, 0.6), (0, 1)
 
 
@@ -85,9 +85,9 @@ def command(encoder: Path, toy: Path, out: Path, options: Mapping[str, str] | No
         "out": str(out),
         "seeds": "2",
         "levels": "0.3,0.6",
-        "learning-rate": "1e-2",
-        "batch-size": "8",
-        "epochs": "3",
+        "learning-rate": str(HYPER.learning_rate),
+        "batch-size": str(HYPER.batch_size),
+        "epochs": str(HYPER.epochs),
         "precision": "fp32",
         "selection-fraction": "0.3",
         "workers": "1",

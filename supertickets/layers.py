@@ -1,6 +1,6 @@
 """A Transformer layer written out by hand: forward and backward as one operation, for a CPU.
 
-Small models spend half of a step between the arithmetic: in modules, in autograd's nodes, in dropout's random numbers.
+Small models spend much of a step between the arithmetic: in modules, in autograd's nodes, in dropout's random numbers.
 Here a layer is some twenty calls forward and thirty backward, and the gradients of its weights are added where they
 are kept. It computes what the model's own layer does (BERT's: layer norms after the residuals), whatever a ticket has
 removed of it. Under autocast products are taken in bf16 and the rest in float32.

@@ -18,7 +18,7 @@
 # structured matrices are better optimized for hardware acceleration". And our own: that sweeps of this package are
 # several times faster than the obvious way, with the same scores.
 #
-# **Cost**: profile `lab` about half a minute on one CPU core; the others have not been timed. What takes hours is
+# **Cost**: profile `lab` about half a minute on one CPU core; the others have not been timed. What takes longer is
 # stored in `book/results/benchmarks.json`, which `make bench` makes.
 # ```
 #

@@ -6,6 +6,7 @@ both ways, against the full model and against what its floating-point operations
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -141,7 +142,7 @@ def step_profile(
         ticket = random_ticket(full.shape, level, seed) if level else full
         with single_threaded(), _ready(compact(whole, ticket), split, hyper, seed) as (train, _):
             seconds = min(_in_turn({(level, "compacted", "training"): train}, 5).popitem()[1]) / n_steps
-            with profile(activities=[ProfilerActivity.CPU]) as seen:
+            with _without_stderr(), profile(activities=[ProfilerActivity.CPU]) as seen:
                 train()
         by_name = {event.key: event.self_cpu_time_total / 1e6 / n_steps for event in seen.key_averages()}
         products = sum(by_name.get(name, 0.0) for name in _PRODUCTS)
@@ -157,6 +158,19 @@ def step_profile(
             }
         )
     return pd.DataFrame(rows)
+
+
+@contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Nothing of this process reaches stderr for the context's time: torch's profiler writes lines of its own there."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 @contextmanager

@@ -182,7 +182,7 @@ def _ready(
         optimiser = Optimiser.of(flat, hyper, n_steps=1_000_000)
 
         def train() -> None:
-            train_epoch(model, train_batches(split, hyper.batch_size, seed, 0), optimiser, hyper)
+            train_epoch(model, train_batches(split, hyper.batch_size, seed, 0), optimiser)
 
         def predict() -> None:
             model.eval()

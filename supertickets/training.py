@@ -152,7 +152,7 @@ def fit(
         best_epoch, best_weights = 0, flat.detach()
         while len(epochs) < hyper.epochs and len(epochs) - best_epoch < hyper.patience:
             batches = train_batches(train, hyper.batch_size, seed, len(epochs))
-            train_loss = train_epoch(model, batches, optimiser, hyper) / steps_per_epoch
+            train_loss = train_epoch(model, batches, optimiser) / steps_per_epoch
             logits = predict(model, chosen, hyper.precision)
             values = epoch_values(task, logits, selection, train_loss, len(epochs) + 1, hyper)
             epochs.append(values)
@@ -190,13 +190,13 @@ class Optimiser:
         adamax_step([self.flat], [self.flat.grad], *state, [self.steps], rate, self.hyper.clip, self.hyper.weight_decay)
 
 
-def train_epoch(model: PreTrainedModel, batches: Iterator[Batch], optimiser: Optimiser, hyper: Hyper) -> float:
+def train_epoch(model: PreTrainedModel, batches: Iterator[Batch], optimiser: Optimiser) -> float:
     """One pass over the training batches; the sum of their losses."""
     model.train()
     total = torch.zeros((), device=model.device)
     for batch in batches:
         batch = batch.to(model.device)
-        with autocast(model.device, hyper.precision):
+        with autocast(model.device, optimiser.hyper.precision):
             logits = model(**batch.inputs).logits
         loss = example_losses(logits, batch.labels).mean()
         loss.backward()

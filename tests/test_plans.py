@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import toy_full_run
+from tiny import command_line, toy_full_run
 
 from supertickets import plans
 from supertickets.claims import claimed
@@ -189,38 +189,25 @@ def test_the_rate_of_the_last_hour_counts_from_the_first_run(tmp_path):
     assert found.left(plan("table1", ONE, store)) == "table1: 3 runs done, 1 missing; about 15 min left at this rate"
 
 
-def cli(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
-    from supertickets.cli import main
-
-    monkeypatch.setattr("sys.argv", ["supertickets", *arguments])
-    code = 0
-    try:
-        main()
-    except SystemExit as stop:
-        code = int(stop.code or 0)
-    out = capsys.readouterr()
-    return code, out.out, out.err
-
-
 def test_the_commands(begun, monkeypatch, capsys, encoder, toy):
     store = ("--store", begun.path)
     here = ("--profile", "smoke", "--tasks", "entailment", "--seeds", "0,1", *store)
-    code, out, _ = cli(monkeypatch, capsys, "plan", "table1", *here, "--workers", "2", "--by-task")
+    code, out, _ = command_line(monkeypatch, capsys, "plan", "table1", *here, "--workers", "2", "--by-task")
     assert code == 0
     assert out.startswith(
         "table1: 2 of 20 runs done, 18 missing; time: about 6 min on one worker, 3 min with 2\nmemory: "
     )
     assert re.search(r"entailment +2 +18 +0  6 min\n$", out)
-    code, out, _ = cli(monkeypatch, capsys, "status", *store)
+    code, out, _ = command_line(monkeypatch, capsys, "status", *store)
     assert code == 0
     assert re.fullmatch(rf"2 runs done, 0 under way, 0 failed in {begun.path}\n2 runs finished .* an hour\n", out)
     begun.fail(toy_full_run(encoder, toy), "diverged")
-    code, out, err = cli(monkeypatch, capsys, "status", "table1", *here)
+    code, out, err = command_line(monkeypatch, capsys, "status", "table1", *here)
     assert "table1: 2 runs done, 18 missing; about " in out
     assert err.endswith("failed: diverged\n")
     assert begun.log("abcd", "started\n")
-    assert cli(monkeypatch, capsys, "log", "ab", *store) == (0, "started\n", "")
-    code, _, err = cli(monkeypatch, capsys, "log", "ff", *store)
+    assert command_line(monkeypatch, capsys, "log", "ab", *store) == (0, "started\n", "")
+    code, _, err = command_line(monkeypatch, capsys, "log", "ff", *store)
     assert code == 2
     assert err.startswith(f"supertickets: The run store {begun.path} has no log of a run ff;")
 

@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from tiny import command_line
 
 from supertickets.costs import readable
 from supertickets.errors import SuperticketsError
@@ -63,45 +64,32 @@ def test_a_stored_run_is_verified_by_carrying_it_out_again(swept, tmp_path):
         list(verify(RunStore(tmp_path / "empty"), 1))
 
 
-def run(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
-    from supertickets.cli import main
-
-    monkeypatch.setattr("sys.argv", ["supertickets", *arguments])
-    code = 0
-    try:
-        main()
-    except SystemExit as stop:
-        code = int(stop.code or 0)
-    out = capsys.readouterr()
-    return code, out.out, out.err
-
-
 def test_the_commands(swept, monkeypatch, capsys, tmp_path):
-    code, out, _ = run(monkeypatch, capsys, "verify", "--store", swept.path, "--sample", "1")
+    code, out, _ = command_line(monkeypatch, capsys, "verify", "--store", swept.path, "--sample", "1")
     assert code == 0
     assert out.endswith("identical\n")
-    code, _, err = run(monkeypatch, capsys, "sweep", "table7", "--store", str(tmp_path))
+    code, _, err = command_line(monkeypatch, capsys, "sweep", "table7", "--store", str(tmp_path))
     assert code == 2
     assert err.startswith("supertickets: Unknown experiment 'table7'; known: figure1")
-    code, _, err = run(monkeypatch, capsys, "plan", "table1", "--profile", "huge", "--store", str(tmp_path))
+    code, _, err = command_line(monkeypatch, capsys, "plan", "table1", "--profile", "huge", "--store", str(tmp_path))
     assert code == 2
     assert "Unknown profile 'huge'" in err
 
 
 def test_a_failed_run_is_told_and_retried(encoder, toy, monkeypatch, capsys, tmp_path):
-    from tiny import toy_full_run
+    from tiny import command_line, toy_full_run
 
     store = RunStore(tmp_path)
     store.fail(toy_full_run(encoder, toy, epochs=1), "the disk was full")
-    code, out, err = run(monkeypatch, capsys, "status", "--store", store.path)
+    code, out, err = command_line(monkeypatch, capsys, "status", "--store", store.path)
     assert (code, out.split(" in ")[0]) == (0, "0 runs done, 0 under way, 1 failed")
     assert "failed: the disk was full" in err
-    code, out, _ = run(monkeypatch, capsys, "retry", "--store", store.path, "--workers", "1", "--quiet")
+    code, out, _ = command_line(monkeypatch, capsys, "retry", "--store", store.path, "--workers", "1", "--quiet")
     assert (code, out) == (0, "1 runs carried out, 0 found in the store\n")
     assert store.failures() == {}
     bad = toy_full_run(encoder, toy, learning_rate=1e30)
     store.fail(bad, "diverged")
-    code, _, err = run(monkeypatch, capsys, "retry", "--store", store.path, "--workers", "1", "--quiet")
+    code, _, err = command_line(monkeypatch, capsys, "retry", "--store", store.path, "--workers", "1", "--quiet")
     assert code == 1
     assert f"{bad.id} failed: The loss of task train" in err
 

@@ -23,6 +23,7 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
+from supertickets.cli import main
 from supertickets.experiments import full_run
 from supertickets.runs import Hyper, RunSpec
 from supertickets.sources import data_ref
@@ -139,3 +140,15 @@ def toy_full_run(encoder: Path, data: Path, seed: int = 0, **hyper: float) -> Ru
     ref = data_ref(train=data / "train.csv", dev=data / "dev.csv", text=("text",), label="verdict")
     settings = {"learning_rate": 3e-3, "batch_size": 16, "epochs": 2, **hyper}
     return full_run(str(encoder), ref, seed, Hyper(**settings), selection_fraction=0.3)  # pyright: ignore[reportArgumentType]
+
+
+def command_line(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
+    """Exit status, output and errors of the console script."""
+    monkeypatch.setattr("sys.argv", ["supertickets", *arguments])
+    code = 0
+    try:
+        main()
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    out = capsys.readouterr()
+    return code, out.out, out.err

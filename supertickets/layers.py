@@ -15,21 +15,25 @@ import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from supertickets.compaction import NoAttention
 from supertickets.encoders import Family, family_of
 from supertickets.lean import instead
 
+_ONE_DNN: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
+"""oneDNN's linear layer in float32: twice as fast as MKL on processors that MKL was not made for, where not small."""
+
 
 @contextmanager
 def by_hand(model: PreTrainedModel) -> Iterator[None]:
-    """The model's layers are computed by hand while the context lasts, the last one for the first token alone.
+    """The model's encoder is computed by hand while the context lasts, its last layer for the first token alone.
 
     That token is all that a classifier reads. Logits and gradients are the model's own (float64: to 1e-11); dropout
     draws other numbers. Backward passes add to ``parameter.grad`` themselves: ``torch.autograd.grad`` sees none of a
@@ -39,14 +43,24 @@ def by_hand(model: PreTrainedModel) -> Iterator[None]:
     """
     family = family_of(model)
     layers = list(model.get_submodule(family.layers).children()) if model.config.hidden_act == "gelu" else []
+    encoder = cast(PreTrainedModel, model.base_model)
     with ExitStack() as stack:
         for layer in layers:
-            stack.enter_context(instead(layer, _forward(layer, family, first=layer is layers[-1])))
+            stack.enter_context(instead(layer, _layer_forward(layer, family, first=layer is layers[-1])))
+        if layers:
+            stack.enter_context(instead(encoder, _encoder_forward(encoder, layers)))
         yield
 
 
-class _Affine(NamedTuple):
-    """The parameters of a linear layer or a layer norm, found without asking a module for them."""
+class _Linear(NamedTuple):
+    """Linear layers that read the same input, side by side; found without asking modules for their parameters."""
+
+    weights: tuple[nn.Parameter, ...]
+    biases: tuple[nn.Parameter, ...]
+
+
+class _Norm(NamedTuple):
+    """The parameters of a layer norm."""
 
     weight: nn.Parameter
     bias: nn.Parameter
@@ -54,64 +68,111 @@ class _Affine(NamedTuple):
 
 @dataclass(frozen=True)
 class _Layer:
-    """A layer's parameters and settings: no ``query`` where all heads are gone, no ``ffn_in`` where the FFN is."""
+    """A layer's parameters and settings: no ``read`` where all heads are gone, no ``ffn_in`` where the FFN is.
 
+    ``read`` is query, key and value side by side; in the layer that is computed for the ``first`` token alone, key and
+    value, and ``query`` by itself.
+    """
+
+    first: bool
     head_size: int
     scale: float
     epsilon: float
-    query: _Affine | None
-    key: _Affine | None
-    value: _Affine | None
-    attention_out: _Affine
-    attention_norm: _Affine
-    ffn_in: _Affine | None
-    ffn_out: _Affine | None
-    ffn_norm: _Affine
+    query: _Linear | None
+    read: _Linear | None
+    attention_out: _Linear
+    attention_norm: _Norm
+    ffn_in: _Linear | None
+    ffn_out: _Linear | None
+    ffn_norm: _Norm
     attention_dropout: float
     hidden_dropout: float
 
 
-def _forward(layer: nn.Module, family: Family, first: bool):
-    plain = layer.forward
-    modules = list(layer.modules())[1:]
-    ffn_parent, ffn_name = layer.get_submodule(family.ffn_out.rpartition(".")[0]), family.ffn_out.rpartition(".")[2]
-    parts: dict[int, _Layer] = {}  # by what is in the FFN's place: tasks that share a model swap it
+def _encoder_forward(encoder: PreTrainedModel, layers: list[nn.Module]):
+    """The forward pass of the families' encoders (embeddings, layers, pooler), without what else it could do."""
+    plain = encoder.forward
 
-    def forward(hidden_states: Tensor, attention_mask: Tensor | None = None, *rest: Any, **more: Any) -> Any:
-        hooked = any(module._forward_pre_hooks or module._forward_hooks for module in modules)
-        if hooked or (torch.is_grad_enabled() and not hidden_states.requires_grad):
-            return plain(hidden_states, attention_mask, *rest, **more)
-        which = id(ffn_parent._modules[ffn_name])
-        if which not in parts:
-            parts[which] = _parts(layer, family)
-        mask = None if attention_mask is None else attention_mask[:, :, :1]
-        return _ByHand.apply(hidden_states, mask, parts[which], first, layer.training)
+    def forward(
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        **more: Any,
+    ) -> Any:
+        more = {name: value for name, value in more.items() if value is not None and name != "return_dict"}
+        if input_ids is None or more or (attention_mask is not None and attention_mask.dim() != 2):
+            return plain(input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids, **more)
+        states = encoder.embeddings(input_ids=input_ids, token_type_ids=token_type_ids)
+        if (project := getattr(encoder, "embeddings_project", None)) is not None:
+            states = project(states)
+        mask = _added(attention_mask, states)
+        for layer in layers:
+            states = layer(states, mask)
+        pooler = getattr(encoder, "pooler", None)
+        pooled = None if pooler is None else pooler(states)
+        return BaseModelOutputWithPooling(last_hidden_state=states, pooler_output=pooled)
 
     return forward
 
 
-def _parts(layer: nn.Module, family: Family) -> _Layer:
+def _added(attention_mask: Tensor | None, states: Tensor) -> Tensor:
+    """What is added to the scores of tokens: nothing, or to padding so much that it gets no share, ``(B, 1, 1, n)``.
+
+    Short rows are filled up to ``n`` columns, since softmax is ten times slower on rows of 15 than on rows of 16.
+    """
+    n_examples, n_tokens, _ = states.shape
+    low = torch.finfo(states.dtype).min
+    added = states.new_zeros(n_examples, n_tokens) if attention_mask is None else (1 - attention_mask).to(states.dtype)
+    more = -n_tokens % 16 if n_tokens < 64 else 0
+    return F.pad(added.mul_(low), (0, more), value=low)[:, None, None]
+
+
+def _layer_forward(layer: nn.Module, family: Family, first: bool):
+    plain = layer.forward
+    inside = list(layer.modules())[1:]
+    hooks = [hook for module in inside for hook in (module._forward_pre_hooks, module._forward_hooks)]
+    ffn_parent, ffn_name = layer.get_submodule(family.ffn_out.rpartition(".")[0]), family.ffn_out.rpartition(".")[2]
+    parts: dict[int, _Layer] = {}  # by what is in the FFN's place: tasks that share a model swap it
+
+    def forward(hidden_states: Tensor, mask: Tensor | None = None, *rest: Any, **more: Any) -> Any:
+        ours = mask is not None and mask.shape[2] == 1 and mask.is_floating_point()  # made by _added
+        if not ours or any(hooks) or (torch.is_grad_enabled() and not hidden_states.requires_grad):
+            mask = None if mask is None else mask[..., : hidden_states.shape[1]]
+            return plain(hidden_states, mask, *rest, **more)
+        which = id(ffn_parent._modules[ffn_name])
+        if which not in parts:
+            parts[which] = _parts(layer, family, first)
+        return _ByHand.apply(hidden_states, mask, parts[which], layer.training)
+
+    return forward
+
+
+def _parts(layer: nn.Module, family: Family, first: bool) -> _Layer:
     def found(path: str) -> Any:
         return layer.get_submodule(path)
 
-    def affine(path: str, wanted: bool = True) -> Any:
-        return _Affine(found(path).weight, found(path).bias) if wanted else None
+    def linear(*paths: str) -> _Linear:
+        return _Linear(tuple(found(path).weight for path in paths), tuple(found(path).bias for path in paths))
+
+    def norm(path: str) -> _Norm:
+        return _Norm(found(path).weight, found(path).bias)
 
     attention, ffn = found(family.attention), isinstance(found(family.ffn_out), nn.Linear)
     some = not isinstance(attention, NoAttention)
     beside_attention, beside_ffn = (path.rpartition(".")[0] for path in (family.attention_out, family.ffn_out))
+    read = (family.key, family.value) if first else (family.query, family.key, family.value)
     return _Layer(
+        first=first,
         head_size=attention.attention_head_size if some else 0,
         scale=1 / math.sqrt(attention.attention_head_size) if some else 0.0,
         epsilon=found(f"{beside_ffn}.LayerNorm").eps,
-        query=affine(family.query, some),
-        key=affine(family.key, some),
-        value=affine(family.value, some),
-        attention_out=affine(family.attention_out),
-        attention_norm=affine(f"{beside_attention}.LayerNorm"),
-        ffn_in=affine(family.ffn_in_linear, ffn),
-        ffn_out=affine(family.ffn_out, ffn),
-        ffn_norm=affine(f"{beside_ffn}.LayerNorm"),
+        query=linear(family.query) if some and first else None,
+        read=linear(*read) if some else None,
+        attention_out=linear(family.attention_out),
+        attention_norm=norm(f"{beside_attention}.LayerNorm"),
+        ffn_in=linear(family.ffn_in_linear) if ffn else None,
+        ffn_out=linear(family.ffn_out) if ffn else None,
+        ffn_norm=norm(f"{beside_ffn}.LayerNorm"),
         attention_dropout=attention.dropout.p if some else 0.0,
         hidden_dropout=found(f"{beside_ffn}.dropout").p,
     )
@@ -121,11 +182,11 @@ class _ByHand(torch.autograd.Function):
     """The whole layer: hidden states ``(B, L, H)`` to ``(B, Q, H)``."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, mask: Tensor | None, layer: _Layer, first: bool, training: bool) -> Tensor:
+    def forward(ctx: Any, x: Tensor, mask: Tensor, layer: _Layer, training: bool) -> Tensor:
         autocast = torch.is_autocast_enabled("cpu")
         dtype = torch.get_autocast_dtype("cpu") if autocast else x.dtype
         with torch.autocast("cpu", enabled=False) if autocast else nullcontext():
-            attention, states = _attention_forward(x, mask, layer, first, dtype, training)
+            attention, states = _attention_forward(x, mask, layer, dtype, training)
             ffn, states = _ffn_forward(states, layer, dtype, training)
         ctx.layer, ctx.shape, ctx.saved = layer, x.shape, (attention, ffn)
         return states.view(len(x), -1, x.shape[2])
@@ -134,34 +195,37 @@ class _ByHand(torch.autograd.Function):
     def backward(ctx: Any, d_out: Tensor) -> Any:
         attention, ffn = ctx.saved
         d_states = _ffn_backward(d_out.reshape(-1, d_out.shape[-1]), ffn, ctx.layer)
-        return _attention_backward(d_states, attention, ctx.layer, ctx.shape), None, None, None, None
+        return _attention_backward(d_states, attention, ctx.layer, ctx.shape), None, None, None
 
 
 def _attention_forward(
-    x: Tensor, mask: Tensor | None, layer: _Layer, first: bool, dtype: torch.dtype, training: bool
+    x: Tensor, mask: Tensor, layer: _Layer, dtype: torch.dtype, training: bool
 ) -> tuple[tuple[Any, ...], Tensor]:
     n_examples, n_tokens, width = x.shape
-    wanted = x[:, 0] if first else x.reshape(-1, width)
+    wanted = x[:, 0] if layer.first else x.reshape(-1, width)
     parts = None
-    if layer.query is None:
-        out = layer.attention_out.bias.expand(wanted.shape)
+    if layer.read is None:
+        out = layer.attention_out.biases[0].expand(wanted.shape)
     else:
-        assert layer.key is not None and layer.value is not None
         tokens = x.reshape(-1, width).to(dtype)
-        queries = tokens.view(x.shape)[:, 0] if first else tokens
-        padded = _padded(n_tokens)
-        q = _columns(_linear(layer.query, queries), n_examples, layer.head_size).mul_(layer.scale)
-        k = _columns(_linear(layer.key, tokens), n_examples, layer.head_size, padded)
-        v = _columns(_linear(layer.value, tokens), n_examples, layer.head_size, padded)
-        scores = torch.bmm(q.transpose(1, 2), k).to(x.dtype)
-        if (added := _added(mask, n_tokens, padded, scores)) is not None:
-            scores.view(n_examples, -1, *scores.shape[1:]).add_(added)
+        read, w_read = _linear(layer.read, tokens)
+        *q, k, v = _columns(read, len(layer.read.weights), n_examples, layer.head_size, mask.shape[-1])
+        queries, w_query = tokens, None
+        if layer.query is None:
+            q = q[0][:, :, :n_tokens]
+        else:
+            queries = tokens.view(x.shape)[:, 0]
+            asked, w_query = _linear(layer.query, queries)
+            q = _columns(asked, 1, n_examples, layer.head_size)[0]
+        n_heads = len(q) // n_examples
+        added = mask.to(dtype).expand(-1, n_heads, -1, -1).reshape(-1, 1, mask.shape[-1])
+        scores = torch.baddbmm(added, q.transpose(1, 2), k, alpha=layer.scale).to(x.dtype)
         shares = torch.softmax(scores, -1)
         dropped, keep = _dropout(shares, layer.attention_dropout, training)
         dropped = dropped.to(dtype)
-        context = _rows(torch.bmm(v, dropped.transpose(1, 2)), n_examples)
-        out = _linear(layer.attention_out, context)
-        parts = (tokens, queries, q, k, v, shares, dropped, keep, context)
+        context = _rows(torch.bmm(v, dropped.transpose(1, 2))[None], n_examples)
+        out, w_out = _linear(layer.attention_out, context)
+        parts = (tokens, queries, q, k, v, shares, dropped, keep, context, w_read, w_query, w_out)
     out, keep = _dropout(out, layer.hidden_dropout, training)
     norm, normed = _norm(layer.attention_norm, wanted + out, layer.epsilon)
     return (parts, keep, norm), normed
@@ -172,60 +236,46 @@ def _attention_backward(d_normed: Tensor, saved: tuple[Any, ...], layer: _Layer,
     n_examples, n_tokens, _ = shape
     d_wanted = _norm_backward(layer.attention_norm, d_normed, norm)
     d_out = d_wanted if keep is None else d_wanted * keep
-    first = len(d_wanted) < n_examples * n_tokens
     d_x = None
-    if layer.query is None:
-        _add(layer.attention_out.bias, d_out.sum(0))
+    if layer.read is None:
+        _add(layer.attention_out.biases[0], d_out.sum(0))
     else:
-        assert layer.key is not None and layer.value is not None
-        tokens, queries, q, k, v, shares, dropped, keep, context = parts
-        d_context = _linear_backward(layer.attention_out, d_out.to(tokens.dtype), context)
-        d_context = _columns(d_context, n_examples, layer.head_size)
-        d_v = _rows(torch.bmm(d_context, dropped), n_examples, n_tokens)
+        tokens, queries, q, k, v, shares, dropped, keep, context, w_read, w_query, w_out = parts
+        d_context = _linear_backward(layer.attention_out, w_out, d_out.to(tokens.dtype), context)
+        d_context = _columns(d_context, 1, n_examples, layer.head_size)[0]
         d_shares = torch.bmm(d_context.transpose(1, 2), v).to(shares.dtype)
         if keep is not None:
             d_shares.mul_(keep)
         d_scores = torch.ops.aten._softmax_backward_data(d_shares, shares, -1, shares.dtype).to(tokens.dtype)
-        d_q = _rows(torch.bmm(k, d_scores.transpose(1, 2)), n_examples).mul_(layer.scale)
-        d_k = _rows(torch.bmm(q, d_scores), n_examples, n_tokens)
-        d_wanted = _linear_backward(layer.query, d_q, queries, d_wanted)
-        d_x = _linear_backward(layer.value, d_v, tokens, _linear_backward(layer.key, d_k, tokens)).to(d_wanted.dtype)
-    if not first:
-        return (d_wanted if d_x is None else d_x.add_(d_wanted)).view(shape)
+        d_read = tokens.new_empty(len(layer.read.weights), *k.shape[:2], n_tokens)
+        d_q = d_read[0] if layer.query is None else torch.empty_like(q)
+        d_q.baddbmm_(k, d_scores.transpose(1, 2), beta=0, alpha=layer.scale)
+        d_read[-2].baddbmm_(q, d_scores[:, :, :n_tokens], beta=0, alpha=layer.scale)
+        torch.bmm(d_context, dropped[:, :, :n_tokens], out=d_read[-1])
+        if layer.query is not None:
+            d_wanted = _linear_backward(layer.query, w_query, _rows(d_q[None], n_examples), queries, d_wanted)
+        rest = None if layer.first else d_wanted
+        d_x = _linear_backward(layer.read, w_read, _rows(d_read, n_examples), tokens, rest).to(d_wanted.dtype)
+    if not layer.first:
+        return (d_wanted if d_x is None else d_x).view(shape)
     d_x = d_wanted.new_zeros(shape) if d_x is None else d_x.view(shape)
     d_x[:, 0] += d_wanted
     return d_x
 
 
-def _padded(n_tokens: int) -> int:
-    """The number of columns of short rows of scores: softmax is ten times slower on rows of 15 than on rows of 16."""
-    return -(-n_tokens // 16) * 16 if n_tokens < 64 else n_tokens
+def _columns(rows: Tensor, n_parts: int, n_examples: int, head_size: int, padded: int = 0) -> Tensor:
+    """Tokens below one another ``(B n, parts A D)`` to side by side ``(parts, B A, D, n)``, with zeros to ``padded``."""
+    by_part = rows.view(n_examples, -1, n_parts, rows.shape[1] // n_parts).permute(2, 0, 3, 1)
+    more = padded - by_part.shape[3]
+    by_part = F.pad(by_part, (0, more)) if more > 0 else by_part
+    return by_part.reshape(n_parts, -1, head_size, by_part.shape[3])
 
 
-def _added(mask: Tensor | None, n_tokens: int, padded: int, scores: Tensor) -> Tensor | None:
-    """What to add to scores ``(B, A, Q, padded)`` so that masked and padding columns get no share; None for nothing."""
-    low = torch.finfo(scores.dtype).min
-    if mask is None:
-        if padded == n_tokens:
-            return None
-        mask = scores.new_zeros(1, 1, 1, n_tokens)
-    elif mask.dtype == torch.bool:
-        mask = scores.new_zeros(mask.shape).masked_fill_(~mask, low)
-    return F.pad(mask, (0, padded - n_tokens), value=low)
-
-
-def _columns(rows: Tensor, n_examples: int, head_size: int, padded: int = 0) -> Tensor:
-    """Tokens below one another ``(B n, A D)`` to side by side ``(B A, D, n)``, zeros added up to ``padded`` of them."""
-    by_example = rows.view(n_examples, -1, rows.shape[1]).transpose(1, 2)
-    more = padded - by_example.shape[2]
-    by_example = F.pad(by_example, (0, more)) if more > 0 else by_example
-    return by_example.reshape(-1, head_size, by_example.shape[2])
-
-
-def _rows(columns: Tensor, n_examples: int, n_tokens: int | None = None) -> Tensor:
-    """``(B A, D, n)`` to ``(B n, A D)``, of the first ``n_tokens`` tokens."""
-    by_example = columns.view(n_examples, -1, columns.shape[2])[:, :, :n_tokens]
-    return by_example.transpose(1, 2).reshape(-1, by_example.shape[1])
+def _rows(columns: Tensor, n_examples: int) -> Tensor:
+    """``(parts, B A, D, n)`` to ``(B n, parts A D)``."""
+    n_parts, n_tokens = len(columns), columns.shape[3]
+    by_part = columns.view(n_parts, n_examples, -1, n_tokens).permute(1, 3, 0, 2)
+    return by_part.reshape(n_examples * n_tokens, -1)
 
 
 def _ffn_forward(x: Tensor, layer: _Layer, dtype: torch.dtype, training: bool) -> tuple[tuple[Any, ...], Tensor]:
@@ -233,11 +283,12 @@ def _ffn_forward(x: Tensor, layer: _Layer, dtype: torch.dtype, training: bool) -
         norm, normed = _norm(layer.ffn_norm, x, layer.epsilon)
         return (None, None, norm), normed
     low = x.to(dtype)
-    inner = _linear(layer.ffn_in, low)
+    inner, w_in = _linear(layer.ffn_in, low)
     active = F.gelu(inner)
-    out, keep = _dropout(_linear(layer.ffn_out, active), layer.hidden_dropout, training)
+    out, w_out = _linear(layer.ffn_out, active)
+    out, keep = _dropout(out, layer.hidden_dropout, training)
     norm, normed = _norm(layer.ffn_norm, x + out, layer.epsilon)
-    return ((low, inner, active), keep, norm), normed
+    return ((low, inner, active, w_in, w_out), keep, norm), normed
 
 
 def _ffn_backward(d_normed: Tensor, saved: tuple[Any, ...], layer: _Layer) -> Tensor:
@@ -245,40 +296,53 @@ def _ffn_backward(d_normed: Tensor, saved: tuple[Any, ...], layer: _Layer) -> Te
     d_x = _norm_backward(layer.ffn_norm, d_normed, norm)
     if layer.ffn_in is None or layer.ffn_out is None:
         return d_x
-    low, inner, active = parts
+    low, inner, active, w_in, w_out = parts
     d_out = (d_x if keep is None else d_x * keep).to(low.dtype)
-    d_inner = torch.ops.aten.gelu_backward(_linear_backward(layer.ffn_out, d_out, active), inner)
-    return _linear_backward(layer.ffn_in, d_inner, low, d_x)
+    d_inner = torch.ops.aten.gelu_backward(_linear_backward(layer.ffn_out, w_out, d_out, active), inner)
+    return _linear_backward(layer.ffn_in, w_in, d_inner, low, d_x)
 
 
-def _linear(linear: _Affine, x: Tensor) -> Tensor:
-    weight, bias = linear
+def _linear(linear: _Linear, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The outputs side by side, and the weights below one another as they were used."""
+    weight, bias = (side[0] if len(side) == 1 else torch.cat(side) for side in linear)
     if x.dtype != weight.dtype:
         weight, bias = weight.to(x.dtype), bias.to(x.dtype)
-    return F.linear(x, weight, bias)
+    if _is_large(x, weight):
+        return _ONE_DNN(x, weight, bias, "none", [], ""), weight
+    return F.linear(x, weight, bias), weight
 
 
-def _linear_backward(linear: _Affine, d_y: Tensor, x: Tensor, more: Tensor | None = None) -> Tensor:
-    """The gradient of the input, plus ``more``; those of weight and bias are added to what they have."""
-    weight, bias = linear
-    slope = weight.grad
-    if slope is not None and slope.dtype == d_y.dtype:
+def _linear_backward(linear: _Linear, weight: Tensor, d_y: Tensor, x: Tensor, more: Tensor | None = None) -> Tensor:
+    """The gradient of the input, plus ``more``; those of weights and biases are added to what they have."""
+    slope = linear.weights[0].grad
+    if len(linear.weights) == 1 and slope is not None and slope.dtype == d_y.dtype:
         slope.addmm_(d_y.t(), x)
+        _add(linear.biases[0], d_y.sum(0))
     else:
-        _add(weight, d_y.t() @ x)
-    _add(bias, d_y.sum(0))
-    low = weight.to(d_y.dtype)
+        size = len(linear.biases[0])
+        for parameters, slopes in zip(linear, (d_y.t() @ x, d_y.sum(0)), strict=True):
+            for parameter, part in zip(parameters, slopes.split(size), strict=True):
+                _add(parameter, part)
+    if _is_large(d_y, weight):
+        if more is None:
+            return _ONE_DNN(d_y, weight.t(), None, "none", [], "")
+        return _ONE_DNN.binary(d_y, more, weight.t(), None, "add")
     if more is None:
-        return torch.mm(d_y, low)
-    return torch.addmm(more, d_y, low) if more.dtype == d_y.dtype else more + torch.mm(d_y, low)
+        return torch.mm(d_y, weight)
+    return torch.addmm(more, d_y, weight) if more.dtype == d_y.dtype else more + torch.mm(d_y, weight)
 
 
-def _norm(norm: _Affine, x: Tensor, epsilon: float) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
+def _is_large(x: Tensor, weight: Tensor) -> bool:
+    """Whether a product is better left to oneDNN, which starts later but does not depend on who made the processor."""
+    return _ONE_DNN is not None and x.dtype is torch.float32 and len(x) * weight.numel() >= 2**21
+
+
+def _norm(norm: _Norm, x: Tensor, epsilon: float) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
     y, mean, scale = torch.native_layer_norm(x, x.shape[-1:], *norm, epsilon)
     return (x, mean, scale), y
 
 
-def _norm_backward(norm: _Affine, d_y: Tensor, saved: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+def _norm_backward(norm: _Norm, d_y: Tensor, saved: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     x, mean, scale = saved
     found = torch.ops.aten.native_layer_norm_backward(d_y, x, x.shape[-1:], mean, scale, *norm, (True, True, True))
     _add(norm.weight, found[1])

@@ -12,7 +12,7 @@ size ``D``; tokens stand below one another in matrices ``(B L, H)``. ``d_x`` is 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
@@ -52,11 +52,22 @@ def by_hand(model: PreTrainedModel) -> Iterator[None]:
         yield
 
 
-class _Linear(NamedTuple):
+@dataclass
+class _Linear:
     """Linear layers that read the same input, side by side; found without asking modules for their parameters."""
 
     weights: tuple[nn.Parameter, ...]
     biases: tuple[nn.Parameter, ...]
+    seen: tuple[Any, ...] = ()
+
+    def joined(self) -> tuple[Tensor | None, ...]:
+        """Weights, biases and the gradients of both, each as one tensor; None for what does not lie so in memory."""
+        first = self.weights[0]
+        where = first.data_ptr(), 0 if first.grad is None else first.grad.data_ptr()
+        if not self.seen or self.seen[0] != where:
+            slopes = ([parameter.grad for parameter in side] for side in (self.weights, self.biases))
+            self.seen = where, *(_as_one(side) for side in (self.weights, self.biases, *slopes))
+        return self.seen[1:]
 
 
 class _Norm(NamedTuple):
@@ -209,7 +220,7 @@ def _attention_forward(
     else:
         tokens = x.reshape(-1, width).to(dtype)
         read, w_read = _linear(layer.read, tokens)
-        *q, k, v = _columns(read, len(layer.read.weights), n_examples, layer.head_size, mask.shape[-1])
+        *q, k, v = _columns(read, len(layer.read.weights), n_examples, layer.head_size, mask.shape[-1]).unbind()
         queries, w_query = tokens, None
         if layer.query is None:
             q = q[0][:, :, :n_tokens]
@@ -217,7 +228,7 @@ def _attention_forward(
             queries = tokens.view(x.shape)[:, 0]
             asked, w_query = _linear(layer.query, queries)
             q = _columns(asked, 1, n_examples, layer.head_size)[0]
-        n_heads = len(q) // n_examples
+        n_heads = q.shape[0] // n_examples
         added = mask.to(dtype).expand(-1, n_heads, -1, -1).reshape(-1, 1, mask.shape[-1])
         scores = torch.baddbmm(added, q.transpose(1, 2), k, alpha=layer.scale).to(x.dtype)
         shares = torch.softmax(scores, -1)
@@ -263,8 +274,25 @@ def _attention_backward(d_normed: Tensor, saved: tuple[Any, ...], layer: _Layer,
     return d_x
 
 
+def _as_one(tensors: Sequence[Tensor | None]) -> Tensor | None:
+    first = tensors[0]
+    if first is None or len(tensors) == 1:
+        return first
+    end = first.data_ptr()
+    for tensor in tensors:
+        if (
+            tensor is None
+            or tensor.data_ptr() != end
+            or tensor.untyped_storage()._cdata != first.untyped_storage()._cdata
+        ):
+            return None
+        end += tensor.nbytes
+    n_rows = sum(len(tensor) for tensor in tensors if tensor is not None)
+    return first.detach().as_strided((n_rows, *first.shape[1:]), first.stride())
+
+
 def _columns(rows: Tensor, n_parts: int, n_examples: int, head_size: int, padded: int = 0) -> Tensor:
-    """Tokens below one another ``(B n, parts A D)`` to side by side ``(parts, B A, D, n)``, with zeros to ``padded``."""
+    """Tokens below one another ``(B n, parts A D)`` to side by side ``(parts, B A, D, n)``, n at least ``padded``."""
     by_part = rows.view(n_examples, -1, n_parts, rows.shape[1] // n_parts).permute(2, 0, 3, 1)
     more = padded - by_part.shape[3]
     by_part = F.pad(by_part, (0, more)) if more > 0 else by_part
@@ -273,7 +301,7 @@ def _columns(rows: Tensor, n_parts: int, n_examples: int, head_size: int, padded
 
 def _rows(columns: Tensor, n_examples: int) -> Tensor:
     """``(parts, B A, D, n)`` to ``(B n, parts A D)``."""
-    n_parts, n_tokens = len(columns), columns.shape[3]
+    n_parts, n_tokens = columns.shape[0], columns.shape[3]
     by_part = columns.view(n_parts, n_examples, -1, n_tokens).permute(1, 3, 0, 2)
     return by_part.reshape(n_examples * n_tokens, -1)
 
@@ -304,7 +332,9 @@ def _ffn_backward(d_normed: Tensor, saved: tuple[Any, ...], layer: _Layer) -> Te
 
 def _linear(linear: _Linear, x: Tensor) -> tuple[Tensor, Tensor]:
     """The outputs side by side, and the weights below one another as they were used."""
-    weight, bias = (side[0] if len(side) == 1 else torch.cat(side) for side in linear)
+    weight, bias, *_ = linear.joined()
+    if weight is None or bias is None:
+        weight, bias = torch.cat(linear.weights), torch.cat(linear.biases)
     if x.dtype != weight.dtype:
         weight, bias = weight.to(x.dtype), bias.to(x.dtype)
     if _is_large(x, weight):
@@ -314,27 +344,30 @@ def _linear(linear: _Linear, x: Tensor) -> tuple[Tensor, Tensor]:
 
 def _linear_backward(linear: _Linear, weight: Tensor, d_y: Tensor, x: Tensor, more: Tensor | None = None) -> Tensor:
     """The gradient of the input, plus ``more``; those of weights and biases are added to what they have."""
-    slope = linear.weights[0].grad
-    if len(linear.weights) == 1 and slope is not None and slope.dtype == d_y.dtype:
-        slope.addmm_(d_y.t(), x)
-        _add(linear.biases[0], d_y.sum(0))
-    else:
-        size = len(linear.biases[0])
-        for parameters, slopes in zip(linear, (d_y.t() @ x, d_y.sum(0)), strict=True):
+    *_, slope, bias_slope = linear.joined()
+    if slope is None or bias_slope is None:
+        size = linear.biases[0].shape[0]
+        for parameters, slopes in ((linear.weights, d_y.t() @ x), (linear.biases, d_y.sum(0))):
             for parameter, part in zip(parameters, slopes.split(size), strict=True):
                 _add(parameter, part)
+    else:
+        if slope.dtype is d_y.dtype:
+            slope.addmm_(d_y.t(), x)
+        else:
+            slope.add_(d_y.t() @ x)
+        bias_slope.add_(d_y.sum(0))
     if _is_large(d_y, weight):
         if more is None:
             return _ONE_DNN(d_y, weight.t(), None, "none", [], "")
         return _ONE_DNN.binary(d_y, more, weight.t(), None, "add")
     if more is None:
         return torch.mm(d_y, weight)
-    return torch.addmm(more, d_y, weight) if more.dtype == d_y.dtype else more + torch.mm(d_y, weight)
+    return torch.addmm(more, d_y, weight) if more.dtype is d_y.dtype else more + torch.mm(d_y, weight)
 
 
 def _is_large(x: Tensor, weight: Tensor) -> bool:
     """Whether a product is better left to oneDNN, which starts later but does not depend on who made the processor."""
-    return _ONE_DNN is not None and x.dtype is torch.float32 and len(x) * weight.numel() >= 2**21
+    return _ONE_DNN is not None and x.dtype is torch.float32 and x.shape[0] * weight.numel() >= 2**21
 
 
 def _norm(norm: _Norm, x: Tensor, epsilon: float) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:

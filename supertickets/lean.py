@@ -39,7 +39,8 @@ def flat_parameters(model: nn.Module) -> Iterator[nn.Parameter]:
     >>> layer.weight.tolist(), layer.bias.tolist()
     ([[2.0, 2.0]], [2.0])
     """
-    parameters = list(model.parameters())
+    # Matrices first: so those of query, key and value are next to one another, to be read as one, and so are biases.
+    parameters = sorted(model.parameters(), key=lambda parameter: -parameter.dim())
     with torch.no_grad():
         flat = nn.Parameter(torch.cat([parameter.reshape(-1) for parameter in parameters]))
         flat.grad = torch.zeros_like(flat)

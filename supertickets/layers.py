@@ -12,44 +12,20 @@ size ``D``; tokens stand below one another in matrices ``(B L, H)``. ``d_x`` is 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import PreTrainedModel
-from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from supertickets.compaction import NoAttention
-from supertickets.encoders import Family, family_of
-from supertickets.lean import instead
+from supertickets.encoders import Family
 
-_ONE_DNN: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
+ONE_DNN: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
 """oneDNN's linear layer in float32: twice as fast as MKL on processors that MKL was not made for, where not small."""
-
-
-@contextmanager
-def by_hand(model: PreTrainedModel) -> Iterator[None]:
-    """The model's encoder is computed by hand while the context lasts, its last layer for the first token alone.
-
-    That token is all that a classifier reads. Logits and gradients are the model's own (float64: to 1e-11); dropout
-    draws other numbers. Backward passes add to ``parameter.grad`` themselves: ``torch.autograd.grad`` sees none of a
-    layer's parameters. A layer stays as it is where that cannot be: in an encoder with another activation than BERT's
-    GELU, while something is hooked to a module (a gate), or if gradients are wanted that do not reach its input.
-    The model may be compacted, and its tickets may change from step to step (:func:`supertickets.sharing.using`).
-    """
-    family = family_of(model)
-    layers = list(model.get_submodule(family.layers).children()) if model.config.hidden_act == "gelu" else []
-    encoder = cast(PreTrainedModel, model.base_model)
-    with ExitStack() as stack:
-        for layer in layers:
-            stack.enter_context(instead(layer, _layer_forward(layer, family, first=layer is layers[-1])))
-        if layers:
-            stack.enter_context(instead(encoder, _encoder_forward(encoder, layers)))
-        yield
 
 
 @dataclass
@@ -100,45 +76,12 @@ class _Layer:
     hidden_dropout: float
 
 
-def _encoder_forward(encoder: PreTrainedModel, layers: list[nn.Module]):
-    """The forward pass of the families' encoders (embeddings, layers, pooler), without what else it could do."""
-    plain = encoder.forward
+def layer_forward(layer: nn.Module, family: Family, first: bool) -> Callable[..., Any]:
+    """The layer's forward pass by hand, hidden states ``(B, L, H)`` and what is added to scores to ``(B, Q, H)``.
 
-    def forward(
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        **more: Any,
-    ) -> Any:
-        more = {name: value for name, value in more.items() if value is not None and name != "return_dict"}
-        if input_ids is None or more or (attention_mask is not None and attention_mask.dim() != 2):
-            return plain(input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids, **more)
-        states = encoder.embeddings(input_ids=input_ids, token_type_ids=token_type_ids)
-        if (project := getattr(encoder, "embeddings_project", None)) is not None:
-            states = project(states)
-        mask = _added(attention_mask, states)
-        for layer in layers:
-            states = layer(states, mask)
-        pooler = getattr(encoder, "pooler", None)
-        pooled = None if pooler is None else pooler(states)
-        return BaseModelOutputWithPooling(last_hidden_state=states, pooler_output=pooled)
-
-    return forward
-
-
-def _added(attention_mask: Tensor | None, states: Tensor) -> Tensor:
-    """What is added to the scores of tokens: nothing, or to padding so much that it gets no share, ``(B, 1, 1, n)``.
-
-    Short rows are filled up to ``n`` columns, since softmax is ten times slower on rows of 15 than on rows of 16.
+    It is the layer's own while something is hooked to a module in it, if gradients are wanted that do not reach its
+    input, and for any other mask than that of :func:`supertickets.passes.by_hand`.
     """
-    n_examples, n_tokens, _ = states.shape
-    low = torch.finfo(states.dtype).min
-    added = states.new_zeros(n_examples, n_tokens) if attention_mask is None else (1 - attention_mask).to(states.dtype)
-    more = -n_tokens % 16 if n_tokens < 64 else 0
-    return F.pad(added.mul_(low), (0, more), value=low)[:, None, None]
-
-
-def _layer_forward(layer: nn.Module, family: Family, first: bool):
     plain = layer.forward
     inside = list(layer.modules())[1:]
     hooks = [hook for module in inside for hook in (module._forward_pre_hooks, module._forward_hooks)]
@@ -146,7 +89,7 @@ def _layer_forward(layer: nn.Module, family: Family, first: bool):
     parts: dict[int, _Layer] = {}  # by what is in the FFN's place: tasks that share a model swap it
 
     def forward(hidden_states: Tensor, mask: Tensor | None = None, *rest: Any, **more: Any) -> Any:
-        ours = mask is not None and mask.shape[2] == 1 and mask.is_floating_point()  # made by _added
+        ours = mask is not None and mask.shape[2] == 1 and mask.is_floating_point()
         if not ours or any(hooks) or (torch.is_grad_enabled() and not hidden_states.requires_grad):
             mask = None if mask is None else mask[..., : hidden_states.shape[1]]
             return plain(hidden_states, mask, *rest, **more)
@@ -338,7 +281,7 @@ def _linear(linear: _Linear, x: Tensor) -> tuple[Tensor, Tensor]:
     if x.dtype != weight.dtype:
         weight, bias = weight.to(x.dtype), bias.to(x.dtype)
     if _is_large(x, weight):
-        return _ONE_DNN(x, weight, bias, "none", [], ""), weight
+        return ONE_DNN(x, weight, bias, "none", [], ""), weight
     return F.linear(x, weight, bias), weight
 
 
@@ -358,8 +301,8 @@ def _linear_backward(linear: _Linear, weight: Tensor, d_y: Tensor, x: Tensor, mo
         bias_slope.add_(d_y.sum(0))
     if _is_large(d_y, weight):
         if more is None:
-            return _ONE_DNN(d_y, weight.t(), None, "none", [], "")
-        return _ONE_DNN.binary(d_y, more, weight.t(), None, "add")
+            return ONE_DNN(d_y, weight.t(), None, "none", [], "")
+        return ONE_DNN.binary(d_y, more, weight.t(), None, "add")
     if more is None:
         return torch.mm(d_y, weight)
     return torch.addmm(more, d_y, weight) if more.dtype is d_y.dtype else more + torch.mm(d_y, weight)
@@ -367,7 +310,7 @@ def _linear_backward(linear: _Linear, weight: Tensor, d_y: Tensor, x: Tensor, mo
 
 def _is_large(x: Tensor, weight: Tensor) -> bool:
     """Whether a product is better left to oneDNN, which starts later but does not depend on who made the processor."""
-    return _ONE_DNN is not None and x.dtype is torch.float32 and x.shape[0] * weight.numel() >= 2**21
+    return ONE_DNN is not None and x.dtype is torch.float32 and x.shape[0] * weight.numel() >= 2**21
 
 
 def _norm(norm: _Norm, x: Tensor, epsilon: float) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from transformers import PretrainedConfig, PreTrainedModel
 
@@ -22,13 +23,17 @@ from supertickets.compaction import compact
 from supertickets.encoders import load_encoder, load_tokenizer, shape_of
 from supertickets.execution import single_threaded
 from supertickets.gates import masked
+from supertickets.layers import ONE_DNN
 from supertickets.lean import flat_parameters
 from supertickets.runs import Hyper
 from supertickets.sources import DataRef
 from supertickets.tickets import LEVELS, Ticket, full_ticket, random_ticket
 from supertickets.training import Optimiser, autocast, fast_forward, task_vocabulary, train_epoch
 
-_PRODUCTS = tuple(f"aten::{name}" for name in ("mm", "addmm", "addmm_", "bmm", "baddbmm"))
+_PRODUCTS = (
+    *(f"aten::{name}" for name in ("mm", "addmm", "addmm_", "bmm", "baddbmm", "baddbmm_")),
+    "mkldnn::_linear_pointwise",
+)
 _VIEWS = {
     f"aten::{name}"
     for name in ("view", "t", "transpose", "as_strided", "reshape", "expand", "slice", "select", "empty", "unsqueeze")
@@ -68,12 +73,13 @@ def step_times(
     repeats: int = 7,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Times of training steps and of inference with random tickets at every level, on one thread.
+    """Times of training steps and of inference with random tickets at every level, on a GPU or else on one thread.
 
     ``n_batches`` minibatches of ``hyper.batch_size`` training examples are trained on, then predicted, by every model
     in turn, ``repeats`` times over, so that whatever else the machine does hits all of them. One row per level (0: the
     full model), way and mode: ``seconds`` a step (median), and, against the full model in the same round, ``ratio``
     (median) with ``low`` and ``high`` (quartiles), beside ``operations``, its share of the full model's operations.
+    ``utilisation`` is the step's operations a second over :func:`peak_rate` ("model-FLOPs utilisation").
 
     Raises SuperticketsError for an unknown encoder or bad data.
     """
@@ -84,7 +90,7 @@ def step_times(
     shape = shape_of(whole)
     full = full_ticket((shape.n_layers, shape.n_heads))
     tickets = {0.0: full} | {level: random_ticket(full.shape, level, seed) for level in levels}
-    length = float(np.mean(split.lengths))
+    length, peak = float(np.mean(split.lengths)), peak_rate(hyper.precision)
     with ExitStack() as stack:
         stack.enter_context(single_threaded())
         timed: dict[tuple[float, str, str], Callable[[], None]] = {}
@@ -95,6 +101,7 @@ def step_times(
                     stack.enter_context(masked(model, ticket))
                 else:
                     model = compact(model, ticket)
+                model.to(_device())  # pyright: ignore[reportArgumentType]  # a decorator of transformers hides its self
                 train, predict = stack.enter_context(_ready(model, split, hyper, seed))
                 timed[level, way, "training"], timed[level, way, "inference"] = train, predict
         seconds = _in_turn(timed, repeats)
@@ -102,6 +109,7 @@ def step_times(
     rows = []
     for (level, way, mode), found in seconds.items():
         low, ratio, high = np.quantile(found / seconds[0.0, ways[0], mode], [0.25, 0.5, 0.75])
+        done = operations(whole.config, tickets[level], length) * len(split) * (3 if mode == "training" else 1)
         rows.append(
             {
                 "level": level,
@@ -113,20 +121,38 @@ def step_times(
                 "high": float(high),
                 "operations": operations(whole.config, tickets[level], length) / operations(whole.config, full, length),
                 "weights_remaining": tickets[level].weights_remaining(shape),
+                "utilisation": done / float(np.median(found)) / peak,
             }
         )
     return pd.DataFrame(rows)
 
 
+def peak_rate(precision: str = "fp32") -> float:
+    """Floating-point operations a second of a large matrix product, on a GPU or else on one thread: as fast as it gets.
+
+    ``precision`` is "fp32" or "bf16".
+    """
+    device = _device()
+    size = 8192 if device.type == "cuda" else 1024
+    factor = torch.randn(size, size, device=device, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
+    products: list[Callable[[], Tensor]] = [lambda: factor @ factor]
+    if device.type == "cpu" and precision == "fp32" and ONE_DNN is not None:
+        products.append(lambda: ONE_DNN(factor, factor, None, "none", [], ""))
+    with single_threaded(), torch.inference_mode():
+        seconds = _in_turn({(float(n), "", ""): product for n, product in enumerate(products)}, 5)
+    return 2.0 * size**3 / min(found.min() for found in seconds.values())
+
+
 def step_profile(
     encoder: str, data: DataRef, hyper: Hyper, levels: Sequence[float] = (0.0, 0.8), n_batches: int = 8, seed: int = 0
 ) -> pd.DataFrame:
-    """Where the time of a training step goes, on one thread: one row per level (0: the full model) of random tickets.
+    """Where the time of a training step goes: one row per level (0: the full model) of random tickets.
 
-    ``seconds`` a step, measured without a profiler; ``products``, the share of it in matrix products, and
-    ``elementwise``, that in all other arithmetic and copying, as torch's profiler sees them; ``between`` is the rest:
-    calls, views, allocation, Python. ``rate`` is the step's operations per second, in GFLOP/s. Products alone, at the
-    speed they have, would take the share ``products``: below that no step can get without fewer or faster ones.
+    On a GPU, or else on one thread. ``seconds`` a step, measured without a profiler; ``products``, the share of it in
+    matrix products, and ``elementwise``, that in all other arithmetic and copying, as torch's profiler sees them;
+    ``between`` is the rest: calls, views, allocation, Python. ``rate`` is the step's operations per second, in GFLOP/s,
+    ``utilisation`` the share of :func:`peak_rate` that this is. Products alone, at the speed they have, would take the
+    share ``products``: below that no step can get without fewer or faster ones.
 
     Raises SuperticketsError for an unknown encoder or bad data.
     """
@@ -135,18 +161,24 @@ def step_profile(
     split = split.rows(np.arange(min(len(split), n_batches * hyper.batch_size)))
     n_steps, length = -(-len(split) // hyper.batch_size), float(np.mean(split.lengths))
     whole = load_encoder(encoder, task.num_labels, seed, hyper.task_dropout)
-    shape = shape_of(whole)
-    rows = []
+    shape, peak, rows = shape_of(whole), peak_rate(hyper.precision), []
+    device = _device()
+    watched = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
     for level in levels:
         full = full_ticket((shape.n_layers, shape.n_heads))
         ticket = random_ticket(full.shape, level, seed) if level else full
-        with single_threaded(), _ready(compact(whole, ticket), split, hyper, seed) as (train, _):
+        model = compact(whole, ticket)
+        model.to(device)  # pyright: ignore[reportArgumentType]  # a decorator of transformers hides its self
+        with single_threaded(), _ready(model, split, hyper, seed) as (train, _):
             seconds = min(_in_turn({(level, "compacted", "training"): train}, 5).popitem()[1]) / n_steps
-            with _without_stderr(), profile(activities=[ProfilerActivity.CPU]) as seen:
+            with _without_stderr(), profile(activities=watched) as seen:
                 train()
-        by_name = {event.key: event.self_cpu_time_total / 1e6 / n_steps for event in seen.key_averages()}
+        attribute = f"self_{'device' if device.type == 'cuda' else 'cpu'}_time_total"
+        by_name = {event.key: getattr(event, attribute) / 1e6 / n_steps for event in seen.key_averages()}
         products = sum(by_name.get(name, 0.0) for name in _PRODUCTS)
-        computed = sum(time for name, time in by_name.items() if name.startswith("aten::") and name not in _VIEWS)
+        ours = {name for name in by_name if name.startswith(("aten::", "mkldnn::"))}
+        computed = sum(by_name[name] for name in ours - _VIEWS)
+        rate = 3 * operations(whole.config, ticket, length) * len(split) / n_steps / seconds
         rows.append(
             {
                 "level": level,
@@ -154,7 +186,8 @@ def step_profile(
                 "products": products / seconds,
                 "elementwise": (computed - products) / seconds,
                 "between": max(0.0, 1 - computed / seconds),
-                "rate": 3 * operations(whole.config, ticket, length) * len(split) / n_steps / seconds / 1e9,
+                "rate": rate / 1e9,
+                "utilisation": rate / peak,
             }
         )
     return pd.DataFrame(rows)
@@ -188,9 +221,13 @@ def _ready(
             model.eval()
             with torch.no_grad(), autocast(model.device, hyper.precision):
                 for batch in eval_batches(split):
-                    model(**batch.inputs)
+                    model(**batch.to(model.device).inputs)
 
         yield train, predict
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _in_turn(
@@ -202,6 +239,8 @@ def _in_turn(
         for key, function in timed.items():
             started = time.perf_counter()
             function()
+            if torch.cuda.is_available():  # what was asked of a GPU is done later
+                torch.cuda.synchronize()
             if number:
                 seconds[key].append(time.perf_counter() - started)
     return {key: np.array(found) for key, found in seconds.items()}

@@ -24,8 +24,8 @@ from supertickets.compaction import compact, save_compacted
 from supertickets.encoders import example_losses, load_encoder, load_tokenizer, shape_of
 from supertickets.errors import SuperticketsError
 from supertickets.importance import importance_scores
-from supertickets.layers import by_hand
 from supertickets.lean import first_token_only, flat_parameters, own_vocabulary
+from supertickets.passes import by_hand
 from supertickets.provenance import device_name, library_versions
 from supertickets.runs import Hyper, Record, RunSpec
 from supertickets.tasks import Examples, Task, score, split_dev
@@ -227,7 +227,7 @@ def fast_forward(model: PreTrainedModel) -> Iterator[None]:
     """The forward pass that is fastest on the model's device, while the context lasts; it computes the same.
 
     The last layer is computed for the first token alone (:func:`supertickets.lean.first_token_only`). On a CPU layers
-    are computed by hand (:func:`supertickets.layers.by_hand`), and where they are not, with the plain attention
+    are computed by hand (:func:`supertickets.passes.by_hand`), and where they are not, with the plain attention
     backend: with dropout the fused kernel falls back to a slow path there.
     """
     encoder = cast(PreTrainedModel, model.base_model)  # shared models have a config of their own

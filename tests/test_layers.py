@@ -10,8 +10,9 @@ from supertickets.batching import Batch, EncodedSplit
 from supertickets.compaction import compact
 from supertickets.encoders import example_losses, family_of, layer_parts
 from supertickets.gates import masked
-from supertickets.layers import _dropout, by_hand
+from supertickets.layers import _dropout
 from supertickets.lean import flat_parameters
+from supertickets.passes import by_hand
 from supertickets.sharing import share, using
 from supertickets.tickets import Ticket, full_ticket, random_ticket
 

@@ -57,6 +57,7 @@ def test_there_is_a_row_per_level_way_and_mode(times):
         "high",
         "operations",
         "weights_remaining",
+        "utilisation",
     ]
     found = list(times[["level", "way", "mode"]].itertuples(index=False, name=None))
     ways = [(0.0, "compacted"), *((level, way) for level in (0.4, 0.8) for way in ("compacted", "masked"))]

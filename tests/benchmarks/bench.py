@@ -101,7 +101,8 @@ def steps(suite: str, data_dir: str) -> Iterator[dict[str, Any]]:
     if suite == "lab":
         frame = step_times(profile.encoder, data_ref(TASKS[0], **profile.data), profile.hyper)
     else:
-        frame = step_times(profile.encoder, data_ref(suite, data_dir=data_dir), profile.hyper, n_batches=2, repeats=3)
+        ref = data_ref(suite, data_dir=data_dir)
+        frame = step_times(profile.encoder, ref, profile.hyper, n_batches=2 if suite == "RTE" else 6, repeats=5)
     yield from frame.to_dict("records")
 
 

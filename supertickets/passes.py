@@ -1,0 +1,113 @@
+"""The pass of a model through its encoder, without what surrounds the arithmetic, for a CPU.
+
+Before the first and after the last layer a library that can do everything asks what it is to do: for a small model
+these questions take as long as a layer. And autograd makes the gradient of the word embeddings anew in every step, a
+table of which a minibatch has touched a few rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from supertickets.encoders import family_of
+from supertickets.layers import layer_forward
+from supertickets.lean import instead
+
+
+@contextmanager
+def by_hand(model: PreTrainedModel) -> Iterator[None]:
+    """The model's encoder is computed by hand while the context lasts, its last layer for the first token alone.
+
+    That token is all that a classifier reads. Logits and gradients are the model's own (float64: to 1e-11); dropout
+    draws other numbers. Backward passes add to ``parameter.grad`` themselves: ``torch.autograd.grad`` sees none of a
+    layer's parameters. A layer stays as it is where that cannot be: in an encoder with another activation than BERT's
+    GELU, while something is hooked to a module (a gate), or if gradients are wanted that do not reach its input.
+    The model may be compacted, and its tickets may change from step to step (:func:`supertickets.sharing.using`).
+    """
+    family = family_of(model)
+    layers = list(model.get_submodule(family.layers).children()) if model.config.hidden_act == "gelu" else []
+    encoder = cast(PreTrainedModel, model.base_model)
+    with ExitStack() as stack:
+        for layer in layers:
+            stack.enter_context(instead(layer, layer_forward(layer, family, first=layer is layers[-1])))
+        if layers:
+            stack.enter_context(instead(encoder, _forward(encoder, layers)))
+            words = encoder.get_input_embeddings()
+            stack.enter_context(instead(words, _lookup(words)))
+        yield
+
+
+def _forward(encoder: PreTrainedModel, layers: list[nn.Module]) -> Callable[..., Any]:
+    """The forward pass of the families' encoders (embeddings, layers, pooler), without what else it could do."""
+    plain = encoder.forward
+
+    def forward(
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        **more: Any,
+    ) -> Any:
+        more = {name: value for name, value in more.items() if value is not None and name != "return_dict"}
+        if input_ids is None or more or (attention_mask is not None and attention_mask.dim() != 2):
+            return plain(input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids, **more)
+        states = encoder.embeddings(input_ids=input_ids, token_type_ids=token_type_ids)
+        if (project := getattr(encoder, "embeddings_project", None)) is not None:
+            states = project(states)
+        mask = _added(attention_mask, states)
+        for layer in layers:
+            states = layer(states, mask)
+        pooler = getattr(encoder, "pooler", None)
+        pooled = None if pooler is None else pooler(states)
+        return BaseModelOutputWithPooling(last_hidden_state=states, pooler_output=pooled)
+
+    return forward
+
+
+def _added(attention_mask: Tensor | None, states: Tensor) -> Tensor:
+    """What is added to the scores of tokens: nothing, or to padding so much that it gets no share, ``(B, 1, 1, n)``.
+
+    Short rows are filled up to ``n`` columns, since softmax is ten times slower on rows of 15 than on rows of 16.
+    """
+    n_examples, n_tokens, _ = states.shape
+    low = torch.finfo(states.dtype).min
+    added = states.new_zeros(n_examples, n_tokens) if attention_mask is None else (1 - attention_mask).to(states.dtype)
+    more = -n_tokens % 16 if n_tokens < 64 else 0
+    return F.pad(added.mul_(low), (0, more), value=low)[:, None, None]
+
+
+def _lookup(words: nn.Embedding) -> Callable[[Tensor], Tensor]:
+    plain = words.forward
+
+    def forward(ids: Tensor) -> Tensor:
+        table = words.weight  # looked up anew: a task's own vocabulary may have taken its place
+        return _Rows.apply(table, ids, words.padding_idx) if table.requires_grad else plain(ids)
+
+    return forward
+
+
+class _Rows(torch.autograd.Function):
+    """Rows of a table; in the backward pass only these rows of its gradient are touched."""
+
+    @staticmethod
+    def forward(ctx: Any, table: nn.Parameter, ids: Tensor, padding: int | None) -> Tensor:
+        ctx.table, ctx.ids, ctx.padding = table, ids, padding
+        return F.embedding(ids, table)
+
+    @staticmethod
+    def backward(ctx: Any, d_rows: Tensor) -> Any:
+        table, d_rows = ctx.table, d_rows.reshape(-1, d_rows.shape[-1])
+        if table.grad is None:
+            table.grad = torch.zeros_like(table)
+        kept = None if ctx.padding is None else table.grad[ctx.padding].clone()
+        table.grad.index_add_(0, ctx.ids.reshape(-1), d_rows.to(table.dtype))
+        if kept is not None:  # the padding token's row gets no gradient
+            table.grad[ctx.padding] = kept
+        return None, None, None

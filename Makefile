@@ -9,6 +9,9 @@ NOTEBOOKS ?=
 # Chosen, not resolved: a release with builds for CPU only and for GPUs. All other pins follow from pyproject.toml.
 TORCH ?= 2.13.0
 
+IMPORTED := supertickets.cli, supertickets.notebooks, supertickets.figures, transformers.models.bert.modeling_bert, \
+  sklearn.metrics, ipykernel.kernelapp, jupyter_book.cli.main, pytest
+
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # -n: unresolved references are warnings; -W: warnings are errors; --keep-going: all of them are listed.
@@ -29,12 +32,14 @@ help: ## list these targets
 
 install: $(READY) ## make .venv and install what requirements.lock pins
 
-# Bytecode is compiled on first use: much of what is installed is never imported.
+# Bytecode is compiled on first use: much of what is installed is never imported. What every process imports is used
+# once here, since where PYTHONDONTWRITEBYTECODE is set each would compile it anew, for five seconds.
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "supertickets needs Python 3.11 or newer; name one with make PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --no-compile --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -c "import $(IMPORTED)"
 	@touch $@
 
 book: $(READY) ## execute the notebooks (PROFILE=lab) and build book/_build/html/index.html

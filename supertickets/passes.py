@@ -40,7 +40,7 @@ def by_hand(model: PreTrainedModel) -> Iterator[None]:
             stack.enter_context(instead(layer, layer_forward(layer, family, first=layer is layers[-1])))
         if layers:
             stack.enter_context(instead(encoder, _forward(encoder, layers)))
-            words = encoder.get_input_embeddings()
+            words = cast(nn.Embedding, encoder.get_input_embeddings())
             stack.enter_context(instead(words, _lookup(words)))
         yield
 
@@ -58,7 +58,7 @@ def _forward(encoder: PreTrainedModel, layers: list[nn.Module]) -> Callable[...,
         more = {name: value for name, value in more.items() if value is not None and name != "return_dict"}
         if input_ids is None or more or (attention_mask is not None and attention_mask.dim() != 2):
             return plain(input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids, **more)
-        states = encoder.embeddings(input_ids=input_ids, token_type_ids=token_type_ids)
+        states = encoder.get_submodule("embeddings")(input_ids=input_ids, token_type_ids=token_type_ids)
         if (project := getattr(encoder, "embeddings_project", None)) is not None:
             states = project(states)
         mask = _added(attention_mask, states)

@@ -15,7 +15,7 @@ from supertickets.errors import SuperticketsError
 from supertickets.sources import DataRef
 from supertickets.tickets import KINDS, Scores, Ticket, full_ticket, losing_ticket, random_ticket, winning_ticket
 
-NUMERICS = 4
+NUMERICS = 5
 """Raised whenever a change of the code changes results, so that stored runs of the old code are not taken for new."""
 
 

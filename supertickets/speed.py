@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 import numpy as np
@@ -93,7 +93,7 @@ def step_times(
     length, peak = float(np.mean(split.lengths)), peak_rate(hyper.precision)
     with ExitStack() as stack:
         stack.enter_context(single_threaded())
-        timed: dict[tuple[float, str, str], Callable[[], None]] = {}
+        timed: dict[tuple[float, str, str], Callable[[], object]] = {}
         for level, ticket in tickets.items():
             for way in ways if level else ways[:1]:
                 model = load_encoder(encoder, task.num_labels, seed, hyper.task_dropout)
@@ -231,7 +231,7 @@ def _device() -> torch.device:
 
 
 def _in_turn(
-    timed: dict[tuple[float, str, str], Callable[[], None]], repeats: int
+    timed: Mapping[tuple[float, str, str], Callable[[], object]], repeats: int
 ) -> dict[tuple[float, str, str], np.ndarray]:
     """Seconds of every function, once in each of ``repeats`` rounds, after a round that does not count."""
     seconds: dict[tuple[float, str, str], list[float]] = {key: [] for key in timed}

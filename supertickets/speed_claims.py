@@ -89,14 +89,16 @@ def step_sentences(frame: pd.DataFrame, middle: Sequence[float] = MIDDLE) -> lis
 
 
 def profile_sentences(frame: pd.DataFrame) -> list[str]:
-    """What a ``step_profile`` frame says, a sentence per level."""
+    """What a ``step_profile`` frame says, or :func:`supertickets.speed_tables.profile_table`; a sentence per line."""
     said = []
     for row in frame.to_dict("records"):
-        model = f"At level {row['level']:.0%}" if row["level"] else "The full model"
+        model = f"at level {row['level']:.0%}" if row["level"] else "the full model"
+        model = f"{row['suite']}, {model}" if "suite" in row else model
         said.append(
-            f"{model}: a training step takes {1000 * row['seconds']:.1f} ms, {row['products']:.0%} of it in matrix "
-            f"products, {row['elementwise']:.0%} in other arithmetic and copying, {row['between']:.0%} in the calls "
-            f"between ({row['rate']:.0f} GFLOP/s over all); with calls that cost nothing it would be "
+            f"{model[:1].upper()}{model[1:]}: a training step takes {1000 * row['seconds']:.1f} ms, "
+            f"{row['products']:.0%} of it in matrix products, {row['elementwise']:.0%} in other arithmetic and "
+            f"copying, {row['between']:.0%} in the calls between ({row['rate']:.0f} GFLOP/s over all, "
+            f"{row['utilisation']:.0%} of what a large product reaches); with calls that cost nothing it would be "
             f"{1 / (1 - row['between']):.2f} times as fast."
         )
     return said

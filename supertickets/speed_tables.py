@@ -24,8 +24,11 @@ HOME = Path("book/results/benchmarks.json")
 SPEC = ["task", "seed", "kind", "level"]
 ROW = ["suite", "side", "threads", "workers", "precision", *SPEC, "seconds", "score", "epochs", "wall", "busy"]
 ROW += ["peak_mib", "runs", "overhead", "way", "mode", "ratio", "low", "high", "operations", "weights_remaining"]
+PROFILE = ["level", "seconds", "products", "elementwise", "between", "rate", "utilisation"]
+ROW += ["gpus", *PROFILE[2:]]
 THROUGHPUT = ["suite", "precision", "Trainer precision", "runs", "runs/min", "runs/min, Trainer", "ratio", "workers"]
 THROUGHPUT += ["threads, Trainer", "epochs", "epochs, Trainer", "MiB", "MiB, Trainer"]
+PER_GPU = "runs/GPU-hour"
 SAME = ["suite", "precision", "Trainer precision", "n", "clusters", "difference", "low", "high", "largest", "where"]
 STEPS = ["mode", "level", "weights remaining", "operations", "compacted", "masked", "compacted / operations"]
 MEMORY = ["suite", "side", "precision", "workers", "MiB", "MiB a worker"]
@@ -91,7 +94,8 @@ def throughput_table(frame: pd.DataFrame) -> pd.DataFrame:
 
     A line per suite and precision of the Trainer, from ``Benchmarks.frame``. ``workers`` of ours have one thread each;
     the Trainer is one process with so many ``threads``. ``epochs`` are means of a run, which early stopping
-    may end; ``MiB`` is the peak memory of all processes of a side together. A suite that lacks a side is left out.
+    may end; ``MiB`` is the peak memory of all processes of a side together. Where GPUs did the work there is a column
+    ``runs/GPU-hour`` of ours. A suite that lacks a side is left out.
 
     Raises SuperticketsError if the two sides did not carry out the same runs.
     """
@@ -115,9 +119,11 @@ def throughput_table(frame: pd.DataFrame) -> pd.DataFrame:
                 "epochs, Trainer": runs["epochs, theirs"].mean(),
                 "MiB": mine["peak_mib"],
                 "MiB, Trainer": yours["peak_mib"],
+                PER_GPU: 60 * per_minute["ours"] / mine["gpus"] if mine["gpus"] > 0 else math.nan,
             }
         )
-    return pd.DataFrame(rows, columns=THROUGHPUT)
+    on_gpus = any(row[PER_GPU] > 0 for row in rows)  # NaN is not
+    return pd.DataFrame(rows, columns=[*THROUGHPUT, PER_GPU] if on_gpus else THROUGHPUT)
 
 
 def memory_table(frame: pd.DataFrame) -> pd.DataFrame:
@@ -212,6 +218,14 @@ def step_table(frame: pd.DataFrame) -> pd.DataFrame:
     order = pd.DataFrame({"suite": pd.factorize(suites)[0], "mode": pd.factorize(table["mode"])[0]})
     ranks = order.assign(level=table["level"]).sort_values(["suite", "mode", "level"], kind="stable").index
     return table.loc[ranks, [*key[:-2], *STEPS]].reset_index(drop=True)
+
+
+def profile_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Where the time of a training step goes, by suite and level, from ``Benchmarks.frame``.
+
+    The columns are those of :func:`supertickets.speed.step_profile`.
+    """
+    return frame.loc[frame["side"] == "profile", ["suite", *PROFILE]].reset_index(drop=True)
 
 
 def _is_row(row: Any) -> bool:

@@ -6,6 +6,7 @@ import torch
 from tiny import tiny_model
 from torch import nn
 
+from supertickets import layers
 from supertickets.batching import Batch, EncodedSplit
 from supertickets.compaction import compact
 from supertickets.encoders import example_losses, family_of, layer_parts
@@ -220,3 +221,52 @@ def test_bf16_is_as_near_to_float32_as_autocast_is():
         ours = in_bf16()
     assert all(gradient.dtype == torch.float32 for gradient in ours[1].values())
     assert 1e-4 < error(ours) < 2 * theirs
+
+
+@pytest.mark.skipif(layers.ONE_DNN is None, reason="this torch was built without oneDNN")
+def test_large_products_in_float32_are_as_exact_as_the_models_own(monkeypatch):
+    batch, called = a_batch(), []
+    exact = outputs_and_gradients(tiny_model(), batch)
+    model = tiny_model().float()
+    plain = outputs_and_gradients(model, batch)
+
+    def large(x, weight):
+        called.append(x.shape)
+        return x.dtype is torch.float32
+
+    monkeypatch.setattr(layers, "_is_large", large)
+    with flat_parameters(model), by_hand(model):
+        example_losses(model(**batch.inputs).logits, batch.labels).sum().backward()
+        ours = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None and p.numel()}
+
+    def error(found):
+        # Key biases have no gradient but what rounding makes of it.
+        return max(((found[n] - g).norm() / g.norm()).item() for n, g in exact[1].items() if "key.bias" not in n)
+
+    assert len(called) == 3 * 8 + 2  # four linear layers in three layers, both ways; the last layer asks by itself
+    assert error(ours) < 2 * error(plain[1]) < 1e-4
+
+
+@pytest.mark.parametrize(("n_tokens", "width", "large"), [(16, 64, False), (342, 64, False), (512, 64, True)])
+def test_which_products_are_large(n_tokens, width, large):
+    x, weight = torch.zeros(n_tokens, width), torch.zeros(width, width)
+    assert layers._is_large(x, weight) == (large and layers.ONE_DNN is not None)
+    assert not layers._is_large(x.double(), weight.double())
+
+
+def test_query_key_and_value_are_read_in_place_where_parameters_are_flat():
+    model, family = tiny_model(), family_of(tiny_model())
+    layer = layer_parts(model)[0].layer
+    read = layers._parts(layer, family, first=False).read
+    assert read is not None and read.joined() == (None,) * 4
+    with flat_parameters(model) as flat:
+        weight, bias, slope, bias_slope = read.joined()
+        assert weight is not None and bias is not None and slope is not None and bias_slope is not None
+        assert (weight.shape, bias.shape, slope.shape, bias_slope.shape) == ((72, 24), (72,)) * 2
+        torch.testing.assert_close(weight, torch.cat([p.detach() for p in read.weights]), rtol=0, atol=0)
+        assert flat.grad is not None
+        slope[-1] = bias_slope[:] = 1.0
+        assert flat.grad.sum() == 24 + 72
+        value = layer.get_submodule(family.value).get_parameter("weight")
+        assert value.grad is not None and value.grad[-1].tolist() == [1.0] * 24
+    assert read.joined() == (None,) * 4  # every parameter is a tensor of its own again

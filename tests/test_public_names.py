@@ -19,7 +19,7 @@ PACKAGE = Path(supertickets.__file__).parent
 FLOORS = (
     "errors tickets authors losses phases decomposition statistics power paper provenance",
     "tasks benchmarks readers assembly sources submission batching encoders lab",
-    "importance gates compaction lean layers adamax",
+    "importance gates compaction lean layers passes adamax",
     "runs training isolation checkpoints sharing multitask shared_runs adaptation specs",
     "memory store_files store claims run_logs status execution plans costs "
     "progress scheduling cluster engines profiles experiments sweeps find share speed",

@@ -9,7 +9,7 @@ from supertickets import speed
 from supertickets.errors import SuperticketsError
 from supertickets.runs import Hyper
 from supertickets.sources import data_ref
-from supertickets.speed import operations, step_profile, step_times
+from supertickets.speed import operations, peak_rate, step_profile, step_times
 from supertickets.speed_claims import profile_sentences
 from supertickets.tickets import Ticket, full_ticket
 
@@ -99,6 +99,10 @@ def test_the_profile_of_a_step_accounts_for_all_of_its_time(encoder, toy):
     assert between.min() >= 0
     assert (products + elementwise + between).min() >= 0.999
     assert min(frame["rate"]) > 0
+    # A step of tiny matrices is far from a large product, and both are rates of the same device.
+    rate, utilisation = np.array(frame["rate"]), np.array(frame["utilisation"])
+    assert 0 < utilisation.min() <= utilisation.max() < 1
+    assert 1e9 * rate / utilisation == pytest.approx(np.full(2, peak_rate()), rel=0.5)
     sentences = profile_sentences(frame)
     assert sentences[0].startswith("The full model: a training step takes")
     assert sentences[1].startswith("At level 60%")

@@ -48,6 +48,8 @@ def specs_of(suite: str, precision: str, seeds: Sequence[int], data_dir: str) ->
 
 def ours(specs: Sequence[Any], workers: int) -> Iterator[dict[str, Any]]:
     """The sweep of a fresh store, workers' start included."""
+    import torch
+
     from supertickets.engines import run_all
     from supertickets.store import RunStore
 
@@ -60,7 +62,8 @@ def ours(specs: Sequence[Any], workers: int) -> Iterator[dict[str, Any]]:
             record = records[spec.id]
             seconds = record.timings["total"]
             yield _row(spec, seconds, record.metrics["report"]["score"], len(record.epochs))
-    yield {"wall": wall, "busy": sum(record.timings["total"] for record in records.values())}
+    busy = sum(record.timings["total"] for record in records.values())
+    yield {"wall": wall, "busy": busy, "gpus": torch.cuda.device_count()}
 
 
 def theirs(specs: Sequence[Any]) -> Iterator[dict[str, Any]]:
@@ -104,6 +107,18 @@ def steps(suite: str, data_dir: str) -> Iterator[dict[str, Any]]:
         ref = data_ref(suite, data_dir=data_dir)
         frame = step_times(profile.encoder, ref, profile.hyper, n_batches=2 if suite == "RTE" else 6, repeats=5)
     yield from frame.to_dict("records")
+
+
+def profiles(suite: str, data_dir: str) -> Iterator[dict[str, Any]]:
+    """Where the time of a training step goes, for the full model and at the highest level."""
+    from supertickets.profiles import get_profile
+    from supertickets.sources import data_ref
+    from supertickets.speed import step_profile
+
+    profile = get_profile("lab" if suite == "lab" else "minilm")
+    lab = suite == "lab"
+    ref = data_ref(TASKS[0], **profile.data) if lab else data_ref(suite, data_dir=data_dir)
+    yield from step_profile(profile.encoder, ref, profile.hyper, n_batches=8 if lab else 2).to_dict("records")
 
 
 def _row(spec: Any, seconds: float, score: float, epochs: int) -> dict[str, Any]:
@@ -158,8 +173,8 @@ class Memory:
 def one_side(settings: dict[str, Any]) -> None:
     """What a process of its own does: the rows go to its output, each on a line."""
     side, suite, data_dir = settings["side"], settings["suite"], settings["data_dir"]
-    if side == "steps":
-        rows = steps(suite, data_dir)
+    if side in ("steps", "profile"):
+        rows = (steps if side == "steps" else profiles)(suite, data_dir)
     else:
         specs = specs_of(suite, settings["precision"], settings["seeds"], data_dir)
         specs = specs[: settings["first"] or None]
@@ -171,23 +186,24 @@ def one_side(settings: dict[str, Any]) -> None:
 
 def all_of_it(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Every measurement that was asked for, one after another."""
-    n = len(os.sched_getaffinity(0))
+    n, workers = len(os.sched_getaffinity(0)), options.workers or len(os.sched_getaffinity(0))
     rows: list[dict[str, Any]] = []
     for suite in options.suites:
         if suite == "engine":
-            rows += measured("engine", suite, 1, n, options)
+            rows += measured("engine", suite, 1, workers, options)
             continue
         if suite != "lab" and not options.data_dir:
             print(f"{suite} is left out: name the folder of its data with --data-dir", file=sys.stderr)
             continue
-        rows += measured("steps", suite, 1, 1, options, precision="fp32" if suite == "lab" else "bf16")
+        for side in ("steps", "profile"):
+            rows += measured(side, suite, 1, 1, options, precision="fp32" if suite == "lab" else "bf16")
         if suite == "lab":
             tried = {t: measured("theirs", suite, t, 1, options, first=2)[-1]["wall"] for t in sorted({1, n})}
             rows += [{"suite": suite, "side": "trial", "threads": t, "wall": wall} for t, wall in tried.items()]
-            rows += measured("ours", suite, 1, n, options)
+            rows += measured("ours", suite, 1, workers, options)
             rows += measured("theirs", suite, min(tried, key=tried.__getitem__), 1, options)
         else:
-            rows += measured("ours", suite, 1, n, options, precision="bf16")
+            rows += measured("ours", suite, 1, workers, options, precision="bf16")
             for precision in ("bf16", "fp32"):
                 rows += measured("theirs", suite, n, 1, options, precision=precision)
     return rows
@@ -199,6 +215,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "book/results/benchmarks.json")
     parser.add_argument("--suites", default="lab,engine,RTE,CoLA", type=lambda text: text.split(","))
     parser.add_argument("--seeds", default="0,1,2", type=lambda text: [int(part) for part in text.split(",")])
+    parser.add_argument("--workers", default=0, type=int, help="workers of our sweep (one per core; GPUs hold several)")
     parser.add_argument("--data-dir", default="", help="folder that holds RTE/ and CoLA/")
     parser.add_argument("--side", default="", help="one measurement, as JSON (used by the program itself)")
     options = parser.parse_args()

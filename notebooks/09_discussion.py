@@ -47,6 +47,7 @@ from supertickets.profiles import get_profile
 from supertickets.sources import data_ref
 from supertickets.speed import step_profile, step_times
 from supertickets.speed_claims import (
+    floor_sentences,
     memory_sentences,
     profile_sentences,
     speed_claims,
@@ -58,6 +59,7 @@ from supertickets.speed_tables import (
     benchmarks_path,
     made_sentence,
     memory_table,
+    profile_table,
     read_benchmarks,
     same_scores,
     score_sentences,
@@ -99,12 +101,13 @@ measured(*step_sentences(times))
 # ### Where a step's time goes
 #
 # Matrix products are what a ticket removes. All other arithmetic and copying, and the calls between, are the price of
-# small matrices: they set the floor that pruning cannot go below, and the share that faster code could still win.
+# small matrices: they set the floor that pruning cannot go below, and the share that faster code could still win. The
+# utilisation compares a step's operations per second with those of one large product on the same thread (or GPU).
 
 # %%
 shares = step_profile(scale.encoder, data, scale.hyper, (0.0, max(scale.levels)), n_batches=batches)
 show_table(
-    shares, "A training step: seconds, shares of its time, and operations a second (GFLOP/s).", "profile", decimals=3
+    shares, "A training step: seconds, shares of its time, operations a second (GFLOP/s).", "profile", decimals=3
 )
 measured(*profile_sentences(shares))
 
@@ -168,6 +171,16 @@ if stored:
     measured(*speed_sentences(claims))
 
 # %% [markdown]
+# Where a target is missed, the profile of a step says why. Products shrink with the ticket; the embeddings, layer
+# norms, dropout, optimiser and calls around them shrink less, most of all where sentences are short.
+
+# %%
+if stored and "profile" in set(stored.frame["side"]):
+    caption = "A training step of the full model and of the sparsest ticket, as stored; columns as above."
+    show_table(profile_table(stored.frame), caption, "stored-profile", decimals=3)
+    measured(*profile_sentences(profile_table(stored.frame)), *floor_sentences(stored.frame))
+
+# %% [markdown]
 # ## Memory
 #
 # Workers side by side each hold a model. The peak over a whole sweep, of all processes of a side together, counting
@@ -186,7 +199,10 @@ if stored:
 # - **Compaction**: a rewound model is trained without what its ticket prunes ({py:func}`supertickets.compact`), so
 #   pruning speeds up the sweep that looks for it.
 # - **Layers by hand** ({py:mod}`supertickets.layers`): on a CPU a layer's forward and backward pass are one operation,
-#   not dozens of modules and nodes of autograd. A small model spends much of its time between the arithmetic.
+#   not dozens of modules and nodes of autograd; query, key and value are one product. A small model spends much of its
+#   time between the arithmetic. Large products in float32 are oneDNN's, which on some processors takes half the time.
+# - **The pass around them** ({py:mod}`supertickets.passes`): masks, wrappers and questions a library asks before it
+#   computes are left out, and the gradient of the word embeddings is made for the words of a minibatch alone.
 # - **Flat Adamax** ({py:mod}`supertickets.adamax`): all parameters lie in one vector, so a step of the optimiser and
 #   the clipping of the gradient are a few calls.
 # - **Own vocabulary** ({py:mod}`supertickets.lean`): without weight decay, embeddings of words that a task never uses

@@ -13,7 +13,7 @@ import torch
 from supertickets.adaptation import AdaptationSpec, adapt, source_model
 from supertickets.claims import claimed
 from supertickets.errors import SuperticketsError, UnwritableError
-from supertickets.memory import peak_memory
+from supertickets.memory import kept_memory, peak_memory
 from supertickets.run_logs import RunLog
 from supertickets.runs import Record, RunSpec
 from supertickets.shared_runs import SharingSpec, train_shared
@@ -40,12 +40,16 @@ AT_WORK = threading.Lock()
 
 
 @contextmanager
-def single_threaded() -> Iterator[None]:
-    """One torch thread on the CPU while the context lasts, so that numbers do not depend on the number of workers."""
+def run_conditions() -> Iterator[None]:
+    """What a run is carried out under: one torch thread on the CPU, and memory that is kept from step to step.
+
+    With one thread, numbers do not depend on how many workers there are.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with kept_memory():
+            yield
     finally:
         torch.set_num_threads(before)
 
@@ -77,7 +81,7 @@ def _executed(spec: Spec, store: RunStore, models: str | None) -> Outcome:
 
     try:
         log.started()
-        with single_threaded(), peak_memory() as memory:
+        with run_conditions(), peak_memory() as memory:
             record = carry_out(spec, store, models, on_epoch)
         record = replace(record, memory=memory)
         store.save(record)

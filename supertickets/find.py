@@ -18,7 +18,7 @@ import torch
 from supertickets.compaction import load_compacted
 from supertickets.engines import Summary, run_all
 from supertickets.errors import SuperticketsError
-from supertickets.execution import single_threaded
+from supertickets.execution import run_conditions
 from supertickets.experiments import choose_level, full_run, ticket_sweep
 from supertickets.profiles import PROFILES
 from supertickets.runs import Hyper, Record
@@ -215,7 +215,7 @@ def _holds(folder: Path, record: Record) -> bool:
 
 
 def _repeat(record: Record, scores: Any, folder: Path) -> None:
-    with single_threaded():  # as in the sweep; another number of threads adds up in another order
+    with run_conditions():  # as in the sweep; another number of threads adds up in another order
         again = fine_tune(record.spec, scores, folder)
     if not np.array_equal(again.arrays["dev_logits"], record.arrays["dev_logits"]):
         shutil.rmtree(folder, ignore_errors=True)

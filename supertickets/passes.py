@@ -46,7 +46,7 @@ def by_hand(model: PreTrainedModel) -> Iterator[None]:
 
 
 def _forward(encoder: PreTrainedModel, layers: list[nn.Module]) -> Callable[..., Any]:
-    """The forward pass of the families' encoders (embeddings, layers, pooler), without what else it could do."""
+    """The families' encoders: embeddings, layers, pooler. Asked for more than that, they answer themselves."""
     plain = encoder.forward
 
     def forward(
@@ -78,9 +78,11 @@ def _added(attention_mask: Tensor | None, states: Tensor) -> Tensor:
     """
     n_examples, n_tokens, _ = states.shape
     low = torch.finfo(states.dtype).min
-    added = states.new_zeros(n_examples, n_tokens) if attention_mask is None else (1 - attention_mask).to(states.dtype)
+    added = states.new_zeros(n_examples, n_tokens)
+    if attention_mask is not None:
+        added.masked_fill_(attention_mask == 0, low)
     more = -n_tokens % 16 if n_tokens < 64 else 0
-    return F.pad(added.mul_(low), (0, more), value=low)[:, None, None]
+    return F.pad(added, (0, more), value=low)[:, None, None]
 
 
 def _lookup(words: nn.Embedding) -> Callable[[Tensor], Tensor]:

@@ -21,7 +21,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from supertickets.batching import EncodedSplit, cached_encode, eval_batches, train_batches
 from supertickets.compaction import compact
 from supertickets.encoders import load_encoder, load_tokenizer, shape_of
-from supertickets.execution import single_threaded
+from supertickets.execution import run_conditions
 from supertickets.gates import masked
 from supertickets.layers import ONE_DNN
 from supertickets.lean import flat_parameters
@@ -92,7 +92,7 @@ def step_times(
     tickets = {0.0: full} | {level: random_ticket(full.shape, level, seed) for level in levels}
     length, peak = float(np.mean(split.lengths)), peak_rate(hyper.precision)
     with ExitStack() as stack:
-        stack.enter_context(single_threaded())
+        stack.enter_context(run_conditions())
         timed: dict[tuple[float, str, str], Callable[[], object]] = {}
         for level, ticket in tickets.items():
             for way in ways if level else ways[:1]:
@@ -138,7 +138,7 @@ def peak_rate(precision: str = "fp32") -> float:
     products: list[Callable[[], Tensor]] = [lambda: factor @ factor]
     if device.type == "cpu" and precision == "fp32" and ONE_DNN is not None:
         products.append(lambda: ONE_DNN(factor, factor, None, "none", [], ""))
-    with single_threaded(), torch.inference_mode():
+    with run_conditions(), torch.inference_mode():
         seconds = _in_turn({(float(n), "", ""): product for n, product in enumerate(products)}, 5)
     return 2.0 * size**3 / min(found.min() for found in seconds.values())
 
@@ -169,7 +169,7 @@ def step_profile(
         ticket = random_ticket(full.shape, level, seed) if level else full
         model = compact(whole, ticket)
         model.to(device)  # pyright: ignore[reportArgumentType]  # a decorator of transformers hides its self
-        with single_threaded(), _ready(model, split, hyper, seed) as (train, _):
+        with run_conditions(), _ready(model, split, hyper, seed) as (train, _):
             seconds = min(_in_turn({(level, "compacted", "training"): train}, 5).popitem()[1]) / n_steps
             with _without_stderr(), profile(activities=watched) as seen:
                 train()

@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from supertickets.speed_tables import memory_table, step_table, throughput_table
+from supertickets.speed_tables import memory_table, profile_table, step_table, throughput_table
 
 LAB, REAL = "lab", ("RTE", "CoLA")
 TIMES = {
@@ -64,6 +65,39 @@ def speed_sentences(claims: pd.DataFrame) -> list[str]:
             found = f"at worst {found}, at level {row['at']:.0%}"
         details = "; ".join(filter(None, (found, limit)))
         said.append(f"{start} ({details})." if details else f"{start}.")
+    return said
+
+
+def floor_sentences(frame: pd.DataFrame) -> list[str]:
+    """Why a suite is not faster, read off the profile of its steps in ``Benchmarks.frame``; two sentences per suite.
+
+    How many times the Trainer's runs per minute there would be if calls between operations cost nothing, which is the
+    floor of this way of computing a step; and by how much products and all the rest of a step shrink to the sparsest
+    ticket, beside its operations: what is no product does not follow them.
+    """
+    table, shares = profile_table(frame), step_table(frame)
+    speeds, said = throughput_table(frame), []
+    for suite, group in table.groupby("suite", sort=False):
+        rows = group.sort_values("level").to_dict("records")
+        if len(rows) < 2:
+            continue
+        full, last = rows[0], rows[-1]
+        gains = sorted(1 / (1 - row["between"]) for row in (full, last))
+        name = f"{str(suite)[:1].upper()}{str(suite)[1:]}"
+        for row in speeds.loc[speeds["suite"] == suite].to_dict("records"):
+            said.append(
+                f"{name}, against the Trainer in {row['Trainer precision']}: {row['ratio']:.2f} times its runs per "
+                f"minute; with calls that cost nothing a step would be {gains[0]:.2f} to {gains[1]:.2f} times as fast, "
+                f"so at most {gains[0] * row['ratio']:.1f} to {gains[1] * row['ratio']:.1f} times."
+            )
+        kept = shares.loc[(shares["suite"] == suite) & np.isclose(shares["level"], last["level"]), "operations"]
+        before, after = (row["products"] * row["seconds"] for row in (full, last))
+        rest = (last["seconds"] - after) / (full["seconds"] - before)
+        predicted = f" (operations: {kept.iloc[0]:.0%})" if len(kept) else ""
+        said.append(
+            f"{name}, a training step at level {last['level']:.0%}: its products take {after / before:.0%} of the time "
+            f"of the full model's{predicted}, everything else {rest:.0%}."
+        )
     return said
 
 

@@ -79,14 +79,15 @@ def read_benchmarks(path: str | Path) -> Benchmarks:
 
 
 def made_sentence(made: Mapping[str, Any]) -> str:
-    """What produced the benchmarks, in one sentence: command, date, device, commit, versions.
+    """What produced the benchmarks, in one sentence: command, each suite's date and commit, device, versions.
 
-    >>> made_sentence({"command": "make bench", "started": "2030-01-01", "device": "CPU", "torch": "9"})
-    'Measured by `make bench`, started 2030-01-01, device CPU, torch 9.'
+    >>> made_sentence({"command": "make bench", "device": "CPU", "suites": {"lab": "2030-01-01 (commit abc)"}})
+    'Measured by `make bench`: lab on 2030-01-01 (commit abc), device CPU.'
     """
-    known = [f"{key} {made[key]}" for key in ("started", "device", "commit") if made.get(key)]
-    versions = [f"{key} {made[key]}" for key in made if key not in ("command", "started", "device", "commit")]
-    return f"Measured by `{made.get('command', 'an unknown command')}`, {', '.join([*known, *versions])}."
+    suites = made.get("suites") or {}
+    parts = [f"{suite} on {when}" for suite, when in suites.items()]
+    parts += [f"{key} {made[key]}" for key in made if key not in ("command", "suites")]
+    return f"Measured by `{made.get('command', 'an unknown command')}`: {', '.join(parts)}."
 
 
 def throughput_table(frame: pd.DataFrame) -> pd.DataFrame:

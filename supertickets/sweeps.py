@@ -17,7 +17,7 @@ import numpy as np
 from supertickets.costs import Costs
 from supertickets.engines import Summary, run_all
 from supertickets.errors import SuperticketsError
-from supertickets.execution import carry_out, single_threaded
+from supertickets.execution import carry_out, run_conditions
 from supertickets.experiments import (
     adaptation_sources,
     adaptations,
@@ -175,7 +175,7 @@ def verify(store: RunStore, sample: int, seed: int = 0) -> Iterator[Verification
         raise SuperticketsError(f"The run store {store.path} holds no finished run; there is nothing to verify.")
     for run_id in sorted(random.Random(seed).sample(ids, min(sample, len(ids)))):
         record = store[run_id]
-        with single_threaded():
+        with run_conditions():
             again = carry_out(record.spec, store)
         names = [name for name in record.arrays if name.endswith("logits")]
         difference = max(float(np.abs(record.arrays[name] - again.arrays[name]).max(initial=0)) for name in names)

@@ -44,6 +44,14 @@ def test_a_pass_without_mask_or_types_is_that_of_the_model():
     torch.testing.assert_close(ours, plain, rtol=0, atol=1e-11)
 
 
+def test_a_mask_of_truth_values_is_a_mask():
+    model, batch = tiny_model(), a_batch()
+    numbers = outputs_and_gradients(model, batch)
+    batch.inputs["attention_mask"] = batch.inputs["attention_mask"].bool()
+    with by_hand(model):
+        assert_same(numbers, outputs_and_gradients(model, batch))
+
+
 def test_frozen_words_get_no_gradient():
     model, batch = tiny_model(), a_batch()
     words = model.get_input_embeddings().get_parameter("weight")

@@ -199,3 +199,30 @@ def test_the_memory_of_a_container_is_its_limit(tmp_path, monkeypatch):
     assert machine_memory() == 64
     assert in_words(machine_memory()) == "64 MiB"
     assert not gpu_memory() <= 0
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the page faults of a Linux process")
+def test_memory_that_is_kept_is_not_faulted_in_again_and_goes_back_afterwards():
+    """In a process of its own, since what glibc has been told once stays told."""
+    code = """
+import resource, torch
+from supertickets.memory import kept_memory, _peak_resident
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        blocks = [torch.ones(10_000_000) for _ in range(2)]  # 80 MB a round
+        del blocks
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 2**20
+plain, start = faults(), resident()
+with kept_memory():
+    kept, inside = faults(), resident()
+print(plain, kept, inside - start, resident() - start)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    plain, kept, inside, after = map(float, done.stdout.split())
+    if plain < 100_000:
+        pytest.skip("this C library keeps memory by itself")
+    assert kept < plain / 5  # one round of faults and not twenty
+    assert inside > 60 > 10 > after  # MiB

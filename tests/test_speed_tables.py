@@ -10,13 +10,22 @@ from matplotlib.patches import Rectangle
 from scipy import stats
 
 from supertickets.errors import SuperticketsError
-from supertickets.speed_claims import memory_sentences, speed_claims, speed_sentences, step_sentences, worst_steps
+from supertickets.speed_claims import (
+    floor_sentences,
+    memory_sentences,
+    profile_sentences,
+    speed_claims,
+    speed_sentences,
+    step_sentences,
+    worst_steps,
+)
 from supertickets.speed_figures import step_figure, throughput_figure
 from supertickets.speed_tables import (
     HOME,
     benchmarks_path,
     made_sentence,
     memory_table,
+    profile_table,
     read_benchmarks,
     same_scores,
     score_sentences,
@@ -24,7 +33,8 @@ from supertickets.speed_tables import (
     throughput_table,
 )
 
-MADE = {"command": "make bench", "commit": "abc", "device": "CPU (made up)", "torch": "9.9", "started": "2030-01-01"}
+SINCE = {"lab": "2030-01-01 (commit abc)", "RTE": "2030-01-02 (commit def)"}
+MADE = {"command": "make bench", "device": "CPU (made up)", "torch": "9.9", "suites": SINCE}
 LEVELS = {0.0: 1.0, 0.2: 0.8, 0.5: 0.5, 0.8: 0.2, 0.9: 0.1}
 
 
@@ -93,7 +103,8 @@ def test_a_file_comes_back_with_what_made_it(tmp_path):
     assert found.made == MADE
     assert len(found.frame) == len(ROWS)
     said = made_sentence(found.made)
-    assert "started 2030-01-01, device CPU (made up), commit abc, torch 9.9" in said and said.endswith(".")
+    assert said.startswith("Measured by `make bench`: lab on 2030-01-01 (commit abc), RTE on 2030-01-02 (commit def)")
+    assert said.endswith(", device CPU (made up), torch 9.9.")
 
 
 @pytest.mark.parametrize(
@@ -233,6 +244,40 @@ def test_memory_of_all_workers_and_of_one(frame):
     said = memory_sentences(frame)
     assert said[0] == "Lab, against the Trainer in fp32: 1.50 times its memory with 2 workers, 0.75 times a worker."
     assert len(said) == 3
+
+
+def profiled(suite, level, seconds, products, elementwise):
+    row = {"suite": suite, "side": "profile", "level": level, "seconds": seconds, "products": products}
+    row |= {"elementwise": elementwise, "between": 1 - products - elementwise, "rate": 40.0, "utilisation": 0.2}
+    return row
+
+
+def test_the_floor_of_a_suite_is_read_off_its_profile(tmp_path):
+    rows = [profiled("lab", 0.0, 0.010, 0.5, 0.3), profiled("lab", 0.8, 0.004, 0.25, 0.25)]
+    frame = read_benchmarks(written(tmp_path / "made.json", [*ROWS, *rows])).frame
+    assert profile_table(frame).to_dict("records") == [{k: v for k, v in row.items() if k != "side"} for row in rows]
+    first, second = floor_sentences(frame)
+    # The Trainer took 42 s and ours 6; calls take 20% of a full step and 50% at level 80%.
+    assert "7.00 times its runs per minute" in first
+    assert "1.25 to 2.00 times as fast, so at most 8.8 to 14.0 times." in first
+    # 1 of 5 ms of products is left, and 3 of 5 ms of the rest; the rows of steps leave a fifth of the operations.
+    assert second.endswith("take 20% of the time of the full model's (operations: 20%), everything else 60%.")
+    assert profile_sentences(profile_table(frame))[1].startswith("Lab, at level 80%: a training step takes 4.0 ms, 25%")
+
+
+def test_without_a_profile_there_is_no_floor(frame, tmp_path):
+    assert floor_sentences(frame) == []
+    alone = [*ROWS, profiled("lab", 0.0, 0.010, 0.5, 0.3)]
+    assert floor_sentences(read_benchmarks(written(tmp_path / "made.json", alone)).frame) == []
+
+
+def test_on_gpus_runs_are_counted_per_gpu_and_hour(tmp_path):
+    on_gpus = [{**row, "gpus": 2} if "wall" in row and row.get("side") == "ours" else row for row in ROWS]
+    table = throughput_table(read_benchmarks(written(tmp_path / "made.json", on_gpus)).frame)
+    lab = table.set_index("suite").loc["lab"]
+    assert lab["runs/GPU-hour"] == pytest.approx(len(LAB) / (6.0 / 3600) / 2)
+    on_cpu = [{**row, "gpus": 0} if "wall" in row and row.get("side") == "ours" else row for row in ROWS]
+    assert "runs/GPU-hour" not in throughput_table(read_benchmarks(written(tmp_path / "made.json", on_cpu)).frame)
 
 
 def test_a_suite_that_lacks_a_side_is_left_out(tmp_path):

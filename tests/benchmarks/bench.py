@@ -209,6 +209,23 @@ def all_of_it(options: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
+def kept(path: Path, made: dict[str, Any], suites: Sequence[str]) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Rows of suites that are not measured now, and when they were; none from another device or other versions."""
+    try:
+        content = json.loads(path.read_text())
+        before, rows = content["made"], content["rows"]
+        since = before.get("suites") or dict.fromkeys({row["suite"] for row in rows}, _since(before))
+    except (OSError, ValueError, KeyError):
+        return [], {}
+    if any(before.get(key) != value for key, value in made.items()):
+        return [], {}
+    return [row for row in rows if row["suite"] not in suites], {k: v for k, v in since.items() if k not in suites}
+
+
+def _since(made: dict[str, Any]) -> str:
+    return f"{made['started']} (commit {made['commit']})"
+
+
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -224,14 +241,14 @@ def main() -> None:
         return
     from supertickets.provenance import commit_id, device_name, library_versions
 
-    made = {"command": "make bench", "commit": commit_id(ROOT), "device": device_name(), **library_versions()}
-    made |= {
-        "started": time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime()),
-    }
-    rows = all_of_it(options)
+    started = time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime())
+    made = {"command": "make bench", "device": device_name(), **library_versions()}
+    others, measured_before = kept(options.out, made, options.suites)
+    suites = dict.fromkeys(options.suites, f"{started} (commit {commit_id(ROOT)})")
+    rows = [*others, *all_of_it(options)]
+    content = {"format": "supertickets.benchmarks", "version": 1, "made": made | {"suites": measured_before | suites}}
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    content = {"format": "supertickets.benchmarks", "version": 1, "made": made, "rows": rows}
-    options.out.write_text(json.dumps(content, indent=1) + "\n")
+    options.out.write_text(json.dumps(content | {"rows": rows}, indent=1) + "\n")
     print(f"Written: {options.out}", file=sys.stderr)
 
 

@@ -61,3 +61,14 @@ def test_the_suites_hold_the_runs_they_promise():
     idle = bench.specs_of("engine", "fp32", (0,), "")
     assert len(idle) == 120
     assert not any(spec.parents for spec in idle)
+
+
+def test_suites_that_are_not_measured_again_are_kept_if_made_alike(tmp_path):
+    path, made = tmp_path / "made.json", {"device": "CPU", "torch": "9"}
+    rows = [{"suite": "lab", "side": "ours"}, {"suite": "RTE", "side": "ours"}]
+    path.write_text(json.dumps({"made": made | {"suites": {"lab": "before", "RTE": "then"}}, "rows": rows}))
+    assert bench.kept(path, made, ["RTE"]) == (rows[:1], {"lab": "before"})
+    assert bench.kept(path, made | {"torch": "10"}, ["RTE"]) == ([], {})
+    assert bench.kept(tmp_path / "none.json", made, ["RTE"]) == ([], {})
+    path.write_text("{")
+    assert bench.kept(path, made, ["RTE"]) == ([], {})

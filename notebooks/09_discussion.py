@@ -203,6 +203,8 @@ if stored:
 #   time between the arithmetic. Large products in float32 are oneDNN's, which on some processors takes half the time.
 # - **The pass around them** ({py:mod}`supertickets.passes`): masks, wrappers and questions a library asks before it
 #   computes are left out, and the gradient of the word embeddings is made for the words of a minibatch alone.
+# - **Memory that stays** ({py:func}`supertickets.memory.kept_memory`): the C library gives large blocks back to the
+#   system between steps, and fetching them again, page by page, takes up to a third of a real encoder's step.
 # - **Flat Adamax** ({py:mod}`supertickets.adamax`): all parameters lie in one vector, so a step of the optimiser and
 #   the clipping of the gradient are a few calls.
 # - **Own vocabulary** ({py:mod}`supertickets.lean`): without weight decay, embeddings of words that a task never uses

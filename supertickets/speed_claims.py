@@ -69,11 +69,11 @@ def speed_sentences(claims: pd.DataFrame) -> list[str]:
 
 
 def floor_sentences(frame: pd.DataFrame) -> list[str]:
-    """Why a suite is not faster, read off the profile of its steps in ``Benchmarks.frame``; two sentences per suite.
+    """Why suites are not faster, read off the profile of their steps in ``Benchmarks.frame``.
 
-    How many times the Trainer's runs per minute there would be if calls between operations cost nothing, which is the
-    floor of this way of computing a step; and by how much products and all the rest of a step shrink to the sparsest
-    ticket, beside its operations: what is no product does not follow them.
+    Where a sweep misses its target: how many times the Trainer's runs per minute there would be if calls between
+    operations cost nothing, which is the floor of this way of computing a step. And by how much products and all the
+    rest of a step shrink to the sparsest ticket, beside its operations: what is no product does not follow them.
     """
     table, shares = profile_table(frame), step_table(frame)
     speeds, said = throughput_table(frame), []
@@ -85,6 +85,8 @@ def floor_sentences(frame: pd.DataFrame) -> list[str]:
         gains = sorted(1 / (1 - row["between"]) for row in (full, last))
         name = f"{str(suite)[:1].upper()}{str(suite)[1:]}"
         for row in speeds.loc[speeds["suite"] == suite].to_dict("records"):
+            if not row["ratio"] < TIMES.get((str(suite), row["Trainer precision"]), math.nan):
+                continue
             said.append(
                 f"{name}, against the Trainer in {row['Trainer precision']}: {row['ratio']:.2f} times its runs per "
                 f"minute; with calls that cost nothing a step would be {gains[0]:.2f} to {gains[1]:.2f} times as fast, "

@@ -221,13 +221,9 @@ def _as_one(tensors: Sequence[Tensor | None]) -> Tensor | None:
     first = tensors[0]
     if first is None or len(tensors) == 1:
         return first
-    end = first.data_ptr()
+    end, storage = first.data_ptr(), first.untyped_storage().data_ptr()
     for tensor in tensors:
-        if (
-            tensor is None
-            or tensor.data_ptr() != end
-            or tensor.untyped_storage()._cdata != first.untyped_storage()._cdata
-        ):
+        if tensor is None or tensor.data_ptr() != end or tensor.untyped_storage().data_ptr() != storage:
             return None
         end += tensor.nbytes
     n_rows = sum(len(tensor) for tensor in tensors if tensor is not None)

@@ -305,8 +305,12 @@ def _linear_backward(linear: _Linear, weight: Tensor, d_y: Tensor, x: Tensor, mo
 
 
 def _is_large(x: Tensor, weight: Tensor) -> bool:
-    """Whether a product is better left to oneDNN, which starts later but does not depend on who made the processor."""
-    return ONE_DNN is not None and x.dtype is torch.float32 and x.shape[0] * weight.numel() >= 2**21
+    """Whether a product is better left to oneDNN, which starts later but does not depend on who made the processor.
+
+    Weights that lie in memory with gaps (those of :mod:`supertickets.isolation`) it multiplies a hundred times slower.
+    """
+    large = x.dtype is torch.float32 and x.shape[0] * weight.numel() >= 2**21
+    return large and ONE_DNN is not None and weight.is_contiguous()
 
 
 def _norm(norm: _Norm, x: Tensor, epsilon: float) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:

@@ -252,6 +252,8 @@ def test_which_products_are_large(n_tokens, width, large):
     x, weight = torch.zeros(n_tokens, width), torch.zeros(width, width)
     assert layers._is_large(x, weight) == (large and layers.ONE_DNN is not None)
     assert not layers._is_large(x.double(), weight.double())
+    gaps = torch.zeros(width, 2 * width)[:, :width]
+    assert not layers._is_large(x, gaps)  # oneDNN has no fast way for it
 
 
 def test_query_key_and_value_are_read_in_place_where_parameters_are_flat():

@@ -200,11 +200,11 @@ if stored:
 #   pruning speeds up the sweep that looks for it.
 # - **Layers by hand** ({py:mod}`supertickets.layers`): on a CPU a layer's forward and backward pass are one operation,
 #   not dozens of modules and nodes of autograd; query, key and value are one product. A small model spends much of its
-#   time between the arithmetic. Large products in float32 are oneDNN's, which on some processors takes half the time.
+#   time between the arithmetic. Large products in float32 are oneDNN's, which on some processors is faster than MKL.
 # - **The pass around them** ({py:mod}`supertickets.passes`): masks, wrappers and questions a library asks before it
 #   computes are left out, and the gradient of the word embeddings is made for the words of a minibatch alone.
 # - **Memory that stays** ({py:func}`supertickets.memory.kept_memory`): the C library gives large blocks back to the
-#   system between steps, and fetching them again, page by page, takes up to a third of a real encoder's step.
+#   system between steps; fetching them again, page by page, is what a step of a real encoder need not wait for.
 # - **Flat Adamax** ({py:mod}`supertickets.adamax`): all parameters lie in one vector, so a step of the optimiser and
 #   the clipping of the gradient are a few calls.
 # - **Own vocabulary** ({py:mod}`supertickets.lean`): without weight decay, embeddings of words that a task never uses

@@ -25,7 +25,7 @@ from supertickets.compaction import NoAttention
 from supertickets.encoders import Family
 
 ONE_DNN: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
-"""oneDNN's linear layer in float32: twice as fast as MKL on processors that MKL was not made for, where not small."""
+"""oneDNN's linear layer in float32: faster than MKL's on processors that MKL was not made for, unless it is small."""
 
 
 @dataclass
@@ -307,7 +307,7 @@ def _linear_backward(linear: _Linear, weight: Tensor, d_y: Tensor, x: Tensor, mo
 def _is_large(x: Tensor, weight: Tensor) -> bool:
     """Whether a product is better left to oneDNN, which starts later but does not depend on who made the processor.
 
-    Weights that lie in memory with gaps (those of :mod:`supertickets.isolation`) it multiplies a hundred times slower.
+    For weights that lie in memory with gaps (those of :mod:`supertickets.isolation`) it has slow reference code only.
     """
     large = x.dtype is torch.float32 and x.shape[0] * weight.numel() >= 2**21
     return large and ONE_DNN is not None and weight.is_contiguous()

@@ -53,8 +53,8 @@ def kept_memory() -> Iterator[None]:
     """Memory that is freed stays with this process while the context lasts, and goes back to the system afterwards.
 
     A training step asks for the same memory again and again. glibc gives large blocks back as soon as they are free,
-    and then each of their pages is a page fault when it is next written to: a third of a step of a small real encoder
-    on long texts. With another C library nothing is done.
+    and then each of their pages is a page fault when it is next written to, which long texts make felt. With another C
+    library nothing is done.
 
     >>> with kept_memory():
     ...     _ = torch.zeros(10)

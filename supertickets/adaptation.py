@@ -34,7 +34,16 @@ from supertickets.shared_runs import SharingSpec, trained_together
 from supertickets.sources import DataRef
 from supertickets.tasks import Task, split_dev, stratified_order
 from supertickets.tickets import Scores, Ticket
-from supertickets.training import fast_forward, fine_tune, fit, name_labels, predict, scored_splits, task_vocabulary
+from supertickets.training import (
+    best_device,
+    fast_forward,
+    fine_tune,
+    fit,
+    name_labels,
+    predict,
+    scored_splits,
+    task_vocabulary,
+)
 
 
 @dataclass(frozen=True)
@@ -214,7 +223,7 @@ def adapt(
     dev = cached_encode(task, "dev", tokenizer, spec.hyper.max_length)
     head = _fit_head(model, task, spec.seed, bool(spec.source_task) or isinstance(spec.source, RunSpec))
     set_task_dropout(model, spec.hyper.task_dropout)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = best_device()
     model.to(device)  # pyright: ignore[reportArgumentType]  # a decorator of transformers hides its self
     with (
         task_vocabulary(model, spec.hyper, train, dev) as (train, dev),

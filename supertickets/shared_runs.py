@@ -22,7 +22,7 @@ from supertickets.runs import NUMERICS, Hyper, Record, TicketRule
 from supertickets.sharing import SharedModel, alone, share, shared_model, shared_units
 from supertickets.sources import DataRef
 from supertickets.tickets import EncoderShape, Scores, Ticket
-from supertickets.training import fast_forward, fit, predict, scored_splits, task_vocabulary
+from supertickets.training import best_device, fast_forward, fit, predict, scored_splits, task_vocabulary
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ def trained_together(
         for name, rule in zip(data, spec.tickets, strict=True)
     }
     shared = share(whole.models, tickets)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = best_device()
     for model in shared.models.values():
         model.to(device)  # pyright: ignore[reportArgumentType]  # a decorator of transformers hides its self
     together = train_together(shared, list(data.values()), spec.hyper, spec.seed, checkpoint, on_epoch=on_epoch)

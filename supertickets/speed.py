@@ -28,7 +28,7 @@ from supertickets.lean import flat_parameters
 from supertickets.runs import Hyper
 from supertickets.sources import DataRef
 from supertickets.tickets import LEVELS, Ticket, full_ticket, random_ticket
-from supertickets.training import Optimiser, autocast, fast_forward, task_vocabulary, train_epoch
+from supertickets.training import Optimiser, autocast, best_device, fast_forward, task_vocabulary, train_epoch
 
 _PRODUCTS = (
     *(f"aten::{name}" for name in ("mm", "addmm", "addmm_", "bmm", "baddbmm", "baddbmm_")),
@@ -101,7 +101,7 @@ def step_times(
                     stack.enter_context(masked(model, ticket))
                 else:
                     model = compact(model, ticket)
-                model.to(_device())  # pyright: ignore[reportArgumentType]  # a decorator of transformers hides its self
+                model.to(best_device())  # pyright: ignore[reportArgumentType]  # a decorator of transformers hides its self
                 train, predict = stack.enter_context(_ready(model, split, hyper, seed))
                 timed[level, way, "training"], timed[level, way, "inference"] = train, predict
         seconds = _in_turn(timed, repeats)
@@ -132,7 +132,7 @@ def peak_rate(precision: str = "fp32") -> float:
 
     ``precision`` is "fp32" or "bf16".
     """
-    device = _device()
+    device = best_device()
     size = 8192 if device.type == "cuda" else 1024
     factor = torch.randn(size, size, device=device, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
     products: list[Callable[[], Tensor]] = [lambda: factor @ factor]
@@ -162,7 +162,7 @@ def step_profile(
     n_steps, length = -(-len(split) // hyper.batch_size), float(np.mean(split.lengths))
     whole = load_encoder(encoder, task.num_labels, seed, hyper.task_dropout)
     shape, peak, rows = shape_of(whole), peak_rate(hyper.precision), []
-    device = _device()
+    device = best_device()
     watched = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
     for level in levels:
         full = full_ticket((shape.n_layers, shape.n_heads))
@@ -224,10 +224,6 @@ def _ready(
                     model(**batch.to(model.device).inputs)
 
         yield train, predict
-
-
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _in_turn(

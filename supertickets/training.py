@@ -62,7 +62,7 @@ def fine_tune(
     dev = cached_encode(task, "dev", tokenizer, spec.hyper.max_length)
     test = None if task.test is None else cached_encode(task, "test", tokenizer, spec.hyper.max_length)
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = best_device()
     model = load_encoder(spec.encoder, task.num_labels, spec.seed, spec.hyper.task_dropout)
     shape = shape_of(model)
     ticket = spec.ticket.ticket((shape.n_layers, shape.n_heads), spec.seed, scores)
@@ -125,6 +125,11 @@ def fine_tune(
         },
         environment={**library_versions(), "device": device_name(), "threads": str(torch.get_num_threads())},
     )
+
+
+def best_device() -> torch.device:
+    """The GPU if there is one, else the CPU: where runs are carried out."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def fit(

@@ -96,29 +96,28 @@ def engine(specs: Sequence[Any], workers: int) -> Iterator[dict[str, Any]]:
 
 def steps(suite: str, data_dir: str) -> Iterator[dict[str, Any]]:
     """Step times at every level, compacted and masked."""
-    from supertickets.profiles import get_profile
-    from supertickets.sources import data_ref
     from supertickets.speed import step_times
 
-    profile = get_profile("lab" if suite == "lab" else "minilm")
-    if suite == "lab":
-        frame = step_times(profile.encoder, data_ref(TASKS[0], **profile.data), profile.hyper)
-    else:
-        ref = data_ref(suite, data_dir=data_dir)
-        frame = step_times(profile.encoder, ref, profile.hyper, n_batches=2 if suite == "RTE" else 6, repeats=5)
-    yield from frame.to_dict("records")
+    settings = {"lab": {}, "RTE": {"n_batches": 2, "repeats": 5}}.get(suite, {"n_batches": 6, "repeats": 5})
+    yield from step_times(*_timed(suite, data_dir), **settings).to_dict("records")
 
 
 def profiles(suite: str, data_dir: str) -> Iterator[dict[str, Any]]:
     """Where the time of a training step goes, for the full model and at the highest level."""
-    from supertickets.profiles import get_profile
-    from supertickets.sources import data_ref
     from supertickets.speed import step_profile
 
-    profile = get_profile("lab" if suite == "lab" else "minilm")
+    yield from step_profile(*_timed(suite, data_dir), n_batches=8 if suite == "lab" else 2).to_dict("records")
+
+
+def _timed(suite: str, data_dir: str) -> tuple[Any, ...]:
+    """Encoder, data and settings of the steps that are timed."""
+    from supertickets.profiles import get_profile
+    from supertickets.sources import data_ref
+
     lab = suite == "lab"
+    profile = get_profile("lab" if lab else "minilm")
     ref = data_ref(TASKS[0], **profile.data) if lab else data_ref(suite, data_dir=data_dir)
-    yield from step_profile(profile.encoder, ref, profile.hyper, n_batches=8 if lab else 2).to_dict("records")
+    return profile.encoder, ref, profile.hyper
 
 
 def _row(spec: Any, seconds: float, score: float, epochs: int) -> dict[str, Any]:
@@ -214,16 +213,12 @@ def kept(path: Path, made: dict[str, Any], suites: Sequence[str]) -> tuple[list[
     try:
         content = json.loads(path.read_text())
         before, rows = content["made"], content["rows"]
-        since = before.get("suites") or dict.fromkeys({row["suite"] for row in rows}, _since(before))
+        since = before["suites"]
     except (OSError, ValueError, KeyError):
         return [], {}
     if any(before.get(key) != value for key, value in made.items()):
         return [], {}
     return [row for row in rows if row["suite"] not in suites], {k: v for k, v in since.items() if k not in suites}
-
-
-def _since(made: dict[str, Any]) -> str:
-    return f"{made['started']} (commit {made['commit']})"
 
 
 def main() -> None:

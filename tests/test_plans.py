@@ -240,7 +240,7 @@ def ten_thousand(tmp_path_factory) -> RunStore:
 
 
 def test_ten_thousand_records_are_opened_planned_and_loaded_in_seconds(ten_thousand):
-    """Each under 2 seconds; on the machine this was written on, with nothing else to do, under 0.8."""
+    """Each within a few times what any program needs to read and parse the files (0.3 s where this was written)."""
     seconds: dict[str, float] = {}
 
     def timed(name: str, call):
@@ -251,6 +251,7 @@ def test_ten_thousand_records_are_opened_planned_and_loaded_in_seconds(ten_thous
         return found
 
     path = ten_thousand.path
+    timed("files", lambda: [json.loads(file.read_bytes()) for file in Path(path).glob("runs/*/*.json")])
     assert timed("open", lambda: len(RunStore(path))) == 10_000
     profile = get_profile("lab", tasks="entailment,paraphrase", seeds=list(range(201)))
     found = timed("plan", lambda: plan("table1", profile, RunStore(path)))
@@ -260,4 +261,4 @@ def test_ten_thousand_records_are_opened_planned_and_loaded_in_seconds(ten_thous
     assert len(frame) == 10_000
     assert set(frame["report_score"]) == {0.75}
     assert timed("status", lambda: status(RunStore(path))).n_last_hour == 10_000
-    assert max(seconds.values()) < 2, seconds
+    assert max(seconds.values()) < 5 * seconds["files"], seconds

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from supertickets.experiments import rewound
 from supertickets.memory import gpu_memory, in_words, machine_memory, peak_memory
 from supertickets.run_logs import RunLog, described
 from supertickets.store import RunStore
+from supertickets.store_files import StoreFiles
 
 STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d "
 
@@ -127,12 +127,15 @@ def test_the_log_of_a_killed_run_remains(encoder, toy, tmp_path):
     assert lines[1].endswith("epoch 1 of at most 2: train loss 0.5000")
 
 
-def test_logging_costs_next_to_nothing(encoder, toy, tmp_path):
+def test_an_epoch_costs_one_line_added_to_a_file(encoder, toy, tmp_path, monkeypatch):
+    called = []
+    for name in ("read", "write", "append", "create", "names", "there"):
+        plain = getattr(StoreFiles, name)
+        monkeypatch.setattr(StoreFiles, name, lambda *given, n=name, f=plain: (called.append(n), f(*given))[1])
     log = RunLog(RunStore(tmp_path), toy_full_run(encoder, toy))
-    start = time.perf_counter()
-    for number in range(200):
+    for number in range(3):
         log.epoch(number, {"train_loss": 0.5, "selection_score": 0.5, "selection_loss": 0.5})
-    assert (time.perf_counter() - start) / 200 < 0.005
+    assert called == ["append"] * 3
 
 
 def test_runs_are_told_in_words(encoder, toy):
@@ -207,11 +210,14 @@ def test_memory_that_is_kept_is_not_faulted_in_again_and_goes_back_afterwards():
     code = """
 import resource, torch
 from supertickets.memory import kept_memory, _peak_resident
-def faults():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(20):
+def rounds():
+    for _ in range(10):
         blocks = [torch.ones(10_000_000) for _ in range(2)]  # 80 MB a round
         del blocks
+def faults():
+    rounds()  # until the heap has grown: how many rounds that takes is the C library's and the kernel's affair
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    rounds()
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 2**20
@@ -222,7 +228,7 @@ print(plain, kept, inside - start, resident() - start)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     plain, kept, inside, after = map(float, done.stdout.split())
-    if plain < 100_000:
+    if plain < 10 * 2 * 10:  # a fault for each 4 MiB of huge pages would be as many
         pytest.skip("this C library keeps memory by itself")
-    assert kept < plain / 5  # one round of faults and not twenty
+    assert kept < plain / 10  # not even one of the ten rounds
     assert inside > 60 > 10 > after  # MiB

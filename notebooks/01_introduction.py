@@ -57,13 +57,15 @@ from supertickets.display import measured, show, show_table
 from supertickets.engines import run_all
 from supertickets.experiments import training_set_sweeps
 from supertickets.observations import sentences, transitions
+from supertickets.inputs import at_hand
 from supertickets.profiles import get_profile, with_training_sets
 from supertickets.store import RunStore
 from supertickets.summaries import missing_sentence
 from supertickets.trade_off import boundaries, directions, phase_sentence, trade_off, trade_off_figure, variance_parts
 
 scale = with_training_sets(get_profile(profile, encoder=encoder, dev_size=dev_size), task, train_size, n_sets)
-specs = training_set_sweeps(scale, data_dir, [kind.strip() for kind in kinds.split(",")])
+inputs = at_hand(data_dir)
+specs = training_set_sweeps(scale, inputs, [kind.strip() for kind in kinds.split(",")])
 run_store = RunStore(store)
 summary = run_all(specs, run_store, workers=workers or None, progress=False)
 frame = run_store.frame(specs)
@@ -145,7 +147,7 @@ show_table(changes, "Change of variance and bias from the full model to the winn
 
 # %%
 few = replace(scale, levels=scale.levels[:1])
-twice = training_set_sweeps(few, data_dir, ["winning"], repeats=2)
+twice = training_set_sweeps(few, inputs, ["winning"], repeats=2)
 run_all(twice, run_store, workers=workers or None, progress=False)
 parts = variance_parts(run_store.records([spec.id for spec in twice], arrays=True), loss)
 show_table(parts, "Variance split into the training set's part and the seed's (two seeds a set).", "parts", decimals=4)

@@ -43,6 +43,7 @@ from supertickets.engines import run_all
 from supertickets.experiments import phase_transition, super_tickets, tasks_of
 from supertickets.isolation import isolated
 from supertickets.multitask import task_data
+from supertickets.inputs import at_hand
 from supertickets.profiles import get_profile
 from supertickets.sharing import shared_model, shared_units, using
 from supertickets.sharing_figures import sharing_data, sharing_figure
@@ -50,8 +51,9 @@ from supertickets.store import RunStore
 from supertickets.summaries import paper_notes
 
 scale = get_profile(profile, tasks=tasks, seeds=[seed], encoder=encoder, train_size=train_size, dev_size=dev_size)
+inputs = at_hand(data_dir)
 run_store = RunStore(store)
-specs = phase_transition(scale, ["winning"], data_dir)
+specs = phase_transition(scale, ["winning"], inputs)
 run_all(specs, run_store, workers=workers or None, progress=False).raise_if_failed()
 chosen = super_tickets(run_store.frame(specs)).set_index("task")
 tickets = {task: run_store[chosen.loc[task, "run"]].ticket() for task in scale.tasks}

@@ -49,6 +49,7 @@ from supertickets.engines import run_all
 from supertickets.experiments import on_test_sets, phase_transition, subset_sweeps, tasks_of, answers_on_test
 from supertickets.figures import figure3, phase_transition_data, phase_transition_figure, shrinking_figure
 from supertickets.observations import larger_models, sentences, smaller_data, transitions, winners
+from supertickets.inputs import at_hand
 from supertickets.profiles import get_profile, with_subsets
 from supertickets.store import RunStore
 from supertickets.submission import write_submission
@@ -58,8 +59,9 @@ from supertickets.trade_off import phase_table
 
 chosen = {"train_size": train_size, "dev_size": dev_size}
 scale = with_subsets(get_profile(profile, tasks=tasks, seeds=seeds, encoder=encoder, **chosen), sizes)
+inputs = at_hand(data_dir)
 run_store = RunStore(store)
-specs = phase_transition(scale, data_dir=data_dir)
+specs = phase_transition(scale, inputs=inputs)
 run_all(specs, run_store, workers=workers or None, progress=False)
 frame = run_store.frame(specs)
 print(f"{len(frame)} runs: {len(scale.tasks)} tasks x {len(scale.seeds)} seeds, at most 25 runs each")
@@ -141,7 +143,7 @@ large_name = "" if large == "none" else large or scale.large
 large_frame = pd.DataFrame()
 if large_name:
     large_scale = get_profile(large_name, seeds=seeds, **chosen)
-    large_specs = phase_transition(large_scale, ["winning", "random"], data_dir)
+    large_specs = phase_transition(large_scale, ["winning", "random"], inputs)
     run_all(large_specs, run_store, workers=workers or None, progress=False)
     large_frame = run_store.frame(large_specs)
     print(f"{len(large_frame)} runs of {large_scale.encoder}; {large_frame['seconds'].sum() / 60:.1f} core-minutes")
@@ -159,7 +161,7 @@ else:
 # seed.
 
 # %%
-subset_specs = subset_sweeps(scale, data_dir=data_dir)
+subset_specs = subset_sweeps(scale, inputs=inputs)
 run_all(subset_specs, run_store, workers=workers or None, progress=False)
 subset_frame = run_store.frame(subset_specs)
 whole = len(tasks_of(subset_specs)[0].train)
@@ -210,7 +212,7 @@ show_table(optimism(frame), "Gain of the super ticket over the full model, point
 # parameter `submission` names the zip to write for the server ({mod}`supertickets.submission`).
 
 # %%
-test_specs = on_test_sets(specs, frame)
+test_specs = on_test_sets(specs, frame, inputs)
 run_all(test_specs, run_store, workers=workers or None, progress=False)
 test_frame = run_store.frame(test_specs)
 print(f"{len(test_frame)} of {len(test_specs)} runs")

@@ -40,22 +40,24 @@ from supertickets.display import measured, show_table
 from supertickets.engines import run_all
 from supertickets.experiments import multi_task, phase_transition, tasks_of
 from supertickets.multi_task_tables import averages, sharing_claims, table3
+from supertickets.inputs import at_hand
 from supertickets.profiles import get_profile
 from supertickets.store import RunStore
 from supertickets.summaries import missing_sentence
 
 sizes = {"train_size": train_size, "dev_size": dev_size}
 scale = get_profile(profile, tasks=tasks, seeds=seeds, encoder=encoder, **sizes)
+inputs = at_hand(data_dir)
 run_store = RunStore(store)
 
 
 def multi_task_frame(scale):
     """The records of a profile's multi-task runs, whose tickets come from its single-task sweeps."""
-    single = phase_transition(scale, ["winning"], data_dir)
+    single = phase_transition(scale, ["winning"], inputs)
     run_all(single, run_store, workers=workers or None, progress=False)
     single_frame = run_store.frame(single)
     print(missing_sentence(single_frame, single))
-    specs = multi_task(scale, single_frame, data_dir)
+    specs = multi_task(scale, single_frame, inputs)
     run_all(specs, run_store, workers=workers or None, progress=False)
     frame = run_store.frame(specs)
     print(f"{frame['run'].nunique()} of {len(specs)} multi-task runs of {', '.join(scale.tasks)}: {scale.encoder}")
@@ -66,7 +68,7 @@ def multi_task_frame(scale):
 
 def train_sizes(scale):
     """Training examples of each of a profile's tasks."""
-    return {task.name: len(task.train) for task in tasks_of(phase_transition(scale, (), data_dir))}
+    return {task.name: len(task.train) for task in tasks_of(phase_transition(scale, (), inputs))}
 
 
 frame = multi_task_frame(scale)

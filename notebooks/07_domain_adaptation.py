@@ -56,18 +56,20 @@ from supertickets.adaptation_tables import (
 from supertickets.display import inconsistencies, measured, show, show_table
 from supertickets.engines import run_all
 from supertickets.experiments import adaptation_sources, adaptations, multi_task, phase_transition
+from supertickets.inputs import at_hand
 from supertickets.profiles import get_profile, with_adaptation
 from supertickets.store import RunStore
 from supertickets.summaries import missing_sentence, paper_notes
 
 scale = get_profile(profile, tasks=tasks, seeds=seeds, encoder=encoder, train_size=train_size, dev_size=dev_size)
 scale = with_adaptation(scale, targets, fractions, train_size, dev_size)
+inputs = at_hand(data_dir)
 run_store = RunStore(store)
-single, sources = phase_transition(scale, ["winning"], data_dir), adaptation_sources(scale, data_dir)
+single, sources = phase_transition(scale, ["winning"], inputs), adaptation_sources(scale, inputs)
 run_all([*single, *sources], run_store, workers=workers or None, progress=False)
 source_frame = run_store.frame(sources)
 print(missing_sentence(source_frame, sources))
-specs = adaptations(scale, source_frame, multi_task(scale, run_store.frame(single), data_dir), data_dir)
+specs = adaptations(scale, source_frame, multi_task(scale, run_store.frame(single), inputs), inputs)
 run_all(specs, run_store, workers=workers or None, progress=False)
 frame = run_store.frame(specs)
 print(f"{len(frame)} of {len(specs)} adaptations from {scale.adaptation.source}; encoder: {scale.encoder}")

@@ -38,6 +38,7 @@ from supertickets.display import measured, show, show_table
 from supertickets.engines import run_all
 from supertickets.experiments import importance_runs, multi_task, phase_transition
 from supertickets.power import paper_power
+from supertickets.inputs import at_hand
 from supertickets.profiles import get_profile
 from supertickets.sensitivity import rate_tests, sentences, spread_tests, table5, table8
 from supertickets.sensitivity_figures import rates_data, rates_figure
@@ -55,12 +56,13 @@ from supertickets.task_shares import (
 )
 
 scale = get_profile(profile, tasks=tasks, seeds=seeds, encoder=encoder, train_size=train_size, dev_size=dev_size)
+inputs = at_hand(data_dir)
 run_store = RunStore(store)
-single_specs = phase_transition(scale, ["winning"], data_dir)
+single_specs = phase_transition(scale, ["winning"], inputs)
 run_all(single_specs, run_store, workers=workers or None, progress=False)
 single = run_store.frame(single_specs)
 print(missing_sentence(single, single_specs))
-multi_specs = multi_task(scale, single, data_dir)
+multi_specs = multi_task(scale, single, inputs)
 run_all(multi_specs, run_store, workers=workers or None, progress=False)
 multi = run_store.frame(multi_specs)
 rates = ", ".join(f"{hyper.learning_rate:g}" for hyper in multi_specs[0].fine_tuning)
@@ -125,7 +127,7 @@ measured(*sentences(spread, by_rate))
 # by layer, FFNs together), since the losses of different tasks have different scales.
 
 # %%
-full_specs = importance_runs(scale, data_dir)
+full_specs = importance_runs(scale, inputs)
 run_all(full_specs, run_store, workers=workers or None, progress=False)
 table = importance_table(run_store.records([spec.id for spec in full_specs], arrays=True))
 shares = task_shares(table)

@@ -133,8 +133,11 @@ def share(
     typer.echo(f"Written: {found.out}")
 
 
-_Experiment = Annotated[str, typer.Argument(help="figure1, table1, table2, table3, table4, figure5, figure6, or all")]
-_Profile = Annotated[str, typer.Option("--profile", help="lab, lab-large, minilm, paper-base, paper-large, or smoke")]
+_Experiment = Annotated[str, typer.Argument(help="rates, figure1, light, table1 to table4, figure5, figure6, or all")]
+_Profile = Annotated[
+    str,
+    typer.Option("--profile", help="a scale: lab, minilm, mpnet, paper-base and so on"),
+]
 _Tasks = Annotated[str, typer.Option(help="comma-separated; default: the profile's")]
 _Seeds = Annotated[str, typer.Option(help="comma-separated; default: the profile's")]
 _Store = Annotated[str, typer.Option(help="folder or fsspec URL of the run store")]
@@ -159,11 +162,12 @@ def plan(
     by_task: Annotated[bool, typer.Option(help="also a line for every task")] = False,
 ) -> None:
     """Say how much of an experiment is done, and how much time and memory the rest will take."""
+    from supertickets.inputs import at_hand
     from supertickets.plans import plan as plan_experiment
     from supertickets.profiles import get_profile
     from supertickets.store import RunStore
 
-    found = plan_experiment(experiment, get_profile(profile, tasks, seeds), RunStore(store), data_dir, workers)
+    found = plan_experiment(experiment, get_profile(profile, tasks, seeds), RunStore(store), at_hand(data_dir), workers)
     typer.echo(str(found))
     if by_task:
         typer.echo(found.table())
@@ -186,12 +190,13 @@ def sweep(
     quiet: Annotated[bool, typer.Option(help="no progress bar")] = False,
 ) -> None:
     """Carry out what is missing of an experiment. Killed at any moment, the same command goes on from there."""
+    from supertickets.inputs import at_hand
     from supertickets.profiles import get_profile
     from supertickets.store import RunStore
     from supertickets.sweeps import sweep as sweep_experiment
 
-    chosen, how = get_profile(profile, tasks, seeds), (engine, runs_per_gpu, address)
-    found = sweep_experiment(experiment, chosen, RunStore(store), data_dir, workers, retry_failed, not quiet, *how)
+    chosen, inputs, how = get_profile(profile, tasks, seeds), at_hand(data_dir), (engine, runs_per_gpu, address)
+    found = sweep_experiment(experiment, chosen, RunStore(store), inputs, workers, retry_failed, not quiet, *how)
     typer.echo(str(found))
     _echo_failures(found.failed)
     if found.failed:
@@ -208,6 +213,7 @@ def status(
     data_dir: _DataDir = None,
 ) -> None:
     """Say what is in a run store, what is under way and how fast, and what has failed."""
+    from supertickets.inputs import at_hand
     from supertickets.plans import plan as plan_experiment
     from supertickets.profiles import get_profile
     from supertickets.status import status as status_of
@@ -217,7 +223,8 @@ def status(
     found = status_of(opened)
     typer.echo(str(found))
     if experiment:
-        typer.echo(found.left(plan_experiment(experiment, get_profile(profile, tasks, seeds), opened, data_dir)))
+        chosen, inputs = get_profile(profile, tasks, seeds), at_hand(data_dir)
+        typer.echo(found.left(plan_experiment(experiment, chosen, opened, inputs)))
     _echo_failures(found.failed)
 
 

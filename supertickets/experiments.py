@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from supertickets.adaptation import AdaptationSpec
-from supertickets.encoders import encoder_revision
 from supertickets.errors import SuperticketsError
+from supertickets.inputs import Inputs, at_hand
 from supertickets.profiles import Profile
 from supertickets.runs import Hyper, RunSpec, TicketRule
 from supertickets.shared_runs import SharingSpec
-from supertickets.sources import DataRef, data_ref
+from supertickets.sources import DataRef
 from supertickets.store import RunStore
 from supertickets.submission import answers
 from supertickets.tasks import Task
@@ -26,13 +26,19 @@ TASK_DROPOUT: Mapping[str, float] = {"MNLI": 0.3, "CoLA": 0.05, "inference": 0.3
 
 
 def full_run(
-    encoder: str, data: DataRef, seed: int, hyper: Hyper, estimators: tuple[str, ...] = ("example",), **fields: Any
+    encoder: str,
+    data: DataRef,
+    seed: int,
+    hyper: Hyper,
+    estimators: tuple[str, ...] = ("example",),
+    inputs: Inputs | None = None,
+    **fields: Any,
 ) -> RunSpec:
     """Fine-tuning of the full model (ST-DNN), at whose end importance is scored. ``fields``: others of RunSpec."""
     dropout = TASK_DROPOUT.get(data.name, hyper.task_dropout)
     return RunSpec(
         encoder=encoder,
-        encoder_revision=encoder_revision(encoder),
+        encoder_revision=(inputs or at_hand()).revision(encoder),
         data=data,
         seed=seed,
         hyper=replace(hyper, task_dropout=dropout),
@@ -55,37 +61,46 @@ def ticket_sweep(full: RunSpec, levels: Iterable[float] = LEVELS, kinds: Iterabl
     return [full, *(rewound(full, kind, level) for kind in kinds for level in levels)]
 
 
-def phase_transition(profile: Profile, kinds: Iterable[str] = KINDS, data_dir: str | None = None) -> list[RunSpec]:
+def phase_transition(profile: Profile, kinds: Iterable[str] = KINDS, inputs: Inputs | None = None) -> list[RunSpec]:
     """The runs behind Figures 4 and 7 and Tables 1, 6 and 7: every task, seed, kind and level of a profile.
 
     The data of a task are the same for every seed; a seed sets the task head, batches, dropout and random tickets, and
     is shared by all of its tickets, so that conditions are paired.
     """
-    kinds = tuple(kinds)
+    kinds, inputs = tuple(kinds), inputs or at_hand()
     specs = []
     for task in profile.tasks:
-        ref = data_ref(task, data_dir=data_dir or None, **profile.data)
+        ref = inputs.data(task, **profile.data_of(task))
         for seed in profile.seeds:
-            specs += ticket_sweep(full_run(profile.encoder, ref, seed, profile.hyper), profile.levels, kinds)
+            specs += _sweep(profile, ref, seed, kinds, inputs)
     return specs
 
 
-def subset_sweeps(profile: Profile, data_dir: str | None = None) -> list[RunSpec]:
+def _sweep(
+    profile: Profile, ref: DataRef, seed: int, kinds: Iterable[str], inputs: Inputs, hyper: Hyper | None = None
+) -> list[RunSpec]:
+    """A full run and its rewinding runs at the profile's levels of each kind."""
+    full = full_run(profile.encoder, ref, seed, hyper or profile.hyper_of(ref.name), inputs=inputs)
+    by_kind = {kind: profile.levels_by_kind.get(kind, profile.levels) for kind in kinds}
+    return [full, *(rewound(full, kind, level) for kind, levels in by_kind.items() for level in levels)]
+
+
+def subset_sweeps(profile: Profile, inputs: Inputs | None = None) -> list[RunSpec]:
     """The runs behind Figure 5: one task, its whole training set and smaller ones, full model and winning tickets.
 
     Smaller training sets are stratified parts of larger ones (in the lab: drawn afresh); all share one dev set.
     """
-    specs = []
+    specs, task, inputs = [], profile.subsets.task, inputs or at_hand()
     for size in (None, *profile.subsets.sizes):
         sizes = {} if size is None else {"train_size": size}
-        ref = data_ref(profile.subsets.task, data_dir=data_dir or None, **{**profile.data, **sizes})
+        ref = inputs.data(task, **{**profile.data_of(task), **sizes})
         for seed in profile.seeds:
-            specs += ticket_sweep(full_run(profile.encoder, ref, seed, profile.hyper), profile.levels, ["winning"])
+            specs += _sweep(profile, ref, seed, ["winning"], inputs)
     return specs
 
 
 def training_set_sweeps(
-    profile: Profile, data_dir: str | None = None, kinds: Iterable[str] = KINDS, repeats: int = 1
+    profile: Profile, inputs: Inputs | None = None, kinds: Iterable[str] = KINDS, repeats: int = 1
 ) -> list[RunSpec]:
     """The runs behind Figure 1: every level and kind on independent training sets, one dev set for all.
 
@@ -93,24 +108,62 @@ def training_set_sweeps(
     runs have the seed k too, so that the spread over them is all there is: data, head initialisation and order. With
     ``repeats`` every training set has so many seeds of its own, which tells the two apart.
     """
-    kinds = tuple(kinds)
+    kinds, inputs = tuple(kinds), inputs or at_hand()
     specs = []
     sets = profile.sets
     for k in range(sets.first, sets.first + sets.n):
-        arguments = {**profile.data, "train_size": sets.size, "train_seed": k, "noise": sets.noise}
-        ref = data_ref(sets.task, data_dir=data_dir or None, **arguments)
+        arguments = {"train_size": sets.size, "train_seed": k, "noise": sets.noise}
+        ref = inputs.data(sets.task, **{**profile.data_of(sets.task), **arguments})
         for seed in (k + 1000 * repeat for repeat in range(repeats)):
-            specs += ticket_sweep(full_run(profile.encoder, ref, seed, profile.hyper), profile.levels, kinds)
+            specs += _sweep(profile, ref, seed, kinds, inputs, sets.hyper)
     return specs
 
 
-def importance_runs(profile: Profile, data_dir: str | None = None) -> list[RunSpec]:
+LIGHT = (0.1, 0.2, 0.3)
+"""The levels of light pruning, at which the paper's gains lie."""
+
+
+def light_sweeps(profile: Profile, inputs: Inputs | None = None) -> list[RunSpec]:
+    """The runs behind the powered test of the central claim: full models and light winning tickets of many sets."""
+    each = (replace(profile, sets=sets, levels=LIGHT) for sets in profile.light)
+    return [spec for one in each for spec in training_set_sweeps(one, inputs, ["winning"])]
+
+
+def rate_runs(profile: Profile, inputs: Inputs | None = None) -> list[RunSpec]:
+    """The runs that tune the learning rate (5.2): every task's full model at each of the profile's rates.
+
+    A task's rate is that with the best mean selection score (:func:`chosen_rates`).
+    """
+    inputs, specs = inputs or at_hand(), []
+    for task in profile.tasks:
+        ref = inputs.data(task, **profile.data_of(task))
+        for seed in profile.seeds:
+            for rate in profile.rates:
+                hyper = replace(profile.hyper, learning_rate=rate)
+                specs.append(full_run(profile.encoder, ref, seed, hyper, inputs=inputs))
+    return specs
+
+
+def chosen_rates(specs: Iterable[RunSpec], frame: pd.DataFrame) -> pd.DataFrame:
+    """Mean selection and report score of every task and learning rate, in order, and which rate is chosen.
+
+    ``frame`` holds the records of :func:`rate_runs`; ties go to the lower selection loss. One row per task and rate.
+    """
+    rates = {spec.id: spec.hyper.learning_rate for spec in specs}
+    scores = ["selection_score", "selection_loss", "report_score"]
+    known = frame.assign(learning_rate=frame["run"].map(rates)).dropna(subset="learning_rate")
+    means = known.groupby(["task", "learning_rate"], sort=False)[scores].mean().reset_index()
+    best = means.sort_values(scores[:2], ascending=[False, True]).groupby("task").head(1).index
+    return means.assign(chosen=means.index.isin(best)).sort_values(["task", "learning_rate"], ignore_index=True)
+
+
+def importance_runs(profile: Profile, inputs: Inputs | None = None) -> list[RunSpec]:
     """The runs behind Figure 6: the full model of every task and seed, whose importance scores are compared.
 
     To the profile's tasks come those of ``across``, with fewer training examples.
     """
     further = replace(profile, tasks=profile.across, data={**profile.data, "train_size": profile.across_size})
-    return [spec for each in (profile, further) for spec in phase_transition(each, (), data_dir)]
+    return [spec for each in (profile, further) for spec in phase_transition(each, (), inputs)]
 
 
 def multi_task_hyper(hyper: Hyper) -> Hyper:
@@ -118,14 +171,15 @@ def multi_task_hyper(hyper: Hyper) -> Hyper:
     return replace(hyper, epochs=min(5, hyper.epochs))
 
 
-def multi_task(profile: Profile, frame: pd.DataFrame, data_dir: str | None = None) -> list[SharingSpec]:
+def multi_task(profile: Profile, frame: pd.DataFrame, inputs: Inputs | None = None) -> list[SharingSpec]:
     """The runs behind Tables 3, 5 and 8: for every seed MT-DNN and Ticket-Share on the profile's tasks.
 
     ``frame`` holds the single-task sweeps (:func:`phase_transition`), which give each task's super ticket, of the same
     seed and schedule (A.2.1). At most 5 epochs together, then the single-task schedule for each task, at each of the
     profile's learning rates. A seed that lacks a task's super ticket has no Ticket-Share run.
     """
-    refs = [data_ref(task, data_dir=data_dir or None, **profile.data) for task in sorted(profile.tasks)]
+    inputs = inputs or at_hand()
+    refs = [inputs.data(task, **profile.data_of(task)) for task in sorted(profile.tasks)]
     dropouts = tuple(TASK_DROPOUT.get(ref.name, profile.hyper.task_dropout) for ref in refs)
     chosen = super_tickets(frame).set_index(["task", "seed"]) if len(frame) else frame
     # The matched rate first: it is the one of Table 3.
@@ -135,7 +189,7 @@ def multi_task(profile: Profile, frame: pd.DataFrame, data_dir: str | None = Non
     for seed in profile.seeds:
         common: dict[str, Any] = {
             "encoder": profile.encoder,
-            "encoder_revision": encoder_revision(profile.encoder),
+            "encoder_revision": inputs.revision(profile.encoder),
             "data": tuple(refs),
             "dropouts": dropouts,
             "seed": seed,
@@ -150,28 +204,28 @@ def multi_task(profile: Profile, frame: pd.DataFrame, data_dir: str | None = Non
     return specs
 
 
-def adaptation_sources(profile: Profile, data_dir: str | None = None) -> list[RunSpec]:
+def adaptation_sources(profile: Profile, inputs: Inputs | None = None) -> list[RunSpec]:
     """The single-task runs that :func:`adaptations` starts from: the source task's full model and winning tickets."""
     chosen = profile.adaptation
     at_source = replace(
         profile, tasks=(chosen.source,), seeds=profile.seeds[: chosen.n_seeds], data={**profile.data, **chosen.data}
     )
-    return phase_transition(at_source, ["winning"], data_dir)
+    return phase_transition(at_source, ["winning"], inputs)
 
 
 def adaptations(
-    profile: Profile, frame: pd.DataFrame, shared: Iterable[SharingSpec], data_dir: str | None = None
+    profile: Profile, frame: pd.DataFrame, shared: Iterable[SharingSpec], inputs: Inputs | None = None
 ) -> list[AdaptationSpec]:
     """The runs behind Table 4: every source model adapted to every target, fraction and draw.
 
     ``frame`` holds the records of :func:`adaptation_sources`, whose full models and super tickets are sources;
     ``shared`` are the runs of :func:`multi_task`, of which the shared encoders are.
     """
-    chosen = profile.adaptation
+    chosen, inputs = profile.adaptation, inputs or at_hand()
     seeds = profile.seeds[: chosen.n_seeds]
     picked = set(super_tickets(frame)["run"]) | set(frame.loc[frame["kind"] == "full", "run"]) if len(frame) else set()
     sources: list[tuple[RunSpec | SharingSpec, str]] = [
-        (spec, "") for spec in adaptation_sources(profile, data_dir) if spec.id in picked
+        (spec, "") for spec in adaptation_sources(profile, inputs) if spec.id in picked
     ]
     for spec in shared:
         if spec.seed in seeds:
@@ -179,7 +233,7 @@ def adaptations(
             sources.append((replace(spec, fine_tuning=()), along))
     specs = []
     for target in chosen.targets:
-        ref = data_ref(target, data_dir=data_dir or None, **{**profile.data, **chosen.data})
+        ref = inputs.data(target, **{**profile.data_of(target), **chosen.data})
         hyper = replace(profile.hyper, task_dropout=TASK_DROPOUT.get(ref.name, profile.hyper.task_dropout))
         for fraction in chosen.fractions:
             for draw in range(chosen.draws if fraction < 1 else 1):
@@ -187,14 +241,17 @@ def adaptations(
     return specs
 
 
-def on_test_sets(specs: Iterable[RunSpec], frame: pd.DataFrame) -> list[RunSpec]:
+def on_test_sets(specs: Iterable[RunSpec], frame: pd.DataFrame, inputs: Inputs | None = None) -> list[RunSpec]:
     """The runs behind Table 2: every full model and super ticket of a sweep again, predicting its task's test set.
 
     ``frame`` holds the sweep's records. The training is the same but for one thing: in the lab, training examples that
     also occur in the test set (a handful) are replaced.
     """
     chosen = set(super_tickets(frame)["run"]) | set(frame.loc[frame["kind"] == "full", "run"])
-    return [replace(spec, data=spec.data.with_test_split()) for spec in specs if spec.id in chosen]
+    inputs = inputs or at_hand()
+    again = [spec for spec in specs if spec.id in chosen]
+    refs = {ref: inputs.data(**ref.request(), with_test=True) for ref in dict.fromkeys(spec.data for spec in again)}
+    return [replace(spec, data=refs[spec.data]) for spec in again]
 
 
 def answers_on_test(specs: Iterable[RunSpec], store: RunStore, seed: int, kind: str = "winning") -> dict[str, Any]:

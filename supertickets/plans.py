@@ -11,6 +11,7 @@ import torch
 
 from supertickets.costs import Costs, likeness, readable
 from supertickets.engines import default_workers
+from supertickets.inputs import Inputs
 from supertickets.memory import gpu_memory, in_words, machine_memory
 from supertickets.profiles import Profile
 from supertickets.run_logs import task_of
@@ -124,7 +125,7 @@ class Plan:
 
 
 def plan(
-    experiment: str, profile: Profile, store: RunStore, data_dir: str | None = None, workers: int | None = None
+    experiment: str, profile: Profile, store: RunStore, inputs: Inputs | None = None, workers: int | None = None
 ) -> Plan:
     """How far an experiment is, without carrying out anything. Of the records, only a few of every kind are read.
 
@@ -134,7 +135,7 @@ def plan(
     known: dict[str, Spec] = {}
     there, failures = set(store.ids()), store.failures()
     open_ended, waiting = False, False
-    for stage in stages(experiment, profile, store, data_dir):
+    for stage in stages(experiment, profile, store, inputs):
         open_ended = open_ended or waiting
         known |= {spec.id: spec for spec in stage}
         waiting = any(spec.id not in there for spec in stage)

@@ -58,10 +58,15 @@ class DataRef:
             )
         return task
 
-    def with_test_split(self) -> DataRef:
-        """Return the reference to the same data with their test split; raise SuperticketsError if they have none."""
-        ref = replace(self, with_test=True, fingerprint="")
-        return replace(ref, fingerprint=_load(ref, _stamp(ref)).fingerprint)
+    def request(self) -> dict[str, Any]:
+        """Return the arguments of :func:`load_task` that were given, but for where the files lie.
+
+        >>> DataRef("RTE", "ab12", train_size=500, data_dir="/data/RTE").request()
+        {'name': 'RTE', 'train_size': 500}
+        """
+        default = DataRef("")
+        given = {key: value for key, value in vars(self).items() if value != getattr(default, key)}
+        return {key: value for key, value in given.items() if key not in ("fingerprint", *_PLACES)}
 
     def identity(self) -> dict[str, Any]:
         """Return what the task is, without where its files lie: a run on moved files is the same run."""

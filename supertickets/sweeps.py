@@ -22,60 +22,73 @@ from supertickets.experiments import (
     adaptation_sources,
     adaptations,
     importance_runs,
+    light_sweeps,
     multi_task,
     on_test_sets,
     phase_transition,
+    rate_runs,
     subset_sweeps,
     training_set_sweeps,
 )
+from supertickets.inputs import Inputs, at_hand
 from supertickets.profiles import Profile
 from supertickets.progress import Progress
 from supertickets.runs import mean_report_score
 from supertickets.specs import Spec
 from supertickets.store import RunStore
 
-_Stages = Callable[[Profile, RunStore, str | None], Iterator[Sequence[Spec]]]
+_Stages = Callable[[Profile, RunStore, Inputs], Iterator[Sequence[Spec]]]
 MEASURED = 200
 """So many finished runs are read to estimate what others will take."""
 
 
-def _figure1(profile: Profile, store: RunStore, data_dir: str | None) -> Iterator[Sequence[Spec]]:
-    yield training_set_sweeps(profile, data_dir)
+def _figure1(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
+    yield training_set_sweeps(profile, inputs)
 
 
-def _table1(profile: Profile, store: RunStore, data_dir: str | None) -> Iterator[Sequence[Spec]]:
-    yield phase_transition(profile, data_dir=data_dir)
+def _light(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
+    yield light_sweeps(profile, inputs)
 
 
-def _table2(profile: Profile, store: RunStore, data_dir: str | None) -> Iterator[Sequence[Spec]]:
-    sweep = phase_transition(profile, ["winning"], data_dir)
+def _rates(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
+    yield rate_runs(profile, inputs)
+
+
+def _table1(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
+    yield phase_transition(profile, inputs=inputs)
+
+
+def _table2(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
+    sweep = phase_transition(profile, ["winning"], inputs)
     yield sweep
     frame = store.frame(sweep)
-    yield on_test_sets(sweep, frame) if len(frame) else []
+    yield on_test_sets(sweep, frame, inputs) if len(frame) else []
 
 
-def _table3(profile: Profile, store: RunStore, data_dir: str | None) -> Iterator[Sequence[Spec]]:
-    sweep = phase_transition(profile, ["winning"], data_dir)
+def _table3(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
+    sweep = phase_transition(profile, ["winning"], inputs)
     yield sweep
-    yield multi_task(profile, store.frame(sweep), data_dir)
+    yield multi_task(profile, store.frame(sweep), inputs)
 
 
-def _table4(profile: Profile, store: RunStore, data_dir: str | None) -> Iterator[Sequence[Spec]]:
-    sweep, sources = phase_transition(profile, ["winning"], data_dir), adaptation_sources(profile, data_dir)
+def _table4(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
+    sweep, sources = phase_transition(profile, ["winning"], inputs), adaptation_sources(profile, inputs)
     yield [*sweep, *sources]
-    yield adaptations(profile, store.frame(sources), multi_task(profile, store.frame(sweep), data_dir), data_dir)
+    yield adaptations(profile, store.frame(sources), multi_task(profile, store.frame(sweep), inputs), inputs)
 
 
-def _figure5(profile: Profile, store: RunStore, data_dir: str | None) -> Iterator[Sequence[Spec]]:
-    yield subset_sweeps(profile, data_dir)
+def _figure5(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
+    yield subset_sweeps(profile, inputs)
 
 
-def _figure6(profile: Profile, store: RunStore, data_dir: str | None) -> Iterator[Sequence[Spec]]:
-    yield importance_runs(profile, data_dir)
+def _figure6(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
+    yield importance_runs(profile, inputs)
 
 
 EXPERIMENTS: Mapping[str, _Stages] = {
+    "rates": _rates,
     "figure1": _figure1,
+    "light": _light,
     "table1": _table1,
     "table2": _table2,
     "table3": _table3,
@@ -87,7 +100,9 @@ EXPERIMENTS: Mapping[str, _Stages] = {
 those of Tables 5 and 8."""
 
 
-def stages(experiment: str, profile: Profile, store: RunStore, data_dir: str | None = None) -> Iterator[Sequence[Spec]]:
+def stages(
+    experiment: str, profile: Profile, store: RunStore, inputs: Inputs | None = None
+) -> Iterator[Sequence[Spec]]:
     """The runs of an experiment, stage by stage; "all" goes through every experiment.
 
     Take the next stage when the runs of the one before are carried out: it is made from their records. Raises
@@ -96,7 +111,7 @@ def stages(experiment: str, profile: Profile, store: RunStore, data_dir: str | N
     if experiment not in (*EXPERIMENTS, "all"):
         raise SuperticketsError(f"Unknown experiment {experiment!r}; known: {', '.join(EXPERIMENTS)}, all.")
     chosen = EXPERIMENTS if experiment == "all" else [experiment]
-    parts = [EXPERIMENTS[name](profile, store, data_dir or None) for name in chosen]
+    parts = [EXPERIMENTS[name](profile, store, inputs or at_hand()) for name in chosen]
     for stage in zip_longest(*parts, fillvalue=()):  # what depends on nothing goes side by side
         yield list({spec.id: spec for part in stage for spec in part}.values())
 
@@ -105,7 +120,7 @@ def sweep(
     experiment: str,
     profile: Profile,
     store: RunStore,
-    data_dir: str | None = None,
+    inputs: Inputs | None = None,
     workers: int | None = None,
     retry_failed: bool = False,
     progress: bool = True,
@@ -124,7 +139,7 @@ def sweep(
     # Of all records, since the runs of other experiments tell the cost of these as well.
     bar = Progress(experiment, progress, _measured(store.ids(), store) if progress else Costs())
     try:
-        for stage in stages(experiment, profile, store, data_dir):
+        for stage in stages(experiment, profile, store, inputs):
             how = (engine, runs_per_gpu, address)
             did = run_all(stage, store, workers, retry_failed, None, experiment, bar, *how)
             finished |= dict.fromkeys(did.finished)

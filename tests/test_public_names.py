@@ -22,7 +22,7 @@ FLOORS = (
     "importance gates compaction lean layers passes adamax",
     "runs training isolation checkpoints sharing multitask shared_runs adaptation specs",
     "memory store_files store claims run_logs status execution plans costs "
-    "progress scheduling cluster engines profiles experiments sweeps find share speed",
+    "progress scheduling cluster engines profiles inputs experiments sweeps find share speed",
     "tables summaries figures trade_off observations sharing_figures multi_task_tables sensitivity_data sensitivity "
     "sensitivity_figures adaptation_tables task_shares share_claims share_figures speed_tables speed_claims "
     "speed_figures display report notebooks cli",

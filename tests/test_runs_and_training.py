@@ -273,7 +273,10 @@ def test_scores_of_another_encoder_do_not_fit(full):
 def test_a_test_split_is_predicted_and_scored_where_its_labels_are_known():
     ref = data_ref("entailment", train_size=32, dev_size=40)
     spec = full_run("lab-base", ref, 0, Hyper(learning_rate=1e-3, batch_size=16, epochs=1), estimators=())
-    plain, tested = fine_tune(spec), fine_tune(dataclasses.replace(spec, data=ref.with_test_split()))
+    plain, tested = (
+        fine_tune(spec),
+        fine_tune(dataclasses.replace(spec, data=data_ref(**ref.request(), with_test=True))),
+    )
     assert "test" not in plain.metrics
     logits, labels = tested.arrays["test_logits"], tested.arrays["test_labels"]
     assert logits.shape == (2000, 2)

@@ -38,7 +38,7 @@ def test_every_experiment_has_runs_and_an_unknown_one_is_refused(tmp_path):
         assert len(next(stages(name, ONE, store))), name
     everything = plan("all", ONE, store)
     assert len(everything.missing) > max(len(plan(name, ONE, store).missing) for name in EXPERIMENTS)
-    with pytest.raises(SuperticketsError, match="Unknown experiment 'table99'; known: figure1, table1"):
+    with pytest.raises(SuperticketsError, match="Unknown experiment 'table99'; known: rates, figure1"):
         plan("table99", ONE, store)
 
 
@@ -70,7 +70,7 @@ def test_the_commands(swept, monkeypatch, capsys, tmp_path):
     assert out.endswith("identical\n")
     code, _, err = command_line(monkeypatch, capsys, "sweep", "table7", "--store", str(tmp_path))
     assert code == 2
-    assert err.startswith("supertickets: Unknown experiment 'table7'; known: figure1")
+    assert err.startswith("supertickets: Unknown experiment 'table7'; known: rates, figure1")
     code, _, err = command_line(monkeypatch, capsys, "plan", "table1", "--profile", "huge", "--store", str(tmp_path))
     assert code == 2
     assert "Unknown profile 'huge'" in err

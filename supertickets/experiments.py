@@ -150,11 +150,15 @@ def chosen_rates(specs: Iterable[RunSpec], frame: pd.DataFrame) -> pd.DataFrame:
     ``frame`` holds the records of :func:`rate_runs`; ties go to the lower selection loss. One row per task and rate.
     """
     rates = {spec.id: spec.hyper.learning_rate for spec in specs}
+    known = frame.loc[frame["run"].isin(rates)]
+    known = known.assign(learning_rate=[rates[run] for run in known["run"]])
     scores = ["selection_score", "selection_loss", "report_score"]
-    known = frame.assign(learning_rate=frame["run"].map(rates)).dropna(subset="learning_rate")
-    means = known.groupby(["task", "learning_rate"], sort=False)[scores].mean().reset_index()
-    best = means.sort_values(scores[:2], ascending=[False, True]).groupby("task").head(1).index
-    return means.assign(chosen=means.index.isin(best)).sort_values(["task", "learning_rate"], ignore_index=True)
+    means = [
+        means_by(rows, "learning_rate", scores).assign(task=task) for task, rows in known.groupby("task", sort=False)
+    ]
+    table = pd.concat(means, ignore_index=True)[["task", "learning_rate", *scores]]
+    best = table.sort_values(scores[:2], ascending=[False, True]).groupby("task").head(1).index
+    return table.assign(chosen=table.index.isin(best))
 
 
 def importance_runs(profile: Profile, inputs: Inputs | None = None) -> list[RunSpec]:

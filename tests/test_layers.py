@@ -249,7 +249,7 @@ def test_products_in_float32_are_as_exact_as_float32_allows(monkeypatch, large, 
     torch.manual_seed(0)
     plain = nn.Linear(width, out)
     x, d_y, more = torch.randn(n_tokens, width), torch.randn(n_tokens, out), torch.randn(n_tokens, width)
-    weight, bias = plain.weight, plain.bias
+    weight, bias = nn.Parameter(plain.weight.detach()), nn.Parameter(plain.bias.detach())
     weight.grad, bias.grad = torch.randn(out, width), torch.randn(out)
     slopes = weight.grad.clone(), bias.grad.clone()
     linear = layers._Linear((weight,), (bias,))

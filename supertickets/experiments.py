@@ -157,7 +157,9 @@ def chosen_rates(specs: Iterable[RunSpec], frame: pd.DataFrame) -> pd.DataFrame:
         means_by(rows, "learning_rate", scores).assign(task=task) for task, rows in known.groupby("task", sort=False)
     ]
     table = pd.concat(means, ignore_index=True)[["task", "learning_rate", *scores]]
-    best = table.sort_values(scores[:2], ascending=[False, True]).groupby("task").head(1).index
+    best = (
+        table.sort_values(["selection_score", "selection_loss"], ascending=[False, True]).groupby("task").head(1).index
+    )
     return table.assign(chosen=table.index.isin(best))
 
 

@@ -156,7 +156,7 @@ def chosen_rates(specs: Iterable[RunSpec], frame: pd.DataFrame) -> pd.DataFrame:
     means = [
         means_by(rows, "learning_rate", scores).assign(task=task) for task, rows in known.groupby("task", sort=False)
     ]
-    table = pd.concat(means, ignore_index=True)[["task", "learning_rate", *scores]]
+    table = pd.concat(means, ignore_index=True).loc[:, ["task", "learning_rate", *scores]]
     best = (
         table.sort_values(["selection_score", "selection_loss"], ascending=[False, True]).groupby("task").head(1).index
     )

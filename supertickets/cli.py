@@ -32,7 +32,7 @@ def supertickets() -> None:
 
 @app.command()
 def find(
-    encoder: Annotated[str, typer.Option(help="lab-base, minilm, a local folder, or a Hub id")],
+    encoder: Annotated[str, typer.Option(help="lab-base, minilm, mpnet, a local folder, or a Hub id")],
     task: Annotated[str | None, typer.Option(help="a lab task, a GLUE task, or a folder's name in --data-dir")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="folder that holds TASK/train.tsv and so on")] = None,
     train: Annotated[Path | None, typer.Option(help="your training file: CSV, TSV, JSONL or Parquet")] = None,
@@ -94,7 +94,7 @@ def find(
 
 @app.command()
 def share(
-    encoder: Annotated[str, typer.Option(help="lab-base, minilm, a local folder, or a Hub id")],
+    encoder: Annotated[str, typer.Option(help="lab-base, minilm, mpnet, a local folder, or a Hub id")],
     tasks: Annotated[list[str], typer.Option(help="NAME=TICKET: a task and its ticket's file; more may follow")],
     more: Annotated[list[str] | None, typer.Argument(help="further NAME=TICKET", metavar="NAME=TICKET...")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="folder that holds NAME/train.tsv and so on")] = None,

@@ -24,11 +24,17 @@ from supertickets.tickets import Ticket, misfit
 
 
 class NoAttention(nn.Module):
-    """Stands where a layer's attention was when all its heads are gone: a context of width zero."""
+    """Stands where a layer's attention was when all its heads are gone: a context of width zero.
+
+    Its child, if it has one, is the output projection of a family that has it within the attention.
+    """
 
     def forward(self, hidden_states: Tensor, *_args: Any, **_kwargs: Any) -> tuple[Tensor, None]:
-        """A context ``(..., 0)`` and no attention weights, whatever else the attention would be given."""
-        return hidden_states.new_zeros(*hidden_states.shape[:-1], 0), None
+        """A context ``(..., 0)``, projected, and no attention weights, whatever else the attention would be given."""
+        context = hidden_states.new_zeros(*hidden_states.shape[:-1], 0)
+        for out in self.children():
+            context = out(context)
+        return context, None
 
 
 class NoFfn(nn.Module):
@@ -114,7 +120,24 @@ def load_compacted(path: str | Path) -> PreTrainedModel:
     return model.eval()
 
 
+def narrow_position_bias(layer: nn.Module, keep: Tensor) -> None:
+    """Has a layer read the columns of some of its heads only (booleans) of the position bias that all layers share."""
+    heads = keep.nonzero().flatten()
+    if hasattr(layer, "bias_columns"):
+        heads = layer.get_buffer("bias_columns")[heads]
+    else:
+        layer.register_forward_pre_hook(_own_columns)  # of the layer itself: what is put in its place reads them too
+    layer.register_buffer("bias_columns", heads, persistent=False)  # known from the ticket on loading
+
+
+def _own_columns(layer: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    states, mask, bias, *rest = arguments
+    return (states, mask, bias[:, layer.bias_columns], *rest)
+
+
 def _remove_heads(part: LayerParts, family: Family, keep: Tensor) -> None:
+    if family.position_bias:
+        narrow_position_bias(part.layer, keep)
     if not keep.any():
         # The replacement reads nothing of the old projections; the output projection keeps only its bias.
         _replace(part.layer, family.attention, NoAttention())

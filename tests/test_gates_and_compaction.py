@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import tiny_batch, tiny_model
+from tiny import BACKENDS, FAMILIES, tiny_batch, tiny_model
 from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
 from supertickets.compaction import compact, load_compacted, save_compacted
@@ -13,8 +13,6 @@ from supertickets.encoders import layer_parts, shape_of
 from supertickets.errors import SuperticketsError
 from supertickets.gates import gated, masked
 from supertickets.tickets import Ticket, full_ticket, random_ticket
-
-FAMILIES = ("bert", "roberta", "electra")
 
 
 def emptied(layer: int, heads: bool, ffn: bool) -> Ticket:
@@ -38,8 +36,7 @@ TICKETS = [
 ]
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("family", "attention"), BACKENDS)
 @pytest.mark.parametrize("ticket", TICKETS, ids=["0.4", "0.75", "no heads", "no ffn", "empty layer", "nothing"])
 def test_masked_equals_compacted(family, attention, ticket):
     model, inputs = tiny_model(family, attention), tiny_batch().inputs

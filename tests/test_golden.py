@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 
 from supertickets.adaptation import AdaptationSpec
+from supertickets.inputs import Inputs
 from supertickets.profiles import Adaptation, Profile, Subsets, TrainingSets, get_profile
 from supertickets.runs import Hyper, Record, RunSpec, TicketRule
 from supertickets.shared_runs import SharingSpec
@@ -73,12 +74,12 @@ def record(spec: Spec, arrays: dict[str, np.ndarray], **values: float) -> Record
     )
 
 
-def ids(profile: Profile) -> dict[str, list[Any]]:
+def ids(profile: Profile, inputs: Inputs | None = None) -> dict[str, list[Any]]:
     """By experiment and stage: how many runs, the first one's id, and a hash of all ids in order."""
     store: Any = Scored()
     found = {}
     for name in EXPERIMENTS:
-        for n, stage in enumerate(stages(name, profile, store), start=1):
+        for n, stage in enumerate(stages(name, profile, store, inputs), start=1):
             all_ids = [spec.id for spec in stage]
             found[f"{name}, stage {n}"] = [
                 len(all_ids),
@@ -113,20 +114,15 @@ def test_runs_of_a_profile_have_the_ids_they_had(name: str) -> None:
     assert ids(get_profile(name)) == GOLDEN["ids"][name]
 
 
-def test_runs_of_the_first_real_encoder_have_the_ids_they_had(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_of_the_first_real_encoder_have_the_ids_they_had() -> None:
     """With the fingerprints its data and encoder had: neither is needed here."""
 
-    def known(name: str, data_dir: None = None, **arguments: Any) -> DataRef:
+    def known(name: str, with_test: bool = False, **arguments: Any) -> DataRef:
         given = {key: value for key, value in arguments.items() if value is not None}
-        return DataRef(name, GOLDEN["fingerprints"][" ".join(map(str, (name, *given.values())))], **given)
+        key = f"{name} with test" if with_test else " ".join(map(str, (name, *given.values())))
+        return DataRef(name, GOLDEN["fingerprints"][key], with_test=with_test, **given)
 
-    def with_test(ref: DataRef) -> DataRef:
-        return replace(ref, with_test=True, fingerprint=GOLDEN["fingerprints"][f"{ref.name} with test"])
-
-    monkeypatch.setattr("supertickets.experiments.data_ref", known)
-    monkeypatch.setattr("supertickets.experiments.encoder_revision", {"minilm": GOLDEN["revision"]}.__getitem__)
-    monkeypatch.setattr(DataRef, "with_test_split", with_test)
-    assert ids(MINILM) == GOLDEN["ids"]["minilm"]
+    assert ids(MINILM, Inputs(known, {"minilm": GOLDEN["revision"]}.__getitem__)) == GOLDEN["ids"]["minilm"]
 
 
 @pytest.mark.parametrize("kind", GOLDEN["records"])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from tiny import tiny_model
+from tiny import BACKENDS, tiny_model
 from torch import nn
 
 from supertickets import layers
@@ -67,12 +67,10 @@ def tickets() -> dict[str, Ticket]:
 
 
 @pytest.mark.parametrize("ticket", tickets().values(), ids=tickets().keys())
-@pytest.mark.parametrize("attention", ["eager", "sdpa"])
-@pytest.mark.parametrize("family", ["bert", "roberta", "electra"])
+@pytest.mark.parametrize(("family", "attention"), BACKENDS)
 @pytest.mark.parametrize("longest", [11, 16, 21])
 def test_by_hand_is_exact(family, attention, ticket, longest):
-    model = compact(tiny_model(family), ticket)
-    model.set_attn_implementation(attention)
+    model = compact(tiny_model(family, attention), ticket)
     for batch in (a_batch(longest), a_batch(longest, equal=True)):  # with padding and without
         plain = outputs_and_gradients(model, batch)
         with by_hand(model):

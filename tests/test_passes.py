@@ -3,13 +3,13 @@
 import pytest
 import torch
 from test_layers import a_batch, assert_same, outputs_and_gradients
-from tiny import tiny_model
+from tiny import FAMILIES, tiny_model
 
 from supertickets.lean import own_vocabulary
 from supertickets.passes import by_hand
 
 
-@pytest.mark.parametrize("family", ["bert", "roberta", "electra"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_padding_tokens_among_the_words_get_no_gradient(family):
     model, batch = tiny_model(family), a_batch()
     pad = model.config.pad_token_id

@@ -18,7 +18,7 @@ PACKAGE = Path(supertickets.__file__).parent
 # A module imports from its own floor or from one below.
 FLOORS = (
     "errors tickets authors losses phases decomposition statistics verdicts power paper provenance",
-    "tasks benchmarks readers assembly sources submission batching encoders lab",
+    "tasks benchmarks readers assembly sources submission batching encoders published lab",
     "importance gates compaction lean layers passes adamax",
     "runs training isolation checkpoints sharing multitask shared_runs adaptation specs",
     "memory store_files store claims run_logs status execution plans costs "

@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
-from tiny import tiny_batch, tiny_model
+from tiny import FAMILIES, tiny_batch, tiny_model
 
 from supertickets.batching import EncodedSplit
 from supertickets.compaction import compact, load_compacted, save_compacted
@@ -142,7 +142,7 @@ def test_the_size_is_that_of_the_stored_model_and_not_the_average():
 # The model
 
 
-@pytest.mark.parametrize("family", ["bert", "roberta", "electra"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_each_task_sees_its_own_ticket_and_the_union_changes_nothing(family):
     models, batch = three_models(family), tiny_batch()
     shared = share(models, TICKETS)
@@ -291,7 +291,7 @@ def test_a_step_of_a_task_leaves_what_is_outside_its_ticket_bit_for_bit():
 
 
 def test_what_a_task_owns_is_what_compaction_leaves_it():
-    for family in ("bert", "roberta", "electra"):
+    for family in FAMILIES:
         models = three_models(family)
         shared = share(models, TICKETS)
         with isolated(shared) as whole:

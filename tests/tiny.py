@@ -17,6 +17,8 @@ from transformers import (
     BertModel,
     ElectraConfig,
     ElectraForSequenceClassification,
+    MPNetConfig,
+    MPNetForSequenceClassification,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     RobertaConfig,
@@ -27,6 +29,10 @@ from supertickets.cli import main
 from supertickets.experiments import full_run
 from supertickets.runs import Hyper, RunSpec
 from supertickets.sources import data_ref
+
+FAMILIES = ("bert", "roberta", "electra", "mpnet")
+# MPNet has its own attention only.
+BACKENDS = [(family, kind) for family in FAMILIES for kind in ("sdpa", "eager") if (family, kind) != ("mpnet", "sdpa")]
 
 SMALL = {
     "vocab_size": 50,
@@ -41,12 +47,13 @@ SMALL = {
 }
 
 
-def tiny_model(family: str = "bert", attention: str = "sdpa", num_labels: int = 3) -> PreTrainedModel:
+def tiny_model(family: str = "bert", attention: str | None = None, num_labels: int = 3) -> PreTrainedModel:
     """A random 3-layer x 4-head model in float64, eval mode, with biases that are not zero."""
     made = {
         "bert": (BertConfig, BertForSequenceClassification, {}),
         "roberta": (RobertaConfig, RobertaForSequenceClassification, {"pad_token_id": 1}),
         "electra": (ElectraConfig, ElectraForSequenceClassification, {"embedding_size": 16}),
+        "mpnet": (MPNetConfig, MPNetForSequenceClassification, {}),
     }
     config_class, model_class, extra = made[family]
     config = config_class(**{**SMALL, **extra, "num_labels": num_labels}, attn_implementation=attention)

@@ -60,7 +60,7 @@ class Found:
 
 
 def default_hyper(encoder: str) -> Hyper:
-    """Hyper-parameters to start from: those of the profile that uses this encoder, else the paper's (``mpnet``: at twice its rate).
+    """Hyper-parameters to start from: those of the profile that uses this encoder, else the paper's.
 
     >>> default_hyper("lab-base").learning_rate
     0.001
@@ -68,7 +68,7 @@ def default_hyper(encoder: str) -> Hyper:
     for profile in PROFILES.values():
         if profile.encoder == encoder:
             return profile.hyper
-    return Hyper(learning_rate=1e-4, max_length=256) if encoder == "mpnet" else Hyper()
+    return Hyper()
 
 
 def best_precision() -> str:

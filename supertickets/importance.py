@@ -6,8 +6,8 @@ them, exactly one gradient per example, so one batched backward pass gives what 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,28 +28,17 @@ ESTIMATORS: dict[str, str] = {
 }
 
 
-class LabelledBatch(Protocol):
-    """What :func:`importance_scores` needs of a batch: model inputs and labels, on any device."""
-
-    @property
-    def inputs(self) -> dict[str, Tensor]:
-        """Keyword arguments of the model, ``(n_examples, length)`` each."""
-        ...
-
-    @property
-    def labels(self) -> Tensor:
-        """Class numbers or real values, ``(n_examples,)``."""
-        ...
-
-
-def importance_scores(model: PreTrainedModel, batches: Iterable[LabelledBatch], estimator: str = "example") -> Scores:
+def importance_scores(model: PreTrainedModel, batches: Iterable[Any], estimator: str = "example") -> Scores:
     """Importance of each head and FFN, averaged over the examples in ``batches`` (the training set, in the paper).
 
+    A batch is a mapping of the model's inputs, ``(n_examples, length)`` each, and ``labels`` ``(n_examples,)``, as a
+    ``BatchEncoding`` or what a ``DataLoader`` yields; or one of ours (:class:`supertickets.batching.Batch`).
     The model is put in eval mode meanwhile (dropout off, audit D6); its parameters get no gradients. The mean is over
     examples, so the batch size does not matter (unlike audit D5). ``estimator`` is one of ``ESTIMATORS``;
     ``leave_one_out`` costs one pass over the data per unit.
 
-    Raises SuperticketsError for an unknown estimator, no examples, or scores that are not finite.
+    Raises SuperticketsError for an unknown estimator, no examples, a batch without labels, or scores that are not
+    finite.
     """
     if estimator not in ESTIMATORS:
         raise SuperticketsError(f"Unknown importance estimator {estimator!r}; known: {', '.join(ESTIMATORS)}.")
@@ -66,7 +55,7 @@ def importance_scores(model: PreTrainedModel, batches: Iterable[LabelledBatch], 
             parameter.requires_grad_(flag)
 
 
-def _from_gradients(model: PreTrainedModel, batches: Iterable[LabelledBatch], estimator: str) -> Scores:
+def _from_gradients(model: PreTrainedModel, batches: Iterable[Any], estimator: str) -> Scores:
     n_layers, n_heads = len(layer_parts(model)), model.config.num_attention_heads
     device, dtype = model.device, next(model.parameters()).dtype
     # Sums stay on the device, in double precision, until the end: no synchronisation per batch.
@@ -74,7 +63,7 @@ def _from_gradients(model: PreTrainedModel, batches: Iterable[LabelledBatch], es
     ffn_sum = torch.zeros(n_layers, dtype=torch.float64, device=device)
     n_examples = 0
     for batch in batches:
-        inputs, labels = _to(batch, device)
+        inputs, labels = _given(batch, device)
         batch_size, length = inputs["input_ids"].shape
         lead = (batch_size, length) if estimator == "token" else (batch_size,)
         heads = torch.ones(*lead, n_layers, n_heads, device=device, dtype=dtype, requires_grad=True)
@@ -96,17 +85,17 @@ def _reduce(gradient: Tensor, estimator: str) -> Tensor:
 
 
 @torch.no_grad()
-def _leave_one_out(model: PreTrainedModel, batches: list[LabelledBatch]) -> Scores:
+def _leave_one_out(model: PreTrainedModel, batches: list[Any]) -> Scores:
     n_layers, n_heads = len(layer_parts(model)), model.config.num_attention_heads
     device, dtype = model.device, next(model.parameters()).dtype
-    n_examples = sum(len(batch.labels) for batch in batches)
+    given = [_given(batch, device) for batch in batches]
+    n_examples = sum(len(labels) for _, labels in given)
     _require_examples(n_examples)
 
     def mean_loss(heads: Tensor, ffns: Tensor) -> float:
         total = 0.0
         with gated(model, heads, ffns):
-            for batch in batches:
-                inputs, labels = _to(batch, device)
+            for inputs, labels in given:
                 total += float(example_losses(model(**inputs).logits, labels).double().sum())
         return total / n_examples
 
@@ -129,8 +118,14 @@ def _leave_one_out(model: PreTrainedModel, batches: list[LabelledBatch]) -> Scor
     return Scores(head_scores, ffn_scores, "leave_one_out", n_examples)
 
 
-def _to(batch: LabelledBatch, device: torch.device) -> tuple[dict[str, Tensor], Tensor]:
-    return {name: tensor.to(device) for name, tensor in batch.inputs.items()}, batch.labels.to(device)
+def _given(batch: Any, device: torch.device) -> tuple[dict[str, Tensor], Tensor]:
+    """The model's inputs and the labels of a batch, on the device."""
+    if not isinstance(batch, Mapping):
+        batch = {**batch.inputs, "labels": batch.labels}
+    if "labels" not in batch or "input_ids" not in batch:
+        raise SuperticketsError(f"Importance needs input_ids and labels; a batch has {', '.join(batch) or 'nothing'}.")
+    tensors = {name: torch.as_tensor(values).to(device) for name, values in batch.items()}
+    return tensors, tensors.pop("labels")
 
 
 def _require_examples(n_examples: int) -> None:

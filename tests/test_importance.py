@@ -5,6 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tiny import TinyBatch, tiny_batch, tiny_model
+from torch.utils.data import DataLoader
+from transformers import BatchEncoding
 
 from supertickets.errors import SuperticketsError
 from supertickets.gates import masked
@@ -141,3 +143,19 @@ def test_errors(tiny_bert):
         broken.get_parameter("classifier.weight").fill_(float("nan"))
     with pytest.raises(SuperticketsError, match="NaN or infinity"):
         importance_scores(broken, [tiny_batch()])
+
+
+def test_batches_are_taken_as_people_have_them(tiny_bert):
+    ours = tiny_batch(n_examples=7)
+    wanted = importance_scores(tiny_bert, [ours])
+    mapping = {**ours.inputs, "labels": ours.labels}
+    rows = [{name: values[i] for name, values in mapping.items()} for i in range(7)]
+    as_lists = BatchEncoding({name: values.tolist() for name, values in mapping.items()})
+    for batches in ([mapping], [as_lists], DataLoader(rows, batch_size=7)):  # pyright: ignore[reportArgumentType]
+        found = importance_scores(tiny_bert, batches)
+        np.testing.assert_array_equal(found.heads, wanted.heads)
+        np.testing.assert_array_equal(found.ffns, wanted.ffns)
+    left_out = importance_scores(tiny_bert, [mapping], "leave_one_out")
+    np.testing.assert_array_equal(left_out.heads, importance_scores(tiny_bert, [ours], "leave_one_out").heads)
+    with pytest.raises(SuperticketsError, match="a batch has input_ids, attention_mask"):
+        importance_scores(tiny_bert, [ours.inputs])

@@ -190,13 +190,15 @@ def sweep(
     quiet: Annotated[bool, typer.Option(help="no progress bar")] = False,
 ) -> None:
     """Carry out what is missing of an experiment. Killed at any moment, the same command goes on from there."""
+    from supertickets.engines import Engine
     from supertickets.inputs import at_hand
     from supertickets.profiles import get_profile
     from supertickets.store import RunStore
     from supertickets.sweeps import sweep as sweep_experiment
 
-    chosen, inputs, how = get_profile(profile, tasks, seeds), at_hand(data_dir), (engine, runs_per_gpu, address)
-    found = sweep_experiment(experiment, chosen, RunStore(store), inputs, workers, retry_failed, not quiet, *how)
+    chosen, how = get_profile(profile, tasks, seeds), Engine(engine, runs_per_gpu, address)
+    options = {"retry_failed": retry_failed, "progress": not quiet}
+    found = sweep_experiment(experiment, chosen, RunStore(store), at_hand(data_dir), workers, how, **options)
     typer.echo(str(found))
     _echo_failures(found.failed)
     if found.failed:
@@ -249,11 +251,12 @@ def retry(
     quiet: Annotated[bool, typer.Option(help="no progress bar")] = False,
 ) -> None:
     """Carry out the failed runs of a store again."""
-    from supertickets.engines import run_all
+    from supertickets.engines import Engine, run_all
     from supertickets.store import RunStore
 
-    opened, how = RunStore(store), (engine, runs_per_gpu, address)
-    found = run_all(opened.failed_specs(), opened, workers, True, None, "retry", not quiet, *how)
+    opened, how = RunStore(store), Engine(engine, runs_per_gpu, address)
+    options = {"retry_failed": True, "description": "retry", "progress": not quiet}
+    found = run_all(opened.failed_specs(), opened, workers, how, **options)
     typer.echo(str(found))
     _echo_failures(found.failed)
     if found.failed:

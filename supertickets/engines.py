@@ -37,6 +37,25 @@ ENGINES = ("local", "processes", "ray")
 """In this process, one run after another; in worker processes (the default); on a Ray cluster."""
 
 
+@dataclass(frozen=True)
+class Engine:
+    """What carries runs out: one of :data:`ENGINES`, with how many runs a GPU has at a time and a cluster's address.
+
+    ``address`` is that of a Ray cluster (:func:`supertickets.cluster.ray_pool`). Raises SuperticketsError for an
+    unknown engine.
+    """
+
+    name: str = "processes"
+    runs_per_gpu: int = 1
+    address: str = ""
+
+    def __post_init__(self) -> None:
+        if self.name not in ENGINES:
+            raise SuperticketsError(f"Unknown engine {self.name!r}; known: {', '.join(ENGINES)}.")
+
+
+PROCESSES = Engine()
+
 ORPHAN_POLL = 0.5
 """Seconds between two looks of a worker at whether its driver is still there."""
 
@@ -68,37 +87,33 @@ def run_all(
     specs: Iterable[Spec],
     store: RunStore,
     workers: int | None = None,
+    engine: Engine = PROCESSES,
+    *,
     retry_failed: bool = False,
     models: str | Path | None = None,
     description: str = "runs",
     progress: bool | Progress = True,
-    engine: str = "processes",
-    runs_per_gpu: int = 1,
-    address: str = "",
 ) -> Summary:
     """Sees to it that every spec's record is in the store, and says what was done.
 
-    ``workers`` of the ``engine`` (:data:`ENGINES`; default: one per core, or ``runs_per_gpu`` per GPU) work side by
-    side; one process works in this one. The numbers are the same with any of them. ``address`` is that of a Ray
-    cluster (:func:`supertickets.cluster.ray_pool`). Runs that failed earlier are left alone unless ``retry_failed``.
-    With ``models``, the model of every run carried out is saved in a folder named by its id there. ``progress`` may be
-    that of a larger undertaking.
+    ``workers`` of the ``engine`` (default: one per core, or ``runs_per_gpu`` per GPU) work side by side; one process
+    works in this one. The numbers are the same with any of them. Runs that failed earlier are left alone unless
+    ``retry_failed``. With ``models``, the model of every run carried out is saved in a folder named by its id there.
+    ``progress`` may be that of a larger undertaking.
 
     Raises SuperticketsError if a spec needs the scores of a run that is neither in the list nor in the store, for an
-    engine that is unknown or cannot be had, and after :data:`MAX_UNSAVED` runs that the store could not take.
+    engine that cannot be had, and after :data:`MAX_UNSAVED` runs that the store could not take.
     """
-    if engine not in ENGINES:
-        raise SuperticketsError(f"Unknown engine {engine!r}; known: {', '.join(ENGINES)}.")
     tidy(store)
     todo, summary = _plan(list(specs), store, retry_failed)
     if not todo:
         return summary
     folder = None if models is None else str(models)
-    if engine == "ray":
-        pool = ray_pool(store, folder, workers, runs_per_gpu, address)
+    if engine.name == "ray":
+        pool = ray_pool(store, folder, workers, engine.runs_per_gpu, engine.address)
     else:
-        n = min(default_workers(runs_per_gpu) if workers is None else workers, len(todo))
-        pool = _processes(store, folder, n) if engine == "processes" and n > 1 else _local(store, folder)
+        n = min(default_workers(engine.runs_per_gpu) if workers is None else workers, len(todo))
+        pool = _processes(store, folder, n) if engine.name == "processes" and n > 1 else _local(store, folder)
     bar = progress if isinstance(progress, Progress) else Progress(description, progress)
     bar.expect(todo.values())
     outcomes = scheduled(todo, pool, lambda running: bar.look(running, pool.size(), store.progress), store.fail)

@@ -107,7 +107,15 @@ def find(
     fulls = [full_run(encoder, data, seed, hyper, selection_fraction=selection_fraction) for seed in seeds]
     specs = [spec for full in fulls for spec in ticket_sweep(full, levels, ("winning",))]
     store, models = RunStore(out / "runs"), out / ".models"
-    summary = run_all(specs, store, workers, True, models, f"{data.name}: {len(specs)} runs", progress)
+    summary = run_all(
+        specs,
+        store,
+        workers,
+        retry_failed=True,
+        models=models,
+        description=f"{data.name}: {len(specs)} runs",
+        progress=progress,
+    )
     summary.raise_if_failed()
     frame = store.frame(specs)
     level = choose_level(frame)

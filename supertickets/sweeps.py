@@ -15,7 +15,7 @@ from itertools import zip_longest
 import numpy as np
 
 from supertickets.costs import Costs
-from supertickets.engines import Summary, run_all
+from supertickets.engines import PROCESSES, Engine, Summary, run_all
 from supertickets.errors import SuperticketsError
 from supertickets.execution import carry_out, run_conditions
 from supertickets.experiments import (
@@ -122,16 +122,15 @@ def sweep(
     store: RunStore,
     inputs: Inputs | None = None,
     workers: int | None = None,
+    engine: Engine = PROCESSES,
+    *,
     retry_failed: bool = False,
     progress: bool = True,
-    engine: str = "processes",
-    runs_per_gpu: int = 1,
-    address: str = "",
 ) -> Summary:
     """Carries out what is missing of an experiment, stage after stage, and says what was done.
 
-    Killed at any moment, the same call goes on where it was; ``engine`` and so on are those of
-    :func:`supertickets.engines.run_all`. Raises SuperticketsError as :func:`stages` and it do.
+    Killed at any moment, the same call goes on where it was; ``workers`` and ``engine`` are
+    those of :func:`supertickets.engines.run_all`. Raises SuperticketsError as :func:`stages` and it do.
     """
     finished: dict[str, None] = {}
     found: dict[str, None] = {}
@@ -140,8 +139,7 @@ def sweep(
     bar = Progress(experiment, progress, _measured(store.ids(), store) if progress else Costs())
     try:
         for stage in stages(experiment, profile, store, inputs):
-            how = (engine, runs_per_gpu, address)
-            did = run_all(stage, store, workers, retry_failed, None, experiment, bar, *how)
+            did = run_all(stage, store, workers, engine, retry_failed=retry_failed, progress=bar)
             finished |= dict.fromkeys(did.finished)
             found |= dict.fromkeys(did.found)
             failed |= did.failed

@@ -23,7 +23,7 @@ from disturbed import alive, assert_undisturbed
 from tiny import toy_full_run
 
 from supertickets.cluster import ray_pool
-from supertickets.engines import run_all
+from supertickets.engines import Engine, run_all
 from supertickets.errors import SuperticketsError
 from supertickets.experiments import ticket_sweep
 from supertickets.store import RunStore
@@ -35,12 +35,12 @@ pytestmark = [
 
 SWEEP = """
 import json, pathlib, sys
-from supertickets.engines import run_all
+from supertickets.engines import Engine, run_all
 from supertickets.runs import RunSpec
 from supertickets.store import RunStore
 if __name__ == "__main__":
     specs = [RunSpec.from_json(data) for data in json.loads(pathlib.Path(sys.argv[1]).read_text())]
-    done = run_all(specs, RunStore(sys.argv[2]), progress=False, engine="ray", address=sys.argv[3])
+    done = run_all(specs, RunStore(sys.argv[2]), engine=Engine("ray", address=sys.argv[3]), progress=False)
     print(json.dumps([len(done.finished), len(done.found), done.failed]))
 """
 
@@ -144,7 +144,7 @@ def specs(encoder, toy):
 @pytest.fixture(scope="module")
 def undisturbed(specs, tmp_path_factory) -> RunStore:
     store = RunStore(tmp_path_factory.mktemp("undisturbed"))
-    assert len(run_all(specs, store, progress=False, engine="local").finished) == 10
+    assert len(run_all(specs, store, progress=False, engine=Engine("local")).finished) == 10
     return store
 
 

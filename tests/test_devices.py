@@ -7,7 +7,7 @@ from test_layers import a_batch
 from tiny import tiny_model, toy_full_run
 
 from supertickets.compaction import compact
-from supertickets.engines import run_all
+from supertickets.engines import Engine, run_all
 from supertickets.experiments import ticket_sweep
 from supertickets.gates import masked
 from supertickets.speed import peak_rate, step_times
@@ -44,7 +44,7 @@ def test_runs_side_by_side_learn_and_say_where_they_ran(device, encoder, toy, tm
     full = toy_full_run(encoder, toy)
     specs, store = ticket_sweep(full, (0.4,), ["winning", "random"]), RunStore(tmp_path)
     engine = "local" if device == "cpu" else "processes"  # worker processes would see the GPU that is hidden here
-    run_all(specs, store, engine=engine, runs_per_gpu=2, progress=False).raise_if_failed()
+    run_all(specs, store, engine=Engine(engine, runs_per_gpu=2), progress=False).raise_if_failed()
     records = list(store.records([spec.id for spec in specs]))
     assert len(records) == 3
     for record in records:

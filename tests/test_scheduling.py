@@ -8,13 +8,12 @@ from tiny import toy_full_run
 
 from supertickets import progress as progresses
 from supertickets.costs import Costs, likeness
-from supertickets.engines import default_workers, gpu_of, run_all
+from supertickets.engines import Engine, default_workers, gpu_of
 from supertickets.errors import SuperticketsError
 from supertickets.execution import Outcome
 from supertickets.experiments import ticket_sweep
 from supertickets.progress import Progress
 from supertickets.scheduling import MAX_WORKER_DEATHS, Pool, scheduled
-from supertickets.store import RunStore
 
 
 @pytest.fixture(scope="module")
@@ -138,4 +137,4 @@ def test_workers_are_dealt_out_to_gpus(monkeypatch):
 
 def test_an_unknown_engine_is_refused(specs, tmp_path):
     with pytest.raises(SuperticketsError, match="Unknown engine 'slurm'; known: local, processes, ray"):
-        run_all(specs, RunStore(tmp_path), engine="slurm")
+        Engine("slurm")

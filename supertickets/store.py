@@ -31,14 +31,12 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from supertickets.errors import SuperticketsError, UnwritableError
+from supertickets.records import TIME, record_from_json, record_json
 from supertickets.runs import Record
 from supertickets.specs import Spec, spec_from_json
 from supertickets.store_files import StoreFiles
 
 _HEARTBEAT = ("epoch", "epochs", "time", "pid")
-_MAPPINGS = ("metrics", "size", "timings", "environment")
-_FORMAT, _VERSION = "supertickets.record", 1
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 _DAMAGES = (
@@ -118,21 +116,7 @@ class RunStore:
         data = save_arrays({name: np.ascontiguousarray(array) for name, array in record.arrays.items()})
         digest = hashlib.sha256(data).hexdigest()
         arrays_file = f"{run_id}-{digest[:8]}.safetensors"
-        content = {
-            "format": _FORMAT,
-            "version": _VERSION,
-            "id": run_id,
-            "finished": time.strftime(_TIME, time.gmtime()),
-            "spec": record.spec.to_json(),
-            "epochs": list(record.epochs),
-            "best_epoch": record.best_epoch,
-            "metrics": record.metrics,
-            "size": record.size,
-            "timings": record.timings,
-            "environment": record.environment,
-            "memory": dict(record.memory),
-            "arrays": {"file": arrays_file, "sha256": digest, "bytes": len(data)},
-        }
+        content = {**record_json(record), "arrays": {"file": arrays_file, "sha256": digest, "bytes": len(data)}}
         path = f"{_folder(run_id)}/{arrays_file}"
         there = self._files.there(path)
         self._files.write(path, data, durable=True)  # outlasts a power cut, not only a kill
@@ -221,7 +205,7 @@ class RunStore:
         for content in self._files.read_many(new):
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 values = json.loads(content or b"")
-                when = datetime.strptime(values["finished"], _TIME).replace(tzinfo=UTC).timestamp()
+                when = datetime.strptime(values["finished"], TIME).replace(tzinfo=UTC).timestamp()
                 if when >= moment:
                     found[values["id"]] = when
         return found
@@ -292,31 +276,18 @@ class RunStore:
             return None
 
     def _parse(self, run_id: str, content: dict[str, Any], arrays: bool, sizes: Mapping[str, int]) -> Record:
-        if not isinstance(content, dict) or content.get("format") != _FORMAT or content.get("version") != _VERSION:
-            raise ValueError(f"not a record of version {_VERSION}")
-        spec = spec_from_json(content["spec"])
-        if spec.id != run_id or content["id"] != run_id:
-            raise ValueError(f"its spec belongs to run {spec.id}")
-        if not all(isinstance(content[name], dict) for name in _MAPPINGS):
-            raise ValueError(f"its {', '.join(_MAPPINGS)} are not all there")
-        path = f"{_folder(run_id)}/{content['arrays']['file']}"
-        if arrays:
-            data = self._files.read(path)
-            if hashlib.sha256(data).hexdigest() != content["arrays"]["sha256"]:
-                raise ValueError("its arrays are truncated or changed")
-        elif (sizes[path] if path in sizes else self._files.size(path)) != content["arrays"]["bytes"]:
-            raise ValueError("its arrays are truncated")
-        return Record(
-            spec=spec,
-            epochs=tuple(content["epochs"]),
-            best_epoch=content["best_epoch"],
-            metrics=content["metrics"],
-            size=content["size"],
-            arrays=load_arrays(data) if arrays else {},
-            timings=content["timings"],
-            environment=content["environment"],
-            memory=content.get("memory", {}),  # records older than the field have none
-        )
+        def load(needed: bool) -> dict[str, np.ndarray]:
+            path = f"{_folder(run_id)}/{content['arrays']['file']}"
+            if arrays or needed:
+                data = self._files.read(path)
+                if hashlib.sha256(data).hexdigest() != content["arrays"]["sha256"]:
+                    raise ValueError("its arrays are truncated or changed")
+                return load_arrays(data)
+            if (sizes[path] if path in sizes else self._files.size(path)) != content["arrays"]["bytes"]:
+                raise ValueError("its arrays are truncated")
+            return {}
+
+        return record_from_json(run_id, content, load)
 
     def _set_aside(self, run_id: str, reason: str) -> None:
         aside = f"broken/{run_id}-{uuid.uuid4().hex[:8]}.json"

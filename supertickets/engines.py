@@ -93,6 +93,7 @@ def run_all(
     todo, summary = _plan(list(specs), store, retry_failed)
     if not todo:
         return summary
+    store.require_writable()
     folder = None if models is None else str(models)
     if engine == "ray":
         pool = ray_pool(store, folder, workers, runs_per_gpu, address)

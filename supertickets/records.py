@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from supertickets.benchmarks import benchmark
-from supertickets.facts import TaskFacts, constant_score
+from supertickets.facts import TaskFacts, constant_score, split_arrays, task_facts
 from supertickets.lab.tasks import LAB_TASKS
 from supertickets.runs import Record
 from supertickets.shared_runs import SharingSpec
@@ -72,6 +73,27 @@ def record_from_json(run_id: str, content: Mapping[str, Any], load: Callable[[bo
     return replace(record, tasks=old_facts(record)) if old else record
 
 
+def completed(record: Record, data_dir: str | Path | None) -> Record:
+    """The record with everything that it should say of its tasks, from the data below ``data_dir``, or from the lab.
+
+    It is the record itself if nothing is missing, or the data are not at hand. Raises SuperticketsError if they are not
+    those of the run.
+    """
+    tasks, arrays = dict(record.tasks), dict(record.arrays)
+    for ref in data_of(record.spec):
+        if ref.name in tasks and tasks[ref.name].texts is None and (ref.in_lab or data_dir is not None):
+            task = ref.at(data_dir or "").load()
+            prefix = _prefix(record, ref)
+            tasks[ref.name] = task_facts(task, selection := arrays[f"{prefix}selection"])
+            arrays |= split_arrays(task, selection, prefix)
+    return replace(record, tasks=tasks, arrays=arrays)
+
+
+def _prefix(record: Record, ref: DataRef) -> str:
+    """What the names of a task's arrays begin with."""
+    return f"{ref.name}/" if isinstance(record.spec, SharingSpec) else ""
+
+
 def old_facts(record: Record) -> dict[str, TaskFacts]:
     """The facts that a record of the old form lacks, from its arrays and what is known of published and lab tasks.
 
@@ -79,17 +101,12 @@ def old_facts(record: Record) -> dict[str, TaskFacts]:
     split are not told apart (so that the constant answer is scored on all examples together), and the training set is
     as large as the spec asked for, or as importance was taken on.
     """
-    shared = isinstance(record.spec, SharingSpec)
-    found = {}
-    for ref in data_of(record.spec):
-        prefix, stage = (f"{ref.name}/", f"multi-task/{ref.name}/") if shared else ("", "")
-        if f"{prefix}dev_labels" in record.arrays:
-            found[ref.name] = _facts_from(record, ref, prefix, stage)
-    return found
+    there = (ref for ref in data_of(record.spec) if f"{_prefix(record, ref)}dev_labels" in record.arrays)
+    return {ref.name: _facts_from(record, ref, _prefix(record, ref)) for ref in there}
 
 
-def _facts_from(record: Record, ref: DataRef, prefix: str, stage: str) -> TaskFacts:
-    arrays = record.arrays
+def _facts_from(record: Record, ref: DataRef, prefix: str) -> TaskFacts:
+    arrays, stage = record.arrays, prefix and f"multi-task/{prefix}"
     labels, report = arrays[f"{prefix}dev_labels"], ~arrays[f"{prefix}selection"]
     known = LAB_TASKS[ref.name] if ref.in_lab else benchmark(ref.name)
     regression, n_outputs = labels.dtype.kind == "f", arrays[f"{stage}dev_logits"].shape[1]

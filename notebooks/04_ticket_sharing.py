@@ -40,7 +40,7 @@ from supertickets.batching import train_batches
 from supertickets.display import inconsistencies, measured, show, show_table
 from supertickets.encoders import example_losses
 from supertickets.engines import run_all
-from supertickets.experiments import phase_transition, super_tickets, tasks_of
+from supertickets.experiments import phase_transition, super_tickets
 from supertickets.isolation import isolated
 from supertickets.multitask import task_data
 from supertickets.inputs import at_hand
@@ -82,7 +82,7 @@ alt = (
 show(sharing_figure(tickets), alt, sharing_data(tickets), name="figure-2")
 
 # %%
-names = {task: examples.num_labels for task, examples in zip(scale.tasks, tasks_of(specs), strict=True)}
+names = {task: run_store[chosen.loc[task, "run"]].tasks[task].num_labels for task in scale.tasks}
 shared = shared_model(scale.encoder, names, tickets, seed)
 shape = st.shape_of(st.load_encoder(scale.encoder, 2, seed))
 units = shared_units(tickets)
@@ -122,7 +122,8 @@ inconsistencies(*paper_notes(["P10"]))
 
 # %%
 tokenizer = st.load_tokenizer(scale.encoder)
-data = {examples.name: task_data(examples, tokenizer, scale.hyper.max_length) for examples in tasks_of(specs)}
+refs = {spec.data.name: spec.data for spec in specs}
+data = {task: task_data(ref.load(), tokenizer, scale.hyper.max_length) for task, ref in refs.items()}
 first, second = scale.tasks[0], scale.tasks[-1]
 with isolated(shared) as whole:
     for name in (first, second, first):

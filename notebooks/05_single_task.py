@@ -46,7 +46,7 @@ import pandas as pd
 from supertickets import paper
 from supertickets.display import inconsistencies, measured, show, show_table
 from supertickets.engines import run_all
-from supertickets.experiments import on_test_sets, phase_transition, subset_sweeps, tasks_of, answers_on_test
+from supertickets.experiments import on_test_sets, phase_transition, subset_sweeps, answers_on_test
 from supertickets.figures import figure3, phase_transition_data, phase_transition_figure, shrinking_figure
 from supertickets.observations import larger_models, sentences, smaller_data, transitions, winners
 from supertickets.inputs import at_hand
@@ -74,8 +74,8 @@ print(missing_sentence(frame, specs))
 # Counted from the data themselves; the paper's row is that of the GLUE task that ours mirrors.
 
 # %%
-task_data = tasks_of(specs)
-show_table(table9(task_data), "The tasks: what they hold, beside the paper's row of the kin corpus.", "table-9")
+held = table9(run_store.records([spec.id for spec in specs]))
+show_table(held, "The tasks: what they hold, beside the paper's row of the kin corpus.", "table-9")
 inconsistencies(*paper_notes(["P8"]))
 
 # %% [markdown]
@@ -110,7 +110,7 @@ show(phase_transition_figure(frame, scale.tasks), alt, phase_transition_data(fra
 # level.
 
 # %%
-show_table(phase_table(frame, task_data), "Boundaries between the phases, by task.", "phases")
+show_table(phase_table(frame), "Boundaries between the phases, by task.", "phases")
 
 # %% [markdown]
 # ### Are the winning tickets winners?
@@ -164,14 +164,15 @@ else:
 subset_specs = subset_sweeps(scale, inputs=inputs)
 run_all(subset_specs, run_store, workers=workers or None, progress=False)
 subset_frame = run_store.frame(subset_specs)
-whole = len(tasks_of(subset_specs)[0].train)
-print(f"{len(subset_frame)} runs of task {scale.subsets.task}, {whole} examples and {scale.subsets.sizes}")
+shrinking = shrinking_data(subset_frame)
+whole, *smaller = dict.fromkeys(shrinking["train_size"])
+print(f"{len(subset_frame)} runs of task {scale.subsets.task}, {whole} examples and {smaller}")
 print(missing_sentence(subset_frame, subset_specs))
 alt = (
     f"Gain of winning tickets over the full model in points against the weights remaining, task {scale.subsets.task}, "
-    f"for training sets of {whole} and {', '.join(map(str, scale.subsets.sizes))} examples."
+    f"for training sets of {whole} and {', '.join(map(str, smaller))} examples."
 )
-show(shrinking_figure(subset_frame, whole=whole), alt, shrinking_data(subset_frame, whole=whole), name="figure-5")
+show(shrinking_figure(subset_frame), alt, shrinking, name="figure-5")
 
 # %% [markdown]
 # ## Super tickets against full models (Table 1)
@@ -226,12 +227,11 @@ inconsistencies(*paper_notes(["P2"]))
 # ## Gain and size by task (Figure 3)
 
 # %%
-train_sizes = {one.name: len(one.train) for one in task_data}
 alt = (
     "Bars: gain of the super ticket over the full model by task, smallest training set first, with intervals; below, "
     "the weights remaining; the paper's values for its own tasks beside them."
 )
-show(figure3(frame, train_sizes=train_sizes), alt, figure3_data(frame, train_sizes=train_sizes), name="figure-3")
+show(figure3(frame), alt, figure3_data(frame), name="figure-3")
 
 # %% [markdown]
 # ## Spread over seeds (Tables 6 and 7)

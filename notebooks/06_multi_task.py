@@ -38,7 +38,7 @@ workers = 0  # worker processes; 0: one per core
 # %%
 from supertickets.display import measured, show_table
 from supertickets.engines import run_all
-from supertickets.experiments import multi_task, phase_transition, tasks_of
+from supertickets.experiments import multi_task, phase_transition
 from supertickets.multi_task_tables import averages, sharing_claims, table3
 from supertickets.inputs import at_hand
 from supertickets.profiles import get_profile
@@ -66,11 +66,6 @@ def multi_task_frame(scale):
     return frame
 
 
-def train_sizes(scale):
-    """Training examples of each of a profile's tasks."""
-    return {task.name: len(task.train) for task in tasks_of(phase_transition(scale, (), inputs))}
-
-
 frame = multi_task_frame(scale)
 
 # %% [markdown]
@@ -95,7 +90,7 @@ if large_name:
     large_scale = get_profile(large_name, seeds=seeds, **sizes)
     large_frame = multi_task_frame(large_scale)
     show_table(table3(large_frame, "large"), f"Table 3, {large_name}.", "table-3-large")
-    large_claims = sharing_claims(large_frame, train_sizes(large_scale))
+    large_claims = sharing_claims(large_frame)
     show_table(large_claims, "The claims of section 6.2 for the large model.", "claims-large")
 else:
     print("no large model at this profile")
@@ -107,7 +102,7 @@ else:
 # par" and "as well as" are claims of no loss: supported if the whole interval lies above -1 point.
 
 # %%
-claims = sharing_claims(frame, train_sizes(scale))
+claims = sharing_claims(frame)
 show_table(claims, "The claims of section 6.2: differences in points, 95% t intervals over seeds.", "claims")
 measured(
     *(

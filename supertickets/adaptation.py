@@ -28,6 +28,7 @@ from supertickets.batching import cached_encode
 from supertickets.compaction import load_compacted, save_compacted
 from supertickets.encoders import load_encoder, load_tokenizer, new_task_head, set_task_dropout, shape_of
 from supertickets.errors import SuperticketsError
+from supertickets.facts import split_arrays, task_facts
 from supertickets.provenance import device_name, library_versions
 from supertickets.runs import NUMERICS, Hyper, Record, RunSpec
 from supertickets.shared_runs import SharingSpec, trained_together
@@ -240,7 +241,7 @@ def adapt(
         best_epoch=fitted.best_epoch,
         metrics=scored_splits(task, logits, selection),
         size={"weights_remaining": ticket.weights_remaining(shape), "train_examples": float(len(rows))},
-        arrays={"dev_logits": logits, "dev_labels": task.dev.labels, "selection": selection, "rows": rows},
+        arrays={"dev_logits": logits, "rows": rows, **split_arrays(task, selection)},
         timings={"total": time.perf_counter() - started},
         environment={
             **library_versions(),
@@ -248,6 +249,7 @@ def adapt(
             "threads": str(torch.get_num_threads()),
             "task head": head,
         },
+        tasks={task.name: task_facts(task, selection)},
     )
 
 

@@ -108,6 +108,7 @@ def run_all(
     todo, summary = _plan(list(specs), store, retry_failed)
     if not todo:
         return summary
+    store.require_writable()
     folder = None if models is None else str(models)
     if engine.name == "ray":
         pool = ray_pool(store, folder, workers, engine.runs_per_gpu, engine.address)

@@ -18,7 +18,6 @@ from supertickets.shared_runs import SharingSpec
 from supertickets.sources import DataRef
 from supertickets.store import RunStore
 from supertickets.submission import answers
-from supertickets.tasks import Task
 from supertickets.tickets import KINDS, LEVELS
 
 TASK_DROPOUT: Mapping[str, float] = {"MNLI": 0.3, "CoLA": 0.05, "inference": 0.3, "acceptability": 0.05}
@@ -270,11 +269,6 @@ def answers_on_test(specs: Iterable[RunSpec], store: RunStore, seed: int, kind: 
         if spec.seed == seed and spec.ticket.kind == kind:
             found |= answers(spec.data.load(), store[spec.id].arrays["test_logits"])
     return found
-
-
-def tasks_of(specs: Iterable[RunSpec]) -> list[Task]:
-    """The tasks of some runs, each once, in order."""
-    return [ref.load() for ref in dict.fromkeys(spec.data for spec in specs)]
 
 
 def super_tickets(frame: pd.DataFrame) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -93,7 +93,6 @@ def phase_transition_figure(
 
 def figure3(
     frame: pd.DataFrame,
-    train_sizes: Mapping[str, int] | None = None,
     size: str = "base",
     score: str = "report_score",
 ) -> Figure:
@@ -102,7 +101,7 @@ def figure3(
     Left our runs, with 95% t intervals over seeds; right, in grey, the paper's eight tasks for BERT-``size``. Both
     share their axes. The numbers, and what is raised, are those of :func:`supertickets.summaries.figure3_data`.
     """
-    ours = figure3_data(frame, train_sizes, size, score)
+    ours = figure3_data(frame, size, score)
     if ours.empty:
         raise SuperticketsError("No task has both a full model and a winning ticket yet; run the sweep first.")
     theirs = paper.figure3()
@@ -159,7 +158,6 @@ def shrinking_figure(
     frame: pd.DataFrame,
     kinds: Sequence[str] = ("winning",),
     score: str = "report_score",
-    whole: int | None = None,
     bottom: float | None = None,
 ) -> Figure:
     """Figure 5: the phase transition of one task as its training set shrinks, a panel per size, largest first.
@@ -167,10 +165,10 @@ def shrinking_figure(
     Each panel shows what the tickets of ``kinds`` gain over the full model trained on the same examples (the dashed
     line), in points, against the weights remaining; bands are 95% t intervals over runs, paired by training set and
     seed. The winning tickets' curves of the other sizes are drawn in grey. Several tasks give several rows of panels.
-    Bands far wider than the curves are cut at the edge, and so is all below ``bottom`` points; ``whole`` and what is
-    raised are those of :func:`supertickets.summaries.shrinking_data`.
+    Bands far wider than the curves are cut at the edge, and so is all below ``bottom`` points; what is raised is
+    that of :func:`supertickets.summaries.shrinking_data`.
     """
-    data = shrinking_data(frame, score, whole)
+    data = shrinking_data(frame, score)
     data = data.loc[data["kind"].isin(kinds)]
     if data.empty:
         raise SuperticketsError(

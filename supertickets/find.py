@@ -121,8 +121,10 @@ def find(
     level = choose_level(frame)
     candidates = frame.loc[(frame["kind"] == "winning") & (frame["level"] == level)]
     order = candidates.sort_values(["selection_score", "selection_loss"], ascending=[False, True])
-    chosen = store[str(order["run"].iloc[0])]
-    full = store[chosen.spec.ticket.parent]
+    by_id = {spec.id: spec for spec in specs}  # which know where the data lie; records do not
+    chosen, full = (
+        replace(store[run_id], spec=by_id[run_id]) for run_id in order[["run", "parent"]].iloc[0].astype(str)
+    )
     task = data.load()
     pairs = [(store[run], store[parent]) for run, parent in zip(candidates["run"], candidates["parent"], strict=True)]
     ticket = replace(chosen.ticket(), scores=full.scores(chosen.spec.ticket.estimator))

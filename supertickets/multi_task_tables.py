@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -95,13 +94,13 @@ def table3(frame: pd.DataFrame, size: str = "base", column: str = "report_score"
     return pd.DataFrame(rows)
 
 
-def sharing_claims(frame: pd.DataFrame, train_sizes: Mapping[str, int], column: str = "report_score") -> pd.DataFrame:
+def sharing_claims(frame: pd.DataFrame, column: str = "report_score") -> pd.DataFrame:
     """The claims of section 6.2, each with its paired difference over seeds, 95% t interval, p and verdict (points).
 
     1. Ticket-Share beats MT-DNN on average; 2. so it does after fine-tuning; 3. on the smallest task it is at least on
     a par with MT-DNN + fine-tuning; 4. on the largest task it does as well as MT-DNN. The last two are claims of no
     loss: supported if the whole interval lies above minus 1 point.
-    ``train_sizes`` maps a task to its training examples. Claims that lack runs are left out.
+    A task is as large as its training set (``train_examples``). Claims that lack runs are left out.
     """
     frame = matched(frame)
     means = averages(frame, column)
@@ -113,7 +112,7 @@ def sharing_claims(frame: pd.DataFrame, train_sizes: Mapping[str, int], column: 
         if better in means and worse in means:
             both = means[[better, worse]].dropna().to_numpy()
             rows.append(_claim(claim, both))
-    order = sorted(frame["task"].unique(), key=lambda task: train_sizes[task])
+    order = list(frame.sort_values("train_examples", kind="stable")["task"].unique())
     for claim, task, other in (
         ("3 smallest task: on a par with MT-DNN + ST fine-tuning", order[0], ("MT-DNN", "fine-tuned")),
         ("4 largest task: as well as MT-DNN", order[-1], ("MT-DNN", "multi-task")),

@@ -24,7 +24,7 @@ def code_fingerprint() -> str:
 def data_fingerprint() -> str:
     """Sha256 (hex) over what else ships: the lab's encoders, the paper's tables, and a checkout's recorded results."""
     package = Path(__file__).parent
-    results = _digest_files(package.parent / "book/results", ("*.json",))  # of nothing in an installed package
+    results = _digest_files(package.parent / "book/results", ("*.json", "*.zip"))  # of nothing in an installed package
     return _digest_files(package, ("*.json", "*.safetensors", "*.txt", "*.npz")) + results
 
 

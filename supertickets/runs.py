@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from supertickets.errors import SuperticketsError
+from supertickets.facts import TaskFacts
 from supertickets.sources import DataRef
 from supertickets.tickets import KINDS, Scores, Ticket, full_ticket, losing_ticket, random_ticket, winning_ticket
 
@@ -158,6 +159,7 @@ class RunSpec:
             "data": self.data.fingerprint,
             "train_size": self.data.train_size,
             "train_seed": self.data.train_seed,
+            **record.columns(self.data.name),
             **record.size,
             "best_epoch": record.best_epoch,
             "seconds": record.timings.get("total", float("nan")),
@@ -177,7 +179,10 @@ class Record:
     ``arrays`` holds ``dev_logits (n_dev, n_outputs)``, ``dev_labels``, ``selection`` (True where the example belongs
     to the selection split), ``test_logits`` and ``test_labels`` where the data have a test split, the ticket's masks
     ``heads`` and ``ffns``, and, for a full run, ``importance/E/heads`` and ``importance/E/ffns`` for every estimator E.
-    ``memory`` is the run's peak in MiB (:mod:`supertickets.memory`), empty where nobody looked.
+    ``memory`` is the run's peak in MiB (:mod:`supertickets.memory`), empty where nobody looked. ``tasks`` holds the
+    facts of the tasks it is about, by name, so that nothing needs the data themselves; where a task has groups,
+    ``dev_groups`` (and ``test_groups``) among the arrays say of each example which it belongs to. ``finished`` is the
+    time of the first save (UTC).
     """
 
     spec: RunSpec | Any
@@ -189,6 +194,8 @@ class Record:
     timings: dict[str, float]
     environment: dict[str, str]
     memory: Mapping[str, float] = field(default_factory=dict)
+    tasks: Mapping[str, TaskFacts] = field(default_factory=dict)
+    finished: str = ""
 
     @property
     def id(self) -> str:
@@ -216,6 +223,10 @@ class Record:
             revision=self.spec.encoder_revision,
             provenance={"run": self.id, "parent": rule.parent, **self.environment},
         )
+
+    def columns(self, task: str) -> dict[str, float]:
+        """What the record says of a task in a row of a data frame: nothing if it has no facts of it."""
+        return self.tasks[task].columns() if task in self.tasks else {}
 
     def rows(self) -> list[dict[str, Any]]:
         """Flat rows for a data frame of records: one for a run of one task, one per task and stage for many."""

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from supertickets.encoders import load_encoder, load_tokenizer, shape_of
 from supertickets.errors import SuperticketsError
+from supertickets.facts import split_arrays, task_facts
 from supertickets.multitask import TaskData, Together, task_data, train_together
 from supertickets.provenance import device_name, library_versions
 from supertickets.runs import NUMERICS, Hyper, Record, TicketRule
@@ -127,6 +128,7 @@ class SharingSpec:
                     "kind": rule.kind,
                     "level": rule.level,
                     "data": ref.fingerprint,
+                    **record.columns(ref.name),
                     "weights_remaining": record.size[f"{ref.name}/weights_remaining"],
                     "average_compression": record.size["average_compression"],
                     "stored": record.size["stored"],
@@ -183,6 +185,7 @@ def train_shared(
         arrays=arrays,
         timings={"train": trained - started, "total": time.perf_counter() - started},
         environment={**library_versions(), "device": device_name(), "threads": str(torch.get_num_threads())},
+        tasks={name: task_facts(given.task, given.selection) for name, given in data.items()},
     )
 
 
@@ -217,7 +220,7 @@ def trained_together(
 def _given(data: Mapping[str, TaskData], tickets: Mapping[str, Ticket]) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {}
     for name, given in data.items():
-        arrays[f"{name}/dev_labels"], arrays[f"{name}/selection"] = given.task.dev.labels, given.selection
+        arrays |= split_arrays(given.task, given.selection, f"{name}/")
         arrays[f"{name}/heads"], arrays[f"{name}/ffns"] = tickets[name].heads, tickets[name].ffns
     return arrays
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,8 @@ class DataRef:
     """All that is needed to load a task again, and the fingerprint of what must then be found.
 
     The fields are the arguments of :func:`load_task`; ``data_dir`` (here the task's own folder), ``train``, ``dev``
-    and ``test`` say where the rows lie (absolute paths), all others what they are. Made by :func:`data_ref`.
+    and ``test`` say where the rows lie (absolute paths), all others what they are. Made by :func:`data_ref`. One that
+    comes from a record has names in place of paths (:meth:`without_places`) and is loaded after :meth:`at`.
     """
 
     name: str
@@ -68,6 +69,40 @@ class DataRef:
         given = {key: value for key, value in vars(self).items() if value != getattr(default, key)}
         return {key: value for key, value in given.items() if key not in ("fingerprint", *_PLACES)}
 
+    @property
+    def in_lab(self) -> bool:
+        """Whether it is a task of the lab, which is drawn anew and needs no files."""
+        return self.data_dir is None and self.train is None and benchmark(self.name) is None
+
+    def without_places(self) -> DataRef:
+        """Return the reference with the names of its folder and files only, as records keep it."""
+        return self._placed(lambda path: Path(path).name)
+
+    def at(self, data_dir: str | Path) -> DataRef:
+        """Return the reference to the same data below ``data_dir``, the folder of :func:`load_task`.
+
+        A task from the Hub is then read from there, and files that were named one by one are looked for in the folder
+        itself. The lab's tasks need no folder. Raises SuperticketsError if the task's folder is not there.
+        """
+        if self.in_lab:
+            return self
+        base = Path(os.path.abspath(data_dir))
+        one_by_one = self.train is not None and self.data_dir is None
+        if not one_by_one:
+            base = _task_folder(base, Path(self.data_dir or self.name).name)
+        found = self._placed(lambda path: str(base / Path(path).name))
+        return found if one_by_one else replace(found, data_dir=str(base))
+
+    def _placed(self, place: Callable[[str], str]) -> DataRef:
+        """The reference with every path changed; itself if nothing changes."""
+        changed: dict[str, Any] = {
+            name: place(path) if isinstance(path, str) else tuple(map(place, path))
+            for name in _PLACES
+            if (path := getattr(self, name))
+        }
+        same = all(getattr(self, name) == path for name, path in changed.items())
+        return self if same else replace(self, **changed)
+
     def identity(self) -> dict[str, Any]:
         """Return what the task is, without where its files lie: a run on moved files is the same run."""
         left_out = _PLACES if self.with_test else (*_PLACES, "with_test")  # runs older than the field keep their ids
@@ -85,7 +120,7 @@ class DataRef:
         >>> DataRef.from_json(ref.to_json()) == ref
         True
         """
-        unknown = sorted(set(data) - {field.name for field in fields(cls)})
+        unknown = sorted(set(data) - cls.__dataclass_fields__.keys())
         if unknown or not {"name", "fingerprint"} <= set(data):
             fault = f"it has the unknown field {unknown[0]!r}" if unknown else "its name or fingerprint is missing"
             raise SuperticketsError(f"This is not a reference to a task's data: {fault}.")
@@ -203,9 +238,17 @@ def _files(ref: DataRef) -> dict[str, list[Path]]:
 
 
 def _stamp(ref: DataRef) -> tuple[tuple[str, int, int], ...]:
-    """Return name, size and time of the files read, so that a changed file is read again within a process."""
+    """Return name, size and time of the files read, so that a changed file is read again within a process.
+
+    Raises SuperticketsError for a reference without places.
+    """
     if ref.data_dir is None and ref.train is None:
         return ()
+    if not os.path.isabs(where := ref.data_dir or ref.train or ""):
+        raise SuperticketsError(
+            f"The record of a run on task {ref.name!r} does not say where its data ({where}) lie: give the folder that "
+            "holds them (--data-dir)."
+        )
     found = [path for paths in _files(ref).values() for path in paths if path.is_file()]
     return tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in found)
 

@@ -31,14 +31,12 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from supertickets.errors import SuperticketsError, UnwritableError
+from supertickets.pack_files import PackFiles, files_of, unpacked
+from supertickets.records import TIME, record_from_json, record_json
 from supertickets.runs import Record
 from supertickets.specs import Spec, spec_from_json
-from supertickets.store_files import StoreFiles
 
 _HEARTBEAT = ("epoch", "epochs", "time", "pid")
-_MAPPINGS = ("metrics", "size", "timings", "environment")
-_FORMAT, _VERSION = "supertickets.record", 1
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 _DAMAGES = (
@@ -54,6 +52,10 @@ class BrokenRecordWarning(UserWarning):
 class RunStore:
     """Records by run id under ``path``; nothing is written until the first save.
 
+    The path may be that of a packed store (:mod:`supertickets.packs`), which is read-only, and of several stores,
+    separated by commas: runs are looked for in all of them, the first that has one wins, and what is new goes to the
+    first.
+
     >>> import tempfile
     >>> store = RunStore(tempfile.mkdtemp())
     >>> "0123456789abcdef0123" in store, len(store)
@@ -62,7 +64,9 @@ class RunStore:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = str(path)
-        self._files = StoreFiles(self.path)
+        self._first, *others = (part.strip() for part in self.path.split(","))
+        self._files = files_of(self._first)
+        self._others = [RunStore(other) for other in others]
 
     def __contains__(self, run_id: str) -> bool:
         return self.get(run_id, arrays=False) is not None
@@ -72,10 +76,14 @@ class RunStore:
 
     def ids(self) -> list[str]:
         """Ids of all stored records, sorted; what they hold is checked when they are read."""
-        return sorted(self._files.names_below("runs", ".json"))
+        return sorted(set(self._files.names_below("runs", ".json")).union(*(other.ids() for other in self._others)))
 
     def get(self, run_id: str, arrays: bool = True) -> Record | None:
         """The record of a run, or None if there is none that can be trusted (a broken one is set aside)."""
+        found = self._own(run_id, arrays)
+        return self._elsewhere(run_id, arrays) if found is None else found
+
+    def _own(self, run_id: str, arrays: bool) -> Record | None:
         try:
             text = self._files.read(_record(run_id))
         except FileNotFoundError:
@@ -84,6 +92,11 @@ class RunStore:
             self._set_aside(run_id, str(error))
             return None
         return self._checked(run_id, text, arrays, {})
+
+    def _elsewhere(self, run_id: str, arrays: bool) -> Record | None:
+        """The record of a run in the other stores."""
+        found = (other.get(run_id, arrays) for other in self._others)
+        return next((record for record in found if record is not None), None)
 
     def __getitem__(self, run_id: str) -> Record:
         record = self.get(run_id)
@@ -98,9 +111,8 @@ class RunStore:
         afar = not self._files.local and not arrays
         sizes = {info.path: info.size for info in self._files.below("runs", ".safetensors")} if afar else {}
         for run_id, text in zip(wanted, self._files.read_many(map(_record, wanted)), strict=True):
-            if text is None:
-                continue
-            record = self._checked(run_id, text, arrays, sizes) if text else self.get(run_id, arrays)
+            record = self._checked(run_id, text, arrays, sizes) if text else None
+            record = record or (self.get(run_id, arrays) if text == b"" else self._elsewhere(run_id, arrays))
             if record is not None:
                 yield record
 
@@ -108,6 +120,16 @@ class RunStore:
         """The rows of records (``Record.rows``): of these specs, or of everything in the store."""
         ids = None if specs is None else [spec.id for spec in specs]
         return pd.DataFrame([row for record in self.records(ids) for row in record.rows()])
+
+    def manifests(self) -> dict[str, dict[str, Any]]:
+        """What the packed stores among these hold, by path."""
+        own = {self._files.root: self._files.manifest} if isinstance(self._files, PackFiles) else {}
+        return {**own, **{path: made for other in self._others for path, made in other.manifests().items()}}
+
+    def require_writable(self) -> None:
+        """Raises SuperticketsError if nothing can be saved because the store, or the first of several, is packed."""
+        if isinstance(self._files, PackFiles):
+            self._files.write()
 
     def save(self, record: Record) -> None:
         """Writes a record; afterwards its run is done and any earlier failure of it is forgotten.
@@ -118,21 +140,7 @@ class RunStore:
         data = save_arrays({name: np.ascontiguousarray(array) for name, array in record.arrays.items()})
         digest = hashlib.sha256(data).hexdigest()
         arrays_file = f"{run_id}-{digest[:8]}.safetensors"
-        content = {
-            "format": _FORMAT,
-            "version": _VERSION,
-            "id": run_id,
-            "finished": time.strftime(_TIME, time.gmtime()),
-            "spec": record.spec.to_json(),
-            "epochs": list(record.epochs),
-            "best_epoch": record.best_epoch,
-            "metrics": record.metrics,
-            "size": record.size,
-            "timings": record.timings,
-            "environment": record.environment,
-            "memory": dict(record.memory),
-            "arrays": {"file": arrays_file, "sha256": digest, "bytes": len(data)},
-        }
+        content = {**record_json(record), "arrays": {"file": arrays_file, "sha256": digest, "bytes": len(data)}}
         path = f"{_folder(run_id)}/{arrays_file}"
         there = self._files.there(path)
         self._files.write(path, data, durable=True)  # outlasts a power cut, not only a kill
@@ -202,7 +210,7 @@ class RunStore:
 
     def log_path(self, run_id: str) -> str:
         """Where a run's log is."""
-        return f"{self.path.rstrip('/')}/logs/{run_id}.log"
+        return f"{self._first.rstrip('/')}/logs/{run_id}.log"
 
     def read_log(self, start: str) -> str:
         """The log of the run whose id starts so; raises SuperticketsError unless there is one, and only one."""
@@ -221,7 +229,7 @@ class RunStore:
         for content in self._files.read_many(new):
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 values = json.loads(content or b"")
-                when = datetime.strptime(values["finished"], _TIME).replace(tzinfo=UTC).timestamp()
+                when = datetime.strptime(values["finished"], TIME).replace(tzinfo=UTC).timestamp()
                 if when >= moment:
                     found[values["id"]] = when
         return found
@@ -292,33 +300,22 @@ class RunStore:
             return None
 
     def _parse(self, run_id: str, content: dict[str, Any], arrays: bool, sizes: Mapping[str, int]) -> Record:
-        if not isinstance(content, dict) or content.get("format") != _FORMAT or content.get("version") != _VERSION:
-            raise ValueError(f"not a record of version {_VERSION}")
-        spec = spec_from_json(content["spec"])
-        if spec.id != run_id or content["id"] != run_id:
-            raise ValueError(f"its spec belongs to run {spec.id}")
-        if not all(isinstance(content[name], dict) for name in _MAPPINGS):
-            raise ValueError(f"its {', '.join(_MAPPINGS)} are not all there")
-        path = f"{_folder(run_id)}/{content['arrays']['file']}"
-        if arrays:
-            data = self._files.read(path)
-            if hashlib.sha256(data).hexdigest() != content["arrays"]["sha256"]:
-                raise ValueError("its arrays are truncated or changed")
-        elif (sizes[path] if path in sizes else self._files.size(path)) != content["arrays"]["bytes"]:
-            raise ValueError("its arrays are truncated")
-        return Record(
-            spec=spec,
-            epochs=tuple(content["epochs"]),
-            best_epoch=content["best_epoch"],
-            metrics=content["metrics"],
-            size=content["size"],
-            arrays=load_arrays(data) if arrays else {},
-            timings=content["timings"],
-            environment=content["environment"],
-            memory=content.get("memory", {}),  # records older than the field have none
-        )
+        def load(needed: bool) -> dict[str, np.ndarray]:
+            path = f"{_folder(run_id)}/{content['arrays']['file']}"
+            if arrays or needed:
+                data = self._files.read(path)
+                if hashlib.sha256(data).hexdigest() != content["arrays"]["sha256"]:
+                    raise ValueError("its arrays are truncated or changed")
+                return unpacked(load_arrays(data), content["arrays"], self._files.read)
+            if (sizes[path] if path in sizes else self._files.size(path)) != content["arrays"]["bytes"]:
+                raise ValueError("its arrays are truncated")
+            return {}
+
+        return record_from_json(run_id, content, load)
 
     def _set_aside(self, run_id: str, reason: str) -> None:
+        if isinstance(self._files, PackFiles):
+            raise SuperticketsError(f"{self._files.at(_record(run_id))} is damaged ({reason}); fetch the pack again.")
         aside = f"broken/{run_id}-{uuid.uuid4().hex[:8]}.json"
         try:
             self._files.move(_record(run_id), aside)

@@ -50,8 +50,7 @@ class StoreFiles:
         except (ValueError, ImportError) as error:
             raise SuperticketsError(f"The run store {path} cannot be opened: {error}.") from error
         self.local = self._fs.protocol == "file" or "file" in self._fs.protocol
-        if self._fs.isfile(self.root):
-            raise SuperticketsError(f"The run store {path} is a file; give a folder.")
+        self.is_file = self._fs.isfile(self.root)
 
     def at(self, path: str) -> str:
         """The full path of a file."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,10 @@ import pandas as pd
 
 from supertickets import paper
 from supertickets.errors import SuperticketsError
-from supertickets.runs import RunSpec
+from supertickets.facts import TaskFacts
+from supertickets.runs import Record, RunSpec
 from supertickets.statistics import equal_variances, mean_interval, paired_difference, sd_interval
 from supertickets.tables import check_size, kin_of, super_ticket_pairs
-from supertickets.tasks import Examples, Task
 
 
 def table6(frame: pd.DataFrame, column: str = "report_score", size: str = "base") -> pd.DataFrame:
@@ -76,45 +76,41 @@ def table7(frame: pd.DataFrame, size: str = "base") -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def table9(tasks: Iterable[Task]) -> pd.DataFrame:
-    """Table 9: what the tasks hold, counted from the data themselves, beside the paper's row of the kin corpus.
+def table9(records: Iterable[Record]) -> pd.DataFrame:
+    """Table 9: what the tasks of some records hold, beside the paper's row of the kin corpus.
 
     ``balance`` is the share of every class among the training labels, in the order of the label names; of a
     regression, the range of its scores. ``words`` is the mean number of words (split at blanks) in a training example,
     both texts together. ``label noise`` compares the training labels with the truth where that is known (the lab): the
-    share that is wrong, or the standard deviation of score minus truth. Sizes of the paper are as printed (P8).
-
-    >>> split = Examples((("a b",), ("c",)), np.array([0, 1]))
-    >>> table9([Task("mine", "classification", ("no", "yes"), ("accuracy",), split, split)]).iloc[0].to_dict()
-    {'corpus': 'mine', 'kind of text': 'single sentence, classification', 'train': 2, 'dev': 2, 'test': nan,
-     'labels': 2, 'metrics': 'accuracy', 'balance (train)': '50% / 50%', 'words': 1.5, 'label noise': 'unknown'}
+    share that is wrong, or the standard deviation of score minus truth. Of several records of a task the first counts;
+    what one of the old form does not say is "unknown" or NaN. Sizes of the paper are as printed (P8).
     """
     printed = {row["corpus"]: row for row in paper.table(9)}
+    tasks: dict[str, TaskFacts] = {}
+    for record in records:
+        tasks = {**record.tasks, **tasks}
     rows = []
-    for task in tasks:
-        train = task.train
+    for name, facts in tasks.items():
+        texts = {1: "single sentence, ", 2: "pair of texts, "}.get(facts.texts or 0, "")
         row: dict[str, Any] = {
-            "corpus": task.name,
-            "kind of text": f"{'pair of texts' if len(train.texts[0]) == 2 else 'single sentence'}, {task.kind}",
-            "train": len(train),
-            "dev": len(task.dev),
-            "test": math.nan if task.test is None else len(task.test),
-            "labels": task.num_labels,
-            "metrics": ", ".join(task.metrics),
-            "balance (train)": _balance(task),
-            "words": float(np.mean([sum(len(text.split()) for text in texts) for texts in train.texts])),
-            "label noise": _noise(train, task.kind),
+            "corpus": name,
+            "kind of text": f"{texts}{facts.kind}",
+            **{split: facts.sizes.get(split, math.nan) for split in ("train", "dev", "test")},
+            "labels": facts.num_labels,
+            "metrics": ", ".join(facts.metrics),
+            "balance (train)": _balance(facts),
+            "words": math.nan if facts.words is None else facts.words,
+            "label noise": _noise(facts),
         }
-        kin = kin_of(task.name)
+        kin = kin_of(name)
         theirs = printed.get("SST" if kin == "SST-2" else kin)  # the paper's own short name
-        rows.append(row | {f"paper: {name}": value for name, value in (theirs or {}).items()})
+        rows.append(row | {f"paper: {column}": value for column, value in (theirs or {}).items()})
     # As objects, so that a missing test set or kin leaves the other counts whole numbers.
     return pd.DataFrame(rows, dtype=object).astype({"words": float} if rows else {})
 
 
 def figure3_data(
     frame: pd.DataFrame,
-    train_sizes: Mapping[str, int] | None = None,
     size: str = "base",
     score: str = "report_score",
 ) -> pd.DataFrame:
@@ -122,9 +118,9 @@ def figure3_data(
 
     Columns: task, train size (examples), seeds; gain of the super ticket over the full model (points, paired by seed)
     with the ends of its 95% t interval; weights remaining (%) with the ends of theirs; then the paper's task, train
-    size, gain (recomputed from its Table 1) and weights remaining (%) for BERT-``size``. ``train_sizes`` maps a task to
-    its number of training examples; without it the frame's column ``train_size`` is used. Raises SuperticketsError
-    where a size is unknown, and as :func:`supertickets.tables.super_ticket_pairs` does.
+    size, gain (recomputed from its Table 1) and weights remaining (%) for BERT-``size``. Raises SuperticketsError
+    where a training set's size (``train_examples``) is unknown, and as
+    :func:`supertickets.tables.super_ticket_pairs` does.
     """
     check_size(size)
     theirs = {row["task"]: row for row in paper.figure3()}
@@ -133,7 +129,7 @@ def figure3_data(
         task = str(name)
         gain = paired_difference(group["super"], group["full"]).interval
         weights = mean_interval(100 * group["weights_remaining"])
-        row = {"task": task, "train size": _train_size(frame, task, train_sizes), "seeds": gain.n}
+        row = {"task": task, "train size": _train_size(frame, task), "seeds": gain.n}
         row |= {"gain": gain.mean, "gain, low": gain.low, "gain, high": gain.high}
         row |= {"weights": weights.mean, "weights, low": weights.low, "weights, high": weights.high}
         if kin := theirs.get(kin_of(task)):
@@ -143,13 +139,13 @@ def figure3_data(
     return pd.DataFrame(rows).sort_values("train size", kind="stable", ignore_index=True) if rows else pd.DataFrame()
 
 
-def shrinking_data(frame: pd.DataFrame, score: str = "report_score", whole: int | None = None) -> pd.DataFrame:
+def shrinking_data(frame: pd.DataFrame, score: str = "report_score") -> pd.DataFrame:
     """What a ticket gains over the full model of the same training set, by training size (the numbers of Figure 5).
 
     One row per task, train_size (largest first), kind and level: weights_remaining (mean), n (runs), ``full`` (the full
     model's mean score), ``gain`` over it and the ends ``low``, ``high`` of its 95% t interval, in points. A ticket is
     paired with the full model of its own data and seed; runs without that are left out. A missing ``train_size`` means
-    the whole training set: it counts as ``whole`` examples if that is given, else it is written "all". Raises
+    the whole training set: its size is that of the column ``train_examples``, or "all" without one. Raises
     SuperticketsError without such pairs, and for a frame without a column ``train_size``.
     """
     if frame.empty or not {"train_size", score} <= set(frame):
@@ -179,7 +175,11 @@ def shrinking_data(frame: pd.DataFrame, score: str = "report_score", whole: int 
         )
     data = pd.DataFrame(rows).sort_values(["train_size", "level"], ascending=[False, True], kind="stable")
     # As objects, so that sizes stay whole numbers beside "all".
-    sizes = [(whole or "all") if math.isinf(size) else int(size) for size in data["train_size"]]
+    whole = {task: _train_size(runs.loc[runs["size"] == math.inf], task, "all") for task in set(data["task"])}
+    sizes = [
+        whole[task] if math.isinf(size) else int(size)
+        for task, size in zip(data["task"], data["train_size"], strict=True)
+    ]
     data["train_size"] = pd.Series(sizes, index=data.index, dtype=object)
     names = list(dict.fromkeys(frame["task"]))
     data = data.sort_values("task", key=lambda tasks: tasks.map(names.index), kind="stable", ignore_index=True)
@@ -236,13 +236,11 @@ def paper_notes(identifiers: Sequence[str]) -> list[str]:
     return notes
 
 
-def _train_size(frame: pd.DataFrame, task: str, train_sizes: Mapping[str, int] | None) -> int:
-    if train_sizes is not None and task in train_sizes:
-        return int(train_sizes[task])
-    known = frame.loc[frame["task"] == task, "train_size"].dropna() if "train_size" in frame else pd.Series(dtype=float)
-    if known.empty:
-        raise SuperticketsError(f"The training size of task {task!r} is unknown; give it in train_sizes.")
-    return int(known.iloc[0])
+def _train_size(frame: pd.DataFrame, task: str, unknown: str = "") -> int | str:
+    known = frame.loc[frame["task"] == task].get("train_examples", pd.Series(dtype=float)).dropna()
+    if known.empty and not unknown:
+        raise SuperticketsError(f"The records do not say how many training examples task {task!r} has.")
+    return unknown if known.empty else int(known.iloc[0])
 
 
 def _sentence(computed: dict[str, float]) -> str:
@@ -277,17 +275,13 @@ def _printed(table: int, model: str, statistic: str = "") -> dict[str, float]:
     return {task: row[task] for task in paper.TASKS if task in row}
 
 
-def _balance(task: Task) -> str:
-    labels = task.train.labels
-    if task.kind == "regression":
-        return f"{labels.min():.2g} to {labels.max():.2g}"
-    counts = np.bincount(labels, minlength=len(task.label_names))
-    return " / ".join(f"{count / len(labels):.0%}" for count in counts)
+def _balance(facts: TaskFacts) -> str:
+    if facts.kind == "regression":
+        return " to ".join(f"{score:.2g}" for score in facts.balance) or "unknown"
+    return " / ".join(f"{share:.0%}" for share in facts.balance) or "unknown"
 
 
-def _noise(train: Examples, kind: str) -> str:
-    if train.probabilities is None:
+def _noise(facts: TaskFacts) -> str:
+    if facts.noise is None:
         return "unknown"
-    if kind == "regression":
-        return f"sd {np.std(train.labels - train.probabilities[:, 0]):.2f}"
-    return f"{np.mean(train.labels != train.probabilities.argmax(axis=1)):.1%} wrong"
+    return f"sd {facts.noise:.2f}" if facts.kind == "regression" else f"{facts.noise:.1%} wrong"

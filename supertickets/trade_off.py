@@ -26,10 +26,7 @@ from supertickets.figures import FULL_COLOUR, STYLE, draw_curves, phase_transiti
 from supertickets.lab.tasks import LAB_TASKS
 from supertickets.phases import Boundary, PhaseBoundaries, phase_boundaries
 from supertickets.runs import Record
-from supertickets.sources import DataRef
 from supertickets.statistics import Interval, verdict
-from supertickets.tasks import Task
-from supertickets.tasks import score as scored
 
 CONDITION = ["kind", "level"]
 _LOSSES = {"brier": "Brier", "cross_entropy": "cross-entropy", "zero_one": "0-1", "squared": "squared"}
@@ -125,14 +122,16 @@ def variance_parts(records: Iterable[Record], loss: str = "", n_resamples: int =
     return pd.DataFrame(rows)
 
 
-def true_values(data: DataRef, rows: np.ndarray, loss: str) -> dict[str, Any]:
-    """What :func:`supertickets.decomposition.bias_variance` is told about the ``rows`` of a task's dev split.
+def true_values(record: Record, rows: np.ndarray, loss: str) -> dict[str, Any]:
+    """What :func:`supertickets.decomposition.bias_variance` is told about the ``rows`` of a run's dev split.
 
     The lab's true distribution of labels, or noise-free scores with the variance of their noise; else the labels.
     """
-    dev = data.load().dev
-    if dev.probabilities is None:
-        return {"targets": dev.labels[rows]}
+    data = record.spec.data
+    if not data.in_lab:
+        return {"targets": record.arrays["dev_labels"][rows]}
+    dev = data.load().dev  # drawn again
+    assert dev.probabilities is not None
     if loss != "squared":
         return {"target_probabilities": dev.probabilities[rows]}
     noise = LAB_TASKS[data.name].noise if data.noise is None else data.noise
@@ -187,34 +186,24 @@ def boundaries(frame: pd.DataFrame, score: str = "report_score", chance: float |
     return phase_boundaries([0.0, *levels], winning, random, chance)
 
 
-def phase_table(frame: pd.DataFrame, tasks: Iterable[Task], score: str = "report_score") -> pd.DataFrame:
+def phase_table(frame: pd.DataFrame, score: str = "report_score") -> pd.DataFrame:
     """The phases' boundaries by task, as sparsity levels with 95% bootstrap intervals over seeds.
 
     ``best`` ends Phase I, ``meeting`` begins Phase III, ``collapse`` is where half of what the full model has over a
     constant answer is lost; inf means beyond the last level. Tasks without the runs it takes are left out.
     """
     rows = []
-    for task in tasks:
-        own = frame.loc[frame["task"] == task.name]
+    for task, own in frame.groupby("task", sort=False):
         try:
-            found = boundaries(own, score, chance_score(task))
+            found = boundaries(own, score, float(own["constant_score"].iloc[0]))
         except SuperticketsError:  # runs are missing, and what is missing is said elsewhere
             continue
-        row: dict[str, Any] = {"task": task.name, "seeds": found.n_seeds}
+        row: dict[str, Any] = {"task": task, "seeds": found.n_seeds}
         for name in ("best", "meeting", "collapse"):
             boundary: Boundary = getattr(found, name)
             row |= {name: boundary.level, f"{name}: low": boundary.low, f"{name}: high": boundary.high}
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def chance_score(task: Task) -> float:
-    """The dev score of always answering the most frequent class; 0 for a regression."""
-    if task.kind == "regression":
-        return 0.0
-    constant = np.zeros((len(task.dev), task.num_labels))
-    constant[:, np.bincount(task.dev.labels).argmax()] = 1.0
-    return scored(task.metrics, task.dev.labels, constant, task.dev.groups)["score"]
 
 
 def phase_sentence(phases: PhaseBoundaries) -> str:
@@ -310,8 +299,8 @@ def _setting(records: Iterable[Record], loss: str) -> tuple[_Runs, Record, np.nd
         )
     first = next(iter(next(iter(usable.values())).values()))
     report = ~first.arrays["selection"]
-    loss = loss or ("brier" if first.spec.data.load().kind == "classification" else "squared")
-    return usable, first, report, loss, true_values(first.spec.data, report, loss)
+    loss = loss or ("squared" if first.arrays["dev_labels"].dtype.kind == "f" else "brier")
+    return usable, first, report, loss, true_values(first, report, loss)
 
 
 def _predictions(record: Record, first: Record, report: np.ndarray, loss: str) -> np.ndarray:

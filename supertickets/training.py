@@ -23,6 +23,7 @@ from supertickets.batching import Batch, EncodedSplit, cached_encode, eval_batch
 from supertickets.compaction import compact, save_compacted
 from supertickets.encoders import example_losses, load_encoder, load_tokenizer, shape_of
 from supertickets.errors import SuperticketsError
+from supertickets.facts import split_arrays, task_facts
 from supertickets.importance import importance_scores
 from supertickets.lean import first_token_only, flat_parameters, own_vocabulary
 from supertickets.passes import by_hand
@@ -78,7 +79,7 @@ def fine_tune(
     model.to(device)  # pyright: ignore[reportArgumentType]  # a decorator of transformers hides its self
 
     loaded = time.perf_counter()
-    arrays = {"dev_labels": task.dev.labels, "selection": selection, "heads": ticket.heads, "ffns": ticket.ffns}
+    arrays = {**split_arrays(task, selection), "heads": ticket.heads, "ffns": ticket.ffns}
     splits = [train, dev] if test is None else [train, dev, test]
     with task_vocabulary(model, spec.hyper, *splits) as splits:
         train, dev, *rest = splits
@@ -89,7 +90,6 @@ def fine_tune(
         arrays["dev_logits"] = logits = predict(model, dev, spec.hyper.precision)
         metrics = scored_splits(task, logits, selection)
         if task.test is not None:
-            arrays["test_labels"] = task.test.labels
             arrays["test_logits"] = predict(model, rest[0], spec.hyper.precision)
             if task.test.labelled:  # benchmarks keep the labels of their test sets to themselves
                 everything = np.ones(len(task.test), dtype=bool)
@@ -124,6 +124,7 @@ def fine_tune(
             "total": time.perf_counter() - started,
         },
         environment={**library_versions(), "device": device_name(), "threads": str(torch.get_num_threads())},
+        tasks={task.name: task_facts(task, selection)},
     )
 
 

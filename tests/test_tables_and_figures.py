@@ -11,6 +11,7 @@ from supertickets import paper
 from supertickets.display import table_html
 from supertickets.errors import SuperticketsError
 from supertickets.experiments import paired_scores
+from supertickets.facts import task_facts
 from supertickets.figures import (
     figure3,
     importance_figure,
@@ -20,7 +21,7 @@ from supertickets.figures import (
     tickets_figure,
 )
 from supertickets.lab.tasks import lab_task
-from supertickets.runs import RunSpec, TicketRule
+from supertickets.runs import Record, RunSpec, TicketRule
 from supertickets.sources import DataRef
 from supertickets.summaries import (
     figure3_data,
@@ -43,6 +44,7 @@ from supertickets.tables import (
     table2,
     ticket_sizes,
 )
+from supertickets.tasks import Task, split_dev
 from supertickets.tickets import EncoderShape, Scores, random_ticket
 
 LEVELS = (0.1, 0.3, 0.5)
@@ -273,11 +275,18 @@ def test_table7_counts_the_levels_chosen(frame):
     assert table7(frame, size="large").iloc[0]["paper: mean"] == 0.82
 
 
+def record_on(task: Task) -> Record:
+    """A record that says of a task what a run would."""
+    facts = task_facts(task, split_dev(task))
+    spec = RunSpec("e", "r", DataRef(task.name), 0)
+    return Record(spec, (), 1, {}, {}, {}, {}, {}, tasks={task.name: facts})
+
+
 def test_table9_counts_what_is_in_the_data():
     clean, noisy = (lab_task("entailment", train_size=400, dev_size=30, test_size=0, noise=rate) for rate in (0, 0.2))
     scores = lab_task("similarity", train_size=400, dev_size=20, test_size=10)
     reviews = lab_task("sentiment", train_size=40, dev_size=20, test_size=0)
-    table = table9([clean, noisy, scores, reviews])
+    table = pd.concat([table9([record_on(task)]) for task in (clean, noisy, scores, reviews)], ignore_index=True)
     assert list(table["train"]) == [400, 400, 400, 40]
     assert list(table["dev"]) == [30, 30, 20, 20]
     assert table["test"].iloc[2] == 10
@@ -394,7 +403,10 @@ def test_the_figure_copes_with_missing_runs(frame):
 
 def test_figure3_orders_tasks_by_training_size(two_tasks):
     sizes = {"entailment": 300, "similarity": 70}
-    data = figure3_data(two_tasks, sizes)
+    with pytest.raises(SuperticketsError, match="do not say how many training examples task 'entailment' has"):
+        figure3_data(two_tasks)
+    two_tasks = two_tasks.assign(train_examples=two_tasks["task"].map(sizes))
+    data = figure3_data(two_tasks)
     assert list(data["task"]) == ["similarity", "entailment"]
     table = table1(two_tasks).set_index("task")
     for row in data.to_dict("records"):
@@ -405,13 +417,10 @@ def test_figure3_orders_tasks_by_training_size(two_tasks):
         assert row["weights"] == pytest.approx(beside["weights remaining (%)"])
         assert row["paper: gain"] == pytest.approx(beside["paper: gain"])
     assert list(data["paper: weights"]) == [89, 83]
-    assert list(figure3_data(two_tasks, sizes, "large")["paper: weights"]) == pytest.approx([84, 82])
-    column = figure3_data(two_tasks.assign(train_size=two_tasks["task"].map(sizes)))
-    assert list(column["train size"]) == [70, 300]
-    with pytest.raises(SuperticketsError, match="training size of task 'entailment' is unknown"):
-        figure3_data(two_tasks)
+    assert list(figure3_data(two_tasks, "large")["paper: weights"]) == pytest.approx([84, 82])
+    assert list(data["train size"]) == [70, 300]
 
-    fig = figure3(two_tasks, sizes)
+    fig = figure3(two_tasks)
     bars = [[bar.get_height() for bar in axis.patches if isinstance(bar, Rectangle)] for axis in fig.axes[:2]]
     assert bars[0] == pytest.approx(data["gain"].to_list())
     assert bars[1] == pytest.approx([row["gain base"] for row in paper.figure3()])
@@ -421,7 +430,7 @@ def test_figure3_orders_tasks_by_training_size(two_tasks):
     ]
     plt.close("all")
     with pytest.raises(SuperticketsError, match="No task has both"):
-        figure3(two_tasks[two_tasks["kind"] == "full"], sizes)
+        figure3(two_tasks[two_tasks["kind"] == "full"])
 
 
 @pytest.fixture
@@ -447,7 +456,8 @@ def test_shrinking_gains_are_paired_with_the_full_model_of_the_same_data(frame, 
     assert list(light["high"] - light["gain"]) == pytest.approx([half] * 3)
     assert list(light["full"]) == pytest.approx([wide[("full", 0.0)].mean() - 3 * extra for extra in (1, 2, 3)])
     assert set(data["n"]) == {4}
-    assert list(dict.fromkeys(shrinking_data(shrinking, whole=1000)["train_size"])) == [1000, 200, 50]
+    known = shrinking.assign(train_examples=shrinking["train_size"].fillna(1000))
+    assert list(dict.fromkeys(shrinking_data(known)["train_size"])) == [1000, 200, 50]
     # Training sets that differ by seed have a fingerprint each.
     apart = shrinking.assign(data=shrinking["data"] + shrinking["seed"].astype(str))
     pd.testing.assert_frame_equal(shrinking_data(apart), data)
@@ -466,7 +476,7 @@ def test_shrinking_leaves_out_what_has_no_partner(shrinking):
 
 
 def test_the_shrinking_figure_has_a_panel_per_size(shrinking):
-    fig = shrinking_figure(shrinking, whole=1000)
+    fig = shrinking_figure(shrinking.assign(train_examples=shrinking["train_size"].fillna(1000)))
     titles = ["entailment, 1,000 examples", "entailment, 200 examples", "entailment, 50 examples"]
     assert [axis.get_title().split("\n")[0] for axis in fig.axes] == titles
     data = shrinking_data(shrinking)

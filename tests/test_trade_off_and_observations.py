@@ -11,12 +11,13 @@ from scipy.special import softmax
 from supertickets.engines import run_all
 from supertickets.errors import SuperticketsError
 from supertickets.experiments import subset_sweeps, training_set_sweeps
+from supertickets.facts import task_facts
 from supertickets.observations import larger_models, light_gain, sentences, smaller_data, transitions, winners
 from supertickets.profiles import TrainingSets, get_profile, with_subsets, with_training_sets
 from supertickets.store import RunStore
+from supertickets.tasks import split_dev
 from supertickets.trade_off import (
     boundaries,
-    chance_score,
     directions,
     phase_sentence,
     phase_table,
@@ -189,11 +190,13 @@ def test_verdicts_follow_the_curves():
 
 def test_the_phases_of_every_task():
     task = training_set_sweeps(get_profile("smoke", levels=[0.5]), kinds=[])[0].data.load()
-    assert chance_score(task) == pytest.approx(np.bincount(task.dev.labels).max() / len(task.dev))
-    frame = curves(RISE, 6, task.name)
+    selection = split_dev(task)
+    facts, labels = task_facts(task, selection), task.dev.labels[~selection]
+    assert facts.constant_score == pytest.approx(np.bincount(labels).max() / len(labels))
+    frame = curves(RISE, 6, task.name).assign(**facts.columns())
     random = frame["kind"] == "random"
     frame.loc[random & (frame["level"] == 0.8), "report_score"] = 0.65  # winning tickets end at 0.6
-    table = phase_table(frame, [task, replace(task, name="without runs")])
+    table = phase_table(pd.concat([frame, frame.loc[frame["kind"] == "full"].assign(task="without tickets")]))
     row = table.iloc[0]
     assert len(table) == 1
     assert row["best"] == 0.2

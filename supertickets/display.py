@@ -7,7 +7,9 @@ import hashlib
 import html
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from supertickets.errors import SuperticketsError
@@ -21,6 +23,9 @@ INK = "currentColor"
 SURFACE = "var(--st-surface, #ffffff)"
 BLACKS = ("#000000", "#262626", "#333333")  # matplotlib's and seaborn's
 WHITE = "#ffffff"
+
+_SHOWN: ContextVar[tuple[str, list[str]] | None] = ContextVar("tab", default=None)
+"""The key of the tab that is being filled, and what it shows so far; None outside tabs."""
 
 
 def show(fig: Figure, alt: str, data: Any = None, name: str = "figure") -> None:
@@ -51,6 +56,35 @@ def show_table(
         decimals: digits after the point of floating-point numbers (the CSV keeps all of them).
     """
     _emit(table_html(frame, caption, name, index=index, decimals=decimals))
+
+
+@contextmanager
+def tabs() -> Iterator[Callable[[str, str], AbstractContextManager[None]]]:
+    """Show the same thing at several scales, a tab each: ``tab(key, title)`` takes whatever is shown while it lasts.
+
+    A reader's choice holds for all tabs of the book that have the key; without scripts, and in print, all are
+    readable one under another. Names of figures and tables get the key at their end.
+
+    >>> with tabs() as tab:
+    ...     with tab("lab", "Lab"):
+    ...         pass
+    """
+    panels: list[str] = []
+
+    @contextmanager
+    def tab(key: str, title: str) -> Iterator[None]:
+        token = _SHOWN.set((key, shown := []))
+        try:
+            yield
+        finally:
+            _SHOWN.reset(token)
+        if shown:
+            name = f'<p class="st-tab-title">{html.escape(title)}</p>'
+            panels.append(f'<section class="st-tab" data-tab="{html.escape(key)}">{name}{"".join(shown)}</section>')
+
+    yield tab
+    if panels:
+        _emit(f'<div class="st-tabs">{"".join(panels)}</div>')
 
 
 def measured(*lines: str) -> None:
@@ -91,6 +125,7 @@ def figure_html(fig: Figure, alt: str, data: Any = None, name: str = "figure") -
     """
     if not alt.strip():
         raise SuperticketsError(f"Figure {name!r} needs a text alternative: say in `alt` what it shows.")
+    name = _named(name)
     link = _csv_link(data, name)
     caption = f"<figcaption>{link}</figcaption>" if link else ""
     return f'<figure class="st-figure" id="figure-{html.escape(name)}">{_svg(fig, alt, name)}{caption}</figure>'
@@ -105,6 +140,7 @@ def table_html(
     >>> "<td>0.12</td>" in table_html(pd.DataFrame({"score": [0.1234]}), "Scores.")
     True
     """
+    name = _named(name)
     table = frame.to_html(index=index, border=0, na_rep="", float_format=lambda value: f"{value:.{decimals}f}")
     table = table.replace("<th>", '<th scope="col">')
     return (
@@ -114,7 +150,16 @@ def table_html(
     )
 
 
+def _named(name: str) -> str:
+    """The name, and the tab's key: a page has the same figure in several tabs."""
+    tab = _SHOWN.get()
+    return f"{name}-{tab[0]}" if tab else name
+
+
 def _emit(text: str) -> None:
+    if tab := _SHOWN.get():
+        tab[1].append(text)
+        return
     try:
         from IPython.display import HTML, display
     except ImportError as fault:

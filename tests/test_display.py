@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from supertickets.display import figure_html, table_html
+from supertickets.display import figure_html, measured, show_table, table_html, tabs
 from supertickets.errors import SuperticketsError
 
 
@@ -86,3 +86,22 @@ def test_table_scrolls_in_its_own_box_and_keeps_all_digits_in_its_data() -> None
     assert "NaN" not in text
     assert csv_of(text) == "task,score\na<b,0.123456\n,\n"
     assert csv_of(table_html(frame, "Scores.", index=True)).startswith("seed,task,score\n3,")
+
+
+def test_tabs_hold_what_each_scale_shows_under_names_of_its_own(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda made: shown.append(made.data))
+    frame = pd.DataFrame({"score": [0.5]})
+    with tabs() as tab:
+        for key, title in (("minilm", "MiniLM <on> GLUE"), ("lab", "Lab")):
+            with tab(key, title):
+                show_table(frame, "Scores.", "table-1")
+                measured("It rises.")
+        with tab("mpnet", "MPNet"):
+            pass  # nothing recorded: no tab
+    show_table(frame, "Scores.", "table-1")
+    first, after = shown
+    assert first.count('<section class="st-tab"') == 2
+    assert 'id="table-table-1-minilm"' in first and 'download="table-1-lab.csv"' in first
+    assert "MiniLM &lt;on&gt; GLUE" in first and first.count("It rises.") == 2
+    assert 'id="table-table-1"' in after and "st-tab" not in after.replace("st-table", "")

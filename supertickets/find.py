@@ -60,7 +60,8 @@ class Found:
 
 
 def default_hyper(encoder: str) -> Hyper:
-    """Hyper-parameters to start from: those of the profile that uses this encoder, else the paper's (``mpnet``: at twice its rate).
+    """Hyper-parameters to start from: those of the profile that uses this encoder, else the paper's.
+    ``mpnet`` starts at a rate of 1e-4.
 
     >>> default_hyper("lab-base").learning_rate
     0.001

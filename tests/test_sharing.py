@@ -240,29 +240,35 @@ def test_batches_are_of_one_task_in_proportion_and_each_example_comes_once():
 def outside(shared: Any, name: str):
     """The tensors that a step of a task must leave alone, cut from the model by hand, and those it must move."""
     ticket, union, encoder = shared.tickets[name], shared.union, shared.encoder
+    mpnet = encoder.config.model_type == "mpnet"
     still, moving = [], []
     for index, layer in enumerate(encoder.encoder.layer):
         stored = np.flatnonzero(union.heads[index])
         attention = layer.attention
+        out = attention.attn.o if mpnet else attention.output.dense
         for place, head in enumerate(stored):
             rows = slice(6 * place, 6 * place + 6)
             where = moving if ticket.heads[index, head] else still
-            for linear in (attention.self.query, attention.self.key, attention.self.value):
-                where += [linear.weight[rows], linear.bias[rows]]
-            where.append(attention.output.dense.weight[:, rows])
+            for linear in [getattr(attention.attn, letter) for letter in "qkv"] if mpnet else attention.self.children():
+                if isinstance(linear, torch.nn.Linear):
+                    where += [linear.weight[rows], linear.bias[rows]]
+            where.append(out.weight[:, rows])
         if union.ffns[index]:
             where = moving if ticket.ffns[index] else still
             where += [*layer.intermediate.parameters(), *layer.output.dense.parameters()]
-        moving += [attention.output.dense.bias, *attention.output.LayerNorm.parameters()]
+        moving += [out.bias, *(attention if mpnet else attention.output).LayerNorm.parameters()]
         moving += layer.output.LayerNorm.parameters()
     for other, model in shared.models.items():
         (moving if other == name else still).extend(model.classifier.parameters())
-    moving += [*encoder.pooler.parameters(), *encoder.embeddings.parameters()]
+    moving += encoder.embeddings.parameters()
+    # One table for the heads of all layers: shared by the tasks as the embeddings are.
+    moving += (encoder.encoder.relative_attention_bias if mpnet else encoder.pooler).parameters()
     return still, moving
 
 
-def test_a_step_of_a_task_leaves_what_is_outside_its_ticket_bit_for_bit():
-    shared, data = share(three_models(), TICKETS), {given.name: given for given in three_tasks()}
+@pytest.mark.parametrize("family", ["bert", "mpnet"])
+def test_a_step_of_a_task_leaves_what_is_outside_its_ticket_bit_for_bit(family):
+    shared, data = share(three_models(family), TICKETS), {given.name: given for given in three_tasks()}
     batches = {name: list(multi_task_batches({name: given.train}, 8, 0, 0)) for name, given in data.items()}
     for model in shared.models.values():
         model.train()

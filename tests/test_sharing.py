@@ -21,6 +21,7 @@ from supertickets.runs import Hyper
 from supertickets.sharing import (
     alone,
     check_tickets,
+    layers_of,
     predict_task,
     share,
     shared_model,
@@ -163,6 +164,27 @@ def test_each_task_sees_its_own_ticket_and_the_union_changes_nothing(family):
             key: value.shape for key, value in compact(models[name], ticket).state_dict().items()
         }
     assert_same_weights(weights_of(shared), before)
+
+
+def test_columns_of_the_position_bias_stay_with_their_heads(tmp_path):
+    models, batch = three_models("mpnet"), tiny_batch()
+    tickets = {
+        "a": ticket_of([[False, True, False, True]] * 3, [True] * 3),
+        "b": ticket_of([[False, False, True, True]] * 3, [True] * 3),
+    }
+    shared = share({name: models[name] for name in "ab"}, tickets)
+    assert shared.union.heads.tolist() == [[False, True, True, True]] * 3
+    for name, columns in (("a", [1, 3]), ("b", [2, 3])):
+        with torch.no_grad(), masked(models[name], tickets[name]):
+            wanted = models[name](**batch.inputs).logits
+        own = alone(shared, name)
+        assert [layer.get_buffer("bias_columns").tolist() for layer in layers_of(own)] == [columns] * 3
+        save_compacted(own, tickets[name], tmp_path / name)
+        again = load_compacted(tmp_path / name).double()
+        again.load_state_dict(own.state_dict())  # the file's numbers, but in float64
+        with torch.no_grad():
+            for model in (own, again):
+                torch.testing.assert_close(model(**batch.inputs).logits, wanted, rtol=0, atol=1e-10)
 
 
 def test_a_model_without_tickets_is_like_any_other():

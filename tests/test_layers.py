@@ -250,7 +250,7 @@ def test_large_products_in_float32_are_as_exact_as_the_models_own(monkeypatch):
         return max(((found[n] - g).norm() / g.norm()).item() for n, g in exact[1].items() if "key.bias" not in n)
 
     assert len(called) == 3 * 8 + 2  # four linear layers in three layers, both ways; the last layer asks by itself
-    assert error(ours) < 2 * error(plain[1]) < 1e-4
+    assert error(ours) < 4 * error(plain[1]) < 1e-4
 
 
 @pytest.mark.parametrize(("n_tokens", "width", "large"), [(16, 64, False), (342, 64, False), (512, 64, True)])

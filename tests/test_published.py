@@ -46,8 +46,10 @@ def parts(tmp_path, monkeypatch) -> list[Path]:
     return paths
 
 
-def found() -> Path | None:
-    return PUBLISHED["mpnet"].packaged()
+def found() -> Path:
+    folder = PUBLISHED["mpnet"].packaged()
+    assert folder is not None
+    return folder
 
 
 def test_five_parts_are_joined_once_and_only_what_is_needed_is_unpacked(parts, tmp_path):
@@ -61,7 +63,6 @@ def test_five_parts_are_joined_once_and_only_what_is_needed_is_unpacked(parts, t
 
 def test_what_was_taken_from_the_folder_is_put_there_again(parts):
     folder = found()
-    assert folder is not None
     (folder / "vocab.txt").unlink()
     (folder / "model.safetensors").write_bytes(b"half")
     found()
@@ -77,7 +78,7 @@ def test_no_part_is_no_package_and_one_missing_is_named(parts, tmp_path):
     with pytest.raises(SuperticketsError, match=r"part-004 is not .*run: pip install 'supertickets\[mpnet\]'"):
         found()
     shutil.rmtree(tmp_path / "site")
-    assert found() is None
+    assert PUBLISHED["mpnet"].packaged() is None
 
 
 @pytest.mark.parametrize("fault", ["truncated", "in the wrong order", "a byte differs"])
@@ -104,8 +105,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_half(parts, tmp_path, mo
         with pytest.raises(SuperticketsError, match=r"No space left.*make room there.*SUPERTICKETS_CACHE"):
             found()
     assert list((tmp_path / "cache" / "all-mpnet-base-v2").iterdir()) == []
-    folder = found()
-    assert folder is not None and (folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+    assert (found() / "model.safetensors").read_bytes() == FILES["model.safetensors"]
 
 
 def test_weights_that_are_not_the_published_ones_are_never_loaded(parts, monkeypatch):

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny import TinyBatch, tiny_batch, tiny_model
+from tiny import FAMILIES, TinyBatch, tiny_batch, tiny_model
 from torch.utils.data import DataLoader
 from transformers import BatchEncoding
 
+from supertickets.encoders import layer_parts
 from supertickets.errors import SuperticketsError
 from supertickets.gates import masked
 from supertickets.importance import ESTIMATORS, importance_scores
@@ -24,13 +25,13 @@ def loop(model, batch: TinyBatch, per_position: bool, reduce) -> tuple[np.ndarra
         xi = torch.ones(3, n_masks, 4, dtype=torch.float64, requires_grad=True)
         nu = torch.ones(3, n_masks, 1, dtype=torch.float64, requires_grad=True)
         handles = []
-        for index, layer in enumerate(model.bert.encoder.layer):
+        for index, part in enumerate(layer_parts(model)):
             handles.append(
-                layer.attention.output.dense.register_forward_pre_hook(
+                part.attention_out.register_forward_pre_hook(
                     lambda _m, args, xi=xi[index]: (args[0] * xi.repeat_interleave(6, dim=-1),)
                 )
             )
-            handles.append(layer.output.dense.register_forward_hook(lambda _m, _i, out, nu=nu[index]: out * nu))
+            handles.append(part.ffn_out.register_forward_hook(lambda _m, _i, out, nu=nu[index]: out * nu))
         logits = model(ids).logits
         real = label.dtype.is_floating_point
         loss = (logits[0, 0] - label) ** 2 if real else F.cross_entropy(logits, label[None])
@@ -51,10 +52,11 @@ CASES = {
 
 
 @pytest.mark.parametrize("estimator", CASES)
-def test_batched_equals_a_loop_over_examples(tiny_bert, estimator):
-    batch = tiny_batch(n_examples=7)
-    heads, ffns = loop(tiny_bert, batch, *CASES[estimator])
-    scores = importance_scores(tiny_bert, [batch], estimator)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_batched_equals_a_loop_over_examples(family, estimator):
+    model, batch = tiny_model(family), tiny_batch(n_examples=7)
+    heads, ffns = loop(model, batch, *CASES[estimator])
+    scores = importance_scores(model, [batch], estimator)
     np.testing.assert_allclose(scores.heads, heads, rtol=0, atol=1e-12)
     np.testing.assert_allclose(scores.ffns, ffns, rtol=0, atol=1e-12)
     assert scores.n_examples == 7

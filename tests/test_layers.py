@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from tiny import BACKENDS, tiny_model
+from tiny import BACKENDS, FAMILIES, tiny_model
 from torch import nn
 
 from supertickets import layers
@@ -50,7 +50,9 @@ def assert_same(first, second, atol=1e-11):
 
 def largest_error(found, exact) -> float:
     """The largest relative error of any parameter's gradient; a key's bias has none but what rounding makes of it."""
-    return max(((found[n] - g).norm() / g.norm()).item() for n, g in exact.items() if "key.bias" not in n)
+    return max(
+        ((found[n] - g).norm() / g.norm()).item() for n, g in exact.items() if not n.endswith(("key.bias", "k.bias"))
+    )
 
 
 def tickets() -> dict[str, Ticket]:
@@ -103,8 +105,9 @@ def test_afterwards_the_model_is_its_own_again():
     assert_same(before, outputs_and_gradients(model, batch), atol=0)
 
 
-def test_gated_layers_stay_as_they_are():
-    model, batch, ticket = tiny_model(), a_batch(), random_ticket((3, 4), 0.5, seed=3)
+@pytest.mark.parametrize("family", ["bert", "mpnet"])
+def test_gated_layers_stay_as_they_are(family):
+    model, batch, ticket = tiny_model(family), a_batch(), random_ticket((3, 4), 0.5, seed=3)
     with masked(model, ticket):
         plain = outputs_and_gradients(model, batch)
         with by_hand(model):
@@ -113,10 +116,11 @@ def test_gated_layers_stay_as_they_are():
     assert (outputs_and_gradients(model, batch)[0] - plain[0]).abs().max() > 0.01
 
 
-def test_tasks_that_share_a_model_keep_their_tickets():
+@pytest.mark.parametrize("family", FAMILIES)
+def test_tasks_that_share_a_model_keep_their_tickets(family):
     a, b = random_ticket((3, 4), 0.5, seed=3), random_ticket((3, 4), 0.5, seed=4)
     assert (a.ffns != b.ffns).any()
-    shared, batch = share({"a": tiny_model(), "b": tiny_model()}, {"a": a, "b": b}), a_batch()
+    shared, batch = share({"a": tiny_model(family), "b": tiny_model(family)}, {"a": a, "b": b}), a_batch()
 
     def by_task(name):
         with using(shared, name) as model:
@@ -129,8 +133,9 @@ def test_tasks_that_share_a_model_keep_their_tickets():
             assert_same(plain[name], ours)
 
 
-def test_frozen_embeddings_still_train_the_layers():
-    model, batch = tiny_model(), a_batch()
+@pytest.mark.parametrize("family", ["bert", "mpnet"])
+def test_frozen_embeddings_still_train_the_layers(family):
+    model, batch = tiny_model(family), a_batch()
     for parameter in model.base_model.get_submodule("embeddings").parameters():
         parameter.requires_grad = False
     plain = outputs_and_gradients(model, batch)
@@ -146,17 +151,21 @@ def test_another_activation_is_left_alone():
         assert model.base_model(**batch.inputs).last_hidden_state.shape[1] > 1
 
 
-def with_dropout(rate: float):
-    model = tiny_model().train()
+def with_dropout(rate: float, family: str = "bert"):
+    model = tiny_model(family).train()
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = rate
     return model
 
 
-def test_gradients_with_dropout_are_those_of_finite_differences():
-    model, batch = with_dropout(0.3), a_batch()
+@pytest.mark.parametrize("name", ["bert", "mpnet"])
+def test_gradients_with_dropout_are_those_of_finite_differences(name):
+    model, batch = with_dropout(0.3, name), a_batch()
     family = family_of(model)
+    paths = ((0, family.query), (1, family.value), (1, family.ffn_in_linear), (2, family.ffn_out))
+    weights = [layer_parts(model)[index].layer.get_submodule(path).get_parameter("weight") for index, path in paths]
+    weights += [p for key, p in model.named_parameters() if "relative_attention_bias" in key]
 
     def loss():
         torch.manual_seed(5)
@@ -165,8 +174,7 @@ def test_gradients_with_dropout_are_those_of_finite_differences():
     with by_hand(model):
         model.zero_grad()
         loss().backward()
-        for index, path in ((0, family.query), (1, family.value), (1, family.ffn_in_linear), (2, family.ffn_out)):
-            weight = layer_parts(model)[index].layer.get_submodule(path).get_parameter("weight")
+        for weight in weights:
             direction = torch.randn(weight.shape, generator=torch.Generator().manual_seed(1), dtype=weight.dtype)
             assert weight.grad is not None
             slope = (weight.grad * direction).sum().item()
@@ -207,8 +215,9 @@ def test_dropout_drops_as_many_as_it_should(rate):
     assert _dropout(x, rate, training=False) == (x, None)
 
 
-def test_bf16_is_as_near_to_float32_as_its_roundings_allow():
-    model, batch = tiny_model().float(), a_batch()
+@pytest.mark.parametrize("family", ["bert", "mpnet"])
+def test_bf16_is_as_near_to_float32_as_its_roundings_allow(family):
+    model, batch = tiny_model(family).float(), a_batch()
     exact = outputs_and_gradients(model, batch)
 
     def in_bf16():

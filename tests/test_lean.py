@@ -9,6 +9,7 @@ from supertickets.batching import EncodedSplit, train_batches
 from supertickets.compaction import compact
 from supertickets.encoders import example_losses, layer_parts
 from supertickets.lean import first_token_only, flat_parameters, own_vocabulary
+from supertickets.passes import by_hand
 from supertickets.tickets import Ticket
 
 
@@ -39,8 +40,9 @@ def trained(model, parameters, split, set_to_none):
             optimiser.zero_grad(set_to_none=set_to_none)
 
 
+@pytest.mark.parametrize("way", [first_token_only, by_hand])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_lean_training_is_plain_training(family):
+def test_lean_training_is_plain_training(family, way):
     train, dev = a_split(np.arange(4, 30, 3)), a_split(np.arange(4, 30, 2), seed=1)
     plain, lean = tiny_model(family), tiny_model(family)
     start = {name: tensor.clone() for name, tensor in plain.state_dict().items()}
@@ -48,7 +50,7 @@ def test_lean_training_is_plain_training(family):
     table = lean.get_input_embeddings().weight
     with own_vocabulary(lean, train, dev) as (narrow, narrow_dev):
         assert len(table_of(lean)) < 20
-        with flat_parameters(lean) as flat:
+        with flat_parameters(lean) as flat, way(lean):
             trained(lean, [flat], narrow, False)
         batch, its_narrow = dev.batch(np.arange(5)), narrow_dev.batch(np.arange(5))
         np.testing.assert_allclose(

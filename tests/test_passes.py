@@ -24,8 +24,9 @@ def test_padding_tokens_among_the_words_get_no_gradient(family):
 
 
 @pytest.mark.parametrize("asked", [{"output_hidden_states": True}, {"position_ids": torch.arange(11)[None].flip(1)}])
-def test_what_else_is_asked_of_an_encoder_it_answers_itself(asked):
-    model, batch = tiny_model(), a_batch(equal=True)
+@pytest.mark.parametrize("family", ["bert", "mpnet"])
+def test_what_else_is_asked_of_an_encoder_it_answers_itself(family, asked):
+    model, batch = tiny_model(family), a_batch(equal=True)
     with torch.no_grad():
         plain = model.base_model(**batch.inputs, **asked)
         with by_hand(model):
@@ -34,8 +35,9 @@ def test_what_else_is_asked_of_an_encoder_it_answers_itself(asked):
     assert (ours.hidden_states is None) == (plain.hidden_states is None)
 
 
-def test_a_pass_without_mask_or_types_is_that_of_the_model():
-    model, batch = tiny_model(), a_batch(equal=True)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_pass_without_mask_or_types_is_that_of_the_model(family):
+    model, batch = tiny_model(family), a_batch(equal=True)
     ids = batch.inputs["input_ids"]
     with torch.no_grad():
         plain = model(ids).logits

@@ -21,6 +21,7 @@ from supertickets.runs import Hyper
 from supertickets.sharing import (
     alone,
     check_tickets,
+    layers_of,
     predict_task,
     share,
     shared_model,
@@ -165,6 +166,27 @@ def test_each_task_sees_its_own_ticket_and_the_union_changes_nothing(family):
     assert_same_weights(weights_of(shared), before)
 
 
+def test_columns_of_the_position_bias_stay_with_their_heads(tmp_path):
+    models, batch = three_models("mpnet"), tiny_batch()
+    tickets = {
+        "a": ticket_of([[False, True, False, True]] * 3, [True] * 3),
+        "b": ticket_of([[False, False, True, True]] * 3, [True] * 3),
+    }
+    shared = share({name: models[name] for name in "ab"}, tickets)
+    assert shared.union.heads.tolist() == [[False, True, True, True]] * 3
+    for name, columns in (("a", [1, 3]), ("b", [2, 3])):
+        with torch.no_grad(), masked(models[name], tickets[name]):
+            wanted = models[name](**batch.inputs).logits
+        own = alone(shared, name)
+        assert [layer.get_buffer("bias_columns").tolist() for layer in layers_of(own)] == [columns] * 3
+        save_compacted(own, tickets[name], tmp_path / name)
+        again = load_compacted(tmp_path / name).double()
+        again.load_state_dict(own.state_dict())  # the file's numbers, but in float64
+        with torch.no_grad():
+            for model in (own, again):
+                torch.testing.assert_close(model(**batch.inputs).logits, wanted, rtol=0, atol=1e-10)
+
+
 def test_a_model_without_tickets_is_like_any_other():
     models, batch = three_models(), tiny_batch()
     shared = share(models)
@@ -240,29 +262,35 @@ def test_batches_are_of_one_task_in_proportion_and_each_example_comes_once():
 def outside(shared: Any, name: str):
     """The tensors that a step of a task must leave alone, cut from the model by hand, and those it must move."""
     ticket, union, encoder = shared.tickets[name], shared.union, shared.encoder
+    mpnet = encoder.config.model_type == "mpnet"
     still, moving = [], []
     for index, layer in enumerate(encoder.encoder.layer):
         stored = np.flatnonzero(union.heads[index])
         attention = layer.attention
+        out = attention.attn.o if mpnet else attention.output.dense
         for place, head in enumerate(stored):
             rows = slice(6 * place, 6 * place + 6)
             where = moving if ticket.heads[index, head] else still
-            for linear in (attention.self.query, attention.self.key, attention.self.value):
-                where += [linear.weight[rows], linear.bias[rows]]
-            where.append(attention.output.dense.weight[:, rows])
+            for linear in [getattr(attention.attn, letter) for letter in "qkv"] if mpnet else attention.self.children():
+                if isinstance(linear, torch.nn.Linear):
+                    where += [linear.weight[rows], linear.bias[rows]]
+            where.append(out.weight[:, rows])
         if union.ffns[index]:
             where = moving if ticket.ffns[index] else still
             where += [*layer.intermediate.parameters(), *layer.output.dense.parameters()]
-        moving += [attention.output.dense.bias, *attention.output.LayerNorm.parameters()]
+        moving += [out.bias, *(attention if mpnet else attention.output).LayerNorm.parameters()]
         moving += layer.output.LayerNorm.parameters()
     for other, model in shared.models.items():
         (moving if other == name else still).extend(model.classifier.parameters())
-    moving += [*encoder.pooler.parameters(), *encoder.embeddings.parameters()]
+    moving += encoder.embeddings.parameters()
+    # One table for the heads of all layers: shared by the tasks as the embeddings are.
+    moving += (encoder.encoder.relative_attention_bias if mpnet else encoder.pooler).parameters()
     return still, moving
 
 
-def test_a_step_of_a_task_leaves_what_is_outside_its_ticket_bit_for_bit():
-    shared, data = share(three_models(), TICKETS), {given.name: given for given in three_tasks()}
+@pytest.mark.parametrize("family", ["bert", "mpnet"])
+def test_a_step_of_a_task_leaves_what_is_outside_its_ticket_bit_for_bit(family):
+    shared, data = share(three_models(family), TICKETS), {given.name: given for given in three_tasks()}
     batches = {name: list(multi_task_batches({name: given.train}, 8, 0, 0)) for name, given in data.items()}
     for model in shared.models.values():
         model.train()

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from tiny import WORDS
 
 from supertickets import cli
@@ -24,7 +25,7 @@ from supertickets.batching import cached_encode, eval_batches
 from supertickets.compaction import load_compacted
 from supertickets.encoders import load_tokenizer
 from supertickets.errors import SuperticketsError
-from supertickets.find import Found, Gain, bootstrap_gain, find, predictions_frame
+from supertickets.find import Found, Gain, best_precision, bootstrap_gain, find, predictions_frame
 from supertickets.importance import importance_scores
 from supertickets.report import caveats, verdict_sentence, write_report
 from supertickets.runs import Hyper, Record
@@ -400,3 +401,11 @@ def test_a_full_model_that_only_guesses_is_named(found):
 
     assert "has not learnt the task" in caveats_at(0.5)
     assert "has not learnt the task" not in caveats_at(0.95)
+
+
+@pytest.mark.parametrize(("native", "bf16", "wanted"), [(True, 0.5, "bf16"), (True, 2.0, "fp32"), (False, 0.5, "fp32")])
+def test_precision_is_bf16_only_where_it_is_the_faster(monkeypatch, native, bf16, wanted):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx512_bf16": native}, raising=False)
+    monkeypatch.setattr("supertickets.find._product", lambda dtype: bf16 if dtype is torch.bfloat16 else 1.0)
+    assert best_precision() == wanted

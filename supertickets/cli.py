@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -14,8 +14,10 @@ from supertickets.errors import SuperticketsError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from supertickets.engines import Summary
     from supertickets.runs import Hyper
     from supertickets.sources import DataRef
+    from supertickets.store import RunStore
 
 app = typer.Typer(
     add_completion=False,
@@ -60,18 +62,10 @@ def find(
     from supertickets.report import caveats, verdict_sentence, write_report
     from supertickets.sources import data_ref
 
-    hyper = _hyper(encoder, learning_rate, batch_size, epochs, max_length, precision)
-    data = data_ref(
-        task,
-        data_dir=data_dir,
-        train=train,
-        dev=tuple(dev or ()),
-        text=tuple(text or ()),
-        label=label,
-        kind=kind,
-        metrics=tuple(metric or ()),
-        train_size=train_size,
-    )
+    given = {"learning_rate": learning_rate, "batch_size": batch_size, "epochs": epochs, "max_length": max_length}
+    hyper = _hyper(encoder, precision, **given)
+    meaning = {"text": tuple(text or ()), "label": label, "kind": kind, "metrics": tuple(metric or ())}
+    data = data_ref(task, data_dir=data_dir, train=train, dev=tuple(dev or ()), train_size=train_size, **meaning)
     found = find_super_ticket(
         data,
         encoder,
@@ -126,7 +120,8 @@ def share(
         if ref.name in tickets:
             raise SuperticketsError(f"Task {ref.name} is named twice; tasks go by name, so give each its own.")
         refs[ref.name], tickets[ref.name] = ref, Path(path)
-    hyper = _hyper(encoder, learning_rate, batch_size, epochs, max_length, precision)
+    given = {"learning_rate": learning_rate, "batch_size": batch_size, "epochs": epochs, "max_length": max_length}
+    hyper = _hyper(encoder, precision, **given)
     hyper = hyper if epochs else multi_task_hyper(hyper)
     found = share_tickets(refs, tickets, encoder, out, seed, hyper, selection_fraction, not quiet)
     typer.echo(str(found))
@@ -137,7 +132,7 @@ _Experiment = Annotated[str, typer.Argument(help="figure1, table1, table2, table
 _Profile = Annotated[str, typer.Option("--profile", help="lab, lab-large, minilm, paper-base, paper-large, or smoke")]
 _Tasks = Annotated[str, typer.Option(help="comma-separated; default: the profile's")]
 _Seeds = Annotated[str, typer.Option(help="comma-separated; default: the profile's")]
-_Store = Annotated[str, typer.Option(help="folder or fsspec URL of the run store")]
+_Store = Annotated[str, typer.Option(help="folder, fsspec URL or pack of the run store; several, comma-separated")]
 _DataDir = Annotated[str | None, typer.Option(help="folder that holds TASK/train.tsv and so on; default: lab or Hub")]
 _Workers = Annotated[
     int | None, typer.Option(min=1, help="runs side by side (default: one per core, or --runs-per-gpu per GPU)")
@@ -161,9 +156,8 @@ def plan(
     """Say how much of an experiment is done, and how much time and memory the rest will take."""
     from supertickets.plans import plan as plan_experiment
     from supertickets.profiles import get_profile
-    from supertickets.store import RunStore
 
-    found = plan_experiment(experiment, get_profile(profile, tasks, seeds), RunStore(store), data_dir, workers)
+    found = plan_experiment(experiment, get_profile(profile, tasks, seeds), _store(store), data_dir, workers)
     typer.echo(str(found))
     if by_task:
         typer.echo(found.table())
@@ -187,15 +181,11 @@ def sweep(
 ) -> None:
     """Carry out what is missing of an experiment. Killed at any moment, the same command goes on from there."""
     from supertickets.profiles import get_profile
-    from supertickets.store import RunStore
     from supertickets.sweeps import sweep as sweep_experiment
 
     chosen, how = get_profile(profile, tasks, seeds), (engine, runs_per_gpu, address)
-    found = sweep_experiment(experiment, chosen, RunStore(store), data_dir, workers, retry_failed, not quiet, *how)
-    typer.echo(str(found))
-    _echo_failures(found.failed)
-    if found.failed:
-        raise typer.Exit(1)
+    found = sweep_experiment(experiment, chosen, _store(store), data_dir, workers, retry_failed, not quiet, *how)
+    _tell(found)
 
 
 @app.command()
@@ -208,14 +198,16 @@ def status(
     data_dir: _DataDir = None,
 ) -> None:
     """Say what is in a run store, what is under way and how fast, and what has failed."""
+    from supertickets.packs import described
     from supertickets.plans import plan as plan_experiment
     from supertickets.profiles import get_profile
     from supertickets.status import status as status_of
-    from supertickets.store import RunStore
 
-    opened = RunStore(store)
+    opened = _store(store)
     found = status_of(opened)
     typer.echo(str(found))
+    for path, manifest in opened.manifests().items():
+        typer.echo(f"{path}: {described(manifest)}")
     if experiment:
         typer.echo(found.left(plan_experiment(experiment, get_profile(profile, tasks, seeds), opened, data_dir)))
     _echo_failures(found.failed)
@@ -227,14 +219,14 @@ def log(
     store: _Store = "runs",
 ) -> None:
     """Print the log of a run: what it is, every epoch, and how it ended, with the traceback of an unforeseen error."""
-    from supertickets.store import RunStore
 
-    typer.echo(RunStore(store).read_log(run), nl=False)
+    typer.echo(_store(store).read_log(run), nl=False)
 
 
 @app.command()
 def retry(
     store: _Store = "runs",
+    data_dir: _DataDir = None,
     workers: _Workers = None,
     engine: _Engine = "processes",
     runs_per_gpu: _RunsPerGpu = 1,
@@ -243,14 +235,12 @@ def retry(
 ) -> None:
     """Carry out the failed runs of a store again."""
     from supertickets.engines import run_all
-    from supertickets.store import RunStore
+    from supertickets.specs import placed
 
-    opened, how = RunStore(store), (engine, runs_per_gpu, address)
-    found = run_all(opened.failed_specs(), opened, workers, True, None, "retry", not quiet, *how)
-    typer.echo(str(found))
-    _echo_failures(found.failed)
-    if found.failed:
-        raise typer.Exit(1)
+    opened, how = _store(store), (engine, runs_per_gpu, address)
+    failed = [placed(spec, data_dir) for spec in opened.failed_specs()]
+    found = run_all(failed, opened, workers, True, None, "retry", not quiet, *how)
+    _tell(found)
 
 
 @app.command()
@@ -258,16 +248,49 @@ def verify(
     store: _Store = "runs",
     sample: Annotated[int, typer.Option(min=1, help="so many runs, chosen at random")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="of the choice")] = 0,
+    data_dir: _DataDir = None,
+    tolerance: Annotated[float, typer.Option(min=0, help="of the mean score in another setting")] = 0.05,
 ) -> None:
-    """Carry out some stored runs again and compare; in the same setting they must be identical."""
-    from supertickets.store import RunStore
+    """Carry out some stored runs again; in the same setting they must be identical, elsewhere alike on average."""
+    from supertickets.sweeps import drift
     from supertickets.sweeps import verify as verify_runs
 
-    bad = 0
-    for found in verify_runs(RunStore(store), sample, seed):
+    all_found = []
+    for found in verify_runs(_store(store), sample, seed, data_dir):
         typer.echo(str(found))
-        bad += not found.ok
-    if bad:
+        all_found.append(found)
+    if (off := drift(all_found)) > 0:
+        typer.echo(f"in another setting the mean score differs by {off:.4f}; the tolerance is {tolerance:g}")
+    if off > tolerance or not all(found.ok for found in all_found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def pack(
+    stores: Annotated[list[str], typer.Argument(help="run stores; of a run in several the first's record is taken")],
+    to: Annotated[Path, typer.Option(help="the file, such as results.zip")],
+    note: Annotated[str, typer.Option(help="what the runs are, for its manifest")] = "",
+    data_dir: _DataDir = None,
+) -> None:
+    """Pack the records of run stores into one file, without any path; it is read wherever a store is named."""
+    from supertickets.packs import described
+    from supertickets.packs import pack as pack_store
+
+    typer.echo(described(pack_store(_store(",".join(stores)), to, note, data_dir)))
+    typer.echo(f"Written: {to}")
+
+
+def _store(path: str) -> RunStore:
+    from supertickets.store import RunStore
+
+    return RunStore(path)
+
+
+def _tell(found: Summary) -> None:
+    """What was done; a run that failed is a failure."""
+    typer.echo(str(found))
+    _echo_failures(found.failed)
+    if found.failed:
         raise typer.Exit(1)
 
 
@@ -276,14 +299,7 @@ def _echo_failures(failures: Mapping[str, str]) -> None:
         typer.echo(f"{run_id} failed: {error}", err=True)
 
 
-def _hyper(
-    encoder: str,
-    learning_rate: float | None,
-    batch_size: int | None,
-    epochs: int | None,
-    max_length: int | None,
-    precision: str,
-) -> Hyper:
+def _hyper(encoder: str, precision: str, **given: float | None) -> Hyper:
     """The encoder's usual hyper-parameters with those that were given."""
     from dataclasses import replace
 
@@ -291,15 +307,8 @@ def _hyper(
 
     if precision == "auto" and encoder not in ("lab-base", "lab-large"):
         precision = best_precision()
-    settings = {
-        "learning_rate": learning_rate,
-        "batch_size": batch_size,
-        "epochs": epochs,
-        "max_length": max_length,
-        "precision": precision,
-    }
-    given = {name: value for name, value in settings.items() if value not in (None, "auto")}
-    return replace(default_hyper(encoder), **given)
+    settings: dict[str, Any] = {**given, "precision": precision}
+    return replace(default_hyper(encoder), **{name: x for name, x in settings.items() if x not in (None, "auto")})
 
 
 def _levels(text: str) -> tuple[float, ...]:

@@ -74,6 +74,10 @@ class PackFiles:
         """The records at these paths in order, None for those that are not there."""
         return (self._lines.get(path.rsplit("/", 1)[-1]) for path in paths)
 
+    def there(self, path: str) -> bool:
+        """Whether there is such a file."""
+        return path in self._zip.namelist()
+
     def size(self, path: str) -> int:
         """Bytes in a file; raises FileNotFoundError."""
         try:

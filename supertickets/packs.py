@@ -53,7 +53,10 @@ def described(manifest: Mapping[str, Any]) -> str:
     """What a packed store's manifest says, in words."""
     lines = [f"{manifest['runs']} runs, packed at commit {manifest['packed by']['commit']}"]
     lines += [manifest["note"]] if manifest["note"] else []
-    lines += [f"  {row['encoder']} on {row['task']}: {row['runs']} {row['kind']}" for row in manifest["counts"]]
+    by_task: dict[str, list[str]] = {}
+    for row in manifest["counts"]:
+        by_task.setdefault(f"  {row['encoder']} on {row['task']}", []).append(f"{row['runs']} {row['kind']}")
+    lines += [f"{what}: {', '.join(counts)}" for what, counts in by_task.items()]
     for row in manifest["made on"]:
         versions = ", ".join(f"{name} {version}" for name, version in row.items() if name in LIBRARIES)
         lines.append(f"  {row['runs']} on {row['device']}: {versions}")

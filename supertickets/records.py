@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -82,11 +83,16 @@ def completed(record: Record, data_dir: str | Path | None) -> Record:
     tasks, arrays = dict(record.tasks), dict(record.arrays)
     for ref in data_of(record.spec):
         if ref.name in tasks and tasks[ref.name].texts is None and (ref.in_lab or data_dir is not None):
-            task = ref.at(data_dir or "").load()
             prefix = _prefix(record, ref)
-            tasks[ref.name] = task_facts(task, selection := arrays[f"{prefix}selection"])
-            arrays |= split_arrays(task, selection, prefix)
+            tasks[ref.name], held = _held(ref.at(data_dir or ""), arrays[f"{prefix}selection"].tobytes())
+            arrays |= {f"{prefix}{name}": array for name, array in held.items()}
     return replace(record, tasks=tasks, arrays=arrays)
+
+
+@lru_cache(maxsize=4096)  # many runs are on the same data, and come in no order
+def _held(ref: DataRef, selection: bytes) -> tuple[TaskFacts, dict[str, np.ndarray]]:
+    task, rows = ref.load(), np.frombuffer(selection, bool)
+    return task_facts(task, rows), split_arrays(task, rows)
 
 
 def _prefix(record: Record, ref: DataRef) -> str:

@@ -198,7 +198,7 @@ def status(
     data_dir: _DataDir = None,
 ) -> None:
     """Say what is in a run store, what is under way and how fast, and what has failed."""
-    from supertickets.packs import described
+    from supertickets.packs import told
     from supertickets.plans import plan as plan_experiment
     from supertickets.profiles import get_profile
     from supertickets.status import status as status_of
@@ -207,7 +207,7 @@ def status(
     found = status_of(opened)
     typer.echo(str(found))
     for path, manifest in opened.manifests().items():
-        typer.echo(f"{path}: {described(manifest)}")
+        typer.echo(f"{path}: {told(manifest)}")
     if experiment:
         typer.echo(found.left(plan_experiment(experiment, get_profile(profile, tasks, seeds), opened, data_dir)))
     _echo_failures(found.failed)
@@ -273,10 +273,9 @@ def pack(
     data_dir: _DataDir = None,
 ) -> None:
     """Pack the records of run stores into one file, without any path; it is read wherever a store is named."""
-    from supertickets.packs import described
-    from supertickets.packs import pack as pack_store
+    from supertickets.packs import pack as pack_records
 
-    typer.echo(described(pack_store(_store(",".join(stores)), to, note, data_dir)))
+    typer.echo(pack_records(_store(",".join(stores)).records(arrays=True), to, note, data_dir))
     typer.echo(f"Written: {to}")
 
 

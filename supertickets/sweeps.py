@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-from supertickets.adaptation import AdaptationSpec
 from supertickets.costs import Costs
 from supertickets.encoders import encoder_revision
 from supertickets.engines import Summary, run_all
@@ -191,23 +190,17 @@ def verify(store: RunStore, sample: int, seed: int = 0, data_dir: str | Path | N
         raise SuperticketsError(f"The run store {store.path} holds no finished run; there is nothing to verify.")
     for run_id in sorted(random.Random(seed).sample(ids, min(sample, len(ids)))):
         record = store[run_id]
+        source = getattr(record.spec, "source", record.spec)
+        if (here := encoder_revision(source.encoder)) != source.encoder_revision:
+            raise SuperticketsError(
+                f"The encoder {source.encoder} is not what it was for run {run_id}: it is {here} here."
+            )
         with run_conditions():
-            again = carry_out(_as_it_was(placed(record.spec, data_dir)), store)
+            again = carry_out(placed(record.spec, data_dir), store)
         names = [name for name in record.arrays if name.endswith("logits")]
         difference = max(float(np.abs(record.arrays[name] - again.arrays[name]).max(initial=0)) for name in names)
         same = record.environment == again.environment
         yield Verification(run_id, difference, mean_report_score(record), mean_report_score(again), same)
-
-
-def _as_it_was(spec: Spec) -> Spec:
-    """The spec, if the encoder of this name is still that of the run."""
-    source = spec.source if isinstance(spec, AdaptationSpec) else spec
-    if (revision := encoder_revision(source.encoder)) != source.encoder_revision:
-        raise SuperticketsError(
-            f"The encoder {source.encoder} is of revision {revision} here, and run {spec.id} was made with "
-            f"{source.encoder_revision}: verify it where that is at hand."
-        )
-    return spec
 
 
 def _measured(ids: Sequence[str], store: RunStore) -> Costs:

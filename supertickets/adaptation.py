@@ -7,8 +7,6 @@ fractions start from the same weights.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 import tempfile
@@ -29,8 +27,8 @@ from supertickets.compaction import load_compacted, save_compacted
 from supertickets.encoders import load_encoder, load_tokenizer, new_task_head, set_task_dropout, shape_of
 from supertickets.errors import SuperticketsError
 from supertickets.facts import split_arrays, task_facts
-from supertickets.provenance import device_name, library_versions
-from supertickets.runs import NUMERICS, Hyper, Record, RunSpec
+from supertickets.provenance import setting
+from supertickets.runs import NUMERICS, Hyper, Record, RunSpec, id_of
 from supertickets.shared_runs import SharingSpec, trained_together
 from supertickets.sources import DataRef
 from supertickets.tasks import Task, split_dev, stratified_order
@@ -74,9 +72,7 @@ class AdaptationSpec:
     @property
     def id(self) -> str:
         """The run's id, as :attr:`supertickets.runs.RunSpec.id`."""
-        values = {**self.to_json(), "data": self.data.identity(), "source": self.source.id}
-        text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:20]
+        return id_of({**self.to_json(), "data": self.data.identity(), "source": self.source.id})
 
     @property
     def seed(self) -> int:
@@ -243,12 +239,7 @@ def adapt(
         size={"weights_remaining": ticket.weights_remaining(shape), "train_examples": float(len(rows))},
         arrays={"dev_logits": logits, "rows": rows, **split_arrays(task, selection)},
         timings={"total": time.perf_counter() - started},
-        environment={
-            **library_versions(),
-            "device": device_name(),
-            "threads": str(torch.get_num_threads()),
-            "task head": head,
-        },
+        environment={**setting(), "task head": head},
         tasks={task.name: task_facts(task, selection)},
     )
 

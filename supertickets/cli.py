@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -14,8 +14,11 @@ from supertickets.errors import SuperticketsError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from supertickets.engines import Summary
+    from supertickets.inputs import Inputs
     from supertickets.runs import Hyper
     from supertickets.sources import DataRef
+    from supertickets.store import RunStore
 
 app = typer.Typer(
     add_completion=False,
@@ -60,18 +63,10 @@ def find(
     from supertickets.report import caveats, verdict_sentence, write_report
     from supertickets.sources import data_ref
 
-    hyper = _hyper(encoder, learning_rate, batch_size, epochs, max_length, precision)
-    data = data_ref(
-        task,
-        data_dir=data_dir,
-        train=train,
-        dev=tuple(dev or ()),
-        text=tuple(text or ()),
-        label=label,
-        kind=kind,
-        metrics=tuple(metric or ()),
-        train_size=train_size,
-    )
+    given = {"learning_rate": learning_rate, "batch_size": batch_size, "epochs": epochs, "max_length": max_length}
+    hyper = _hyper(encoder, precision, **given)
+    meaning = {"text": tuple(text or ()), "label": label, "kind": kind, "metrics": tuple(metric or ())}
+    data = data_ref(task, data_dir=data_dir, train=train, dev=tuple(dev or ()), train_size=train_size, **meaning)
     found = find_super_ticket(
         data,
         encoder,
@@ -126,7 +121,8 @@ def share(
         if ref.name in tickets:
             raise SuperticketsError(f"Task {ref.name} is named twice; tasks go by name, so give each its own.")
         refs[ref.name], tickets[ref.name] = ref, Path(path)
-    hyper = _hyper(encoder, learning_rate, batch_size, epochs, max_length, precision)
+    given = {"learning_rate": learning_rate, "batch_size": batch_size, "epochs": epochs, "max_length": max_length}
+    hyper = _hyper(encoder, precision, **given)
     hyper = hyper if epochs else multi_task_hyper(hyper)
     found = share_tickets(refs, tickets, encoder, out, seed, hyper, selection_fraction, not quiet)
     typer.echo(str(found))
@@ -134,13 +130,10 @@ def share(
 
 
 _Experiment = Annotated[str, typer.Argument(help="rates, figure1, light, table1 to table4, figure5, figure6, or all")]
-_Profile = Annotated[
-    str,
-    typer.Option("--profile", help="a scale: lab, minilm, mpnet, paper-base and so on"),
-]
+_Profile = Annotated[str, typer.Option("--profile", help="a scale: lab, minilm, mpnet, paper-base and so on")]
 _Tasks = Annotated[str, typer.Option(help="comma-separated; default: the profile's")]
 _Seeds = Annotated[str, typer.Option(help="comma-separated; default: the profile's")]
-_Store = Annotated[str, typer.Option(help="folder or fsspec URL of the run store")]
+_Store = Annotated[str, typer.Option(help="folder, fsspec URL or pack of the run store; several, comma-separated")]
 _DataDir = Annotated[str | None, typer.Option(help="folder that holds TASK/train.tsv and so on; default: lab or Hub")]
 _Workers = Annotated[
     int | None, typer.Option(min=1, help="runs side by side (default: one per core, or --runs-per-gpu per GPU)")
@@ -162,12 +155,11 @@ def plan(
     by_task: Annotated[bool, typer.Option(help="also a line for every task")] = False,
 ) -> None:
     """Say how much of an experiment is done, and how much time and memory the rest will take."""
-    from supertickets.inputs import at_hand
     from supertickets.plans import plan as plan_experiment
     from supertickets.profiles import get_profile
-    from supertickets.store import RunStore
 
-    found = plan_experiment(experiment, get_profile(profile, tasks, seeds), RunStore(store), at_hand(data_dir), workers)
+    opened = _store(store)
+    found = plan_experiment(experiment, get_profile(profile, tasks, seeds), opened, _inputs(opened, data_dir), workers)
     typer.echo(str(found))
     if by_task:
         typer.echo(found.table())
@@ -193,16 +185,11 @@ def sweep(
     from supertickets.engines import Engine
     from supertickets.inputs import at_hand
     from supertickets.profiles import get_profile
-    from supertickets.store import RunStore
     from supertickets.sweeps import sweep as sweep_experiment
 
     chosen, how = get_profile(profile, tasks, seeds), Engine(engine, runs_per_gpu, address)
     options = {"retry_failed": retry_failed, "progress": not quiet}
-    found = sweep_experiment(experiment, chosen, RunStore(store), at_hand(data_dir), workers, how, **options)
-    typer.echo(str(found))
-    _echo_failures(found.failed)
-    if found.failed:
-        raise typer.Exit(1)
+    _tell(sweep_experiment(experiment, chosen, _store(store), at_hand(data_dir), workers, how, **options))
 
 
 @app.command()
@@ -215,17 +202,18 @@ def status(
     data_dir: _DataDir = None,
 ) -> None:
     """Say what is in a run store, what is under way and how fast, and what has failed."""
-    from supertickets.inputs import at_hand
+    from supertickets.packs import told
     from supertickets.plans import plan as plan_experiment
     from supertickets.profiles import get_profile
     from supertickets.status import status as status_of
-    from supertickets.store import RunStore
 
-    opened = RunStore(store)
+    opened = _store(store)
     found = status_of(opened)
     typer.echo(str(found))
+    for path, manifest in opened.manifests().items():
+        typer.echo(f"{path}: {told(manifest)}")
     if experiment:
-        chosen, inputs = get_profile(profile, tasks, seeds), at_hand(data_dir)
+        chosen, inputs = get_profile(profile, tasks, seeds), _inputs(opened, data_dir)
         typer.echo(found.left(plan_experiment(experiment, chosen, opened, inputs)))
     _echo_failures(found.failed)
 
@@ -236,14 +224,14 @@ def log(
     store: _Store = "runs",
 ) -> None:
     """Print the log of a run: what it is, every epoch, and how it ended, with the traceback of an unforeseen error."""
-    from supertickets.store import RunStore
 
-    typer.echo(RunStore(store).read_log(run), nl=False)
+    typer.echo(_store(store).read_log(run), nl=False)
 
 
 @app.command()
 def retry(
     store: _Store = "runs",
+    data_dir: _DataDir = None,
     workers: _Workers = None,
     engine: _Engine = "processes",
     runs_per_gpu: _RunsPerGpu = 1,
@@ -252,15 +240,12 @@ def retry(
 ) -> None:
     """Carry out the failed runs of a store again."""
     from supertickets.engines import Engine, run_all
-    from supertickets.store import RunStore
+    from supertickets.specs import placed
 
-    opened, how = RunStore(store), Engine(engine, runs_per_gpu, address)
+    opened, how = _store(store), Engine(engine, runs_per_gpu, address)
     options = {"retry_failed": True, "description": "retry", "progress": not quiet}
-    found = run_all(opened.failed_specs(), opened, workers, how, **options)
-    typer.echo(str(found))
-    _echo_failures(found.failed)
-    if found.failed:
-        raise typer.Exit(1)
+    failed = [placed(spec, data_dir) for spec in opened.failed_specs()]
+    _tell(run_all(failed, opened, workers, how, **options))
 
 
 @app.command()
@@ -268,16 +253,57 @@ def verify(
     store: _Store = "runs",
     sample: Annotated[int, typer.Option(min=1, help="so many runs, chosen at random")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="of the choice")] = 0,
+    data_dir: _DataDir = None,
+    tolerance: Annotated[float, typer.Option(min=0, help="of the mean score in another setting")] = 0.05,
 ) -> None:
-    """Carry out some stored runs again and compare; in the same setting they must be identical."""
-    from supertickets.store import RunStore
+    """Carry out some stored runs again; in the same setting they must be identical, elsewhere alike on average."""
+    from supertickets.sweeps import drift
     from supertickets.sweeps import verify as verify_runs
 
-    bad = 0
-    for found in verify_runs(RunStore(store), sample, seed):
+    all_found = []
+    for found in verify_runs(_store(store), sample, seed, data_dir):
         typer.echo(str(found))
-        bad += not found.ok
-    if bad:
+        all_found.append(found)
+    if (off := drift(all_found)) > 0:
+        typer.echo(f"in another setting the mean score differs by {off:.4f}; the tolerance is {tolerance:g}")
+    if off > tolerance or not all(found.ok for found in all_found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def pack(
+    stores: Annotated[list[str], typer.Argument(help="run stores; of a run in several the first's record is taken")],
+    to: Annotated[Path, typer.Option(help="the file, such as results.zip")],
+    note: Annotated[str, typer.Option(help="what the runs are, for its manifest")] = "",
+    data_dir: _DataDir = None,
+) -> None:
+    """Pack the records of run stores into one file, without any path; it is read wherever a store is named."""
+    from supertickets.packs import pack as pack_records
+
+    typer.echo(pack_records(_store(",".join(stores)).records(arrays=True), to, note, data_dir))
+    typer.echo(f"Written: {to}")
+
+
+def _store(path: str) -> RunStore:
+    from supertickets.store import RunStore
+
+    return RunStore(path)
+
+
+def _inputs(store: RunStore, data_dir: str | None) -> Inputs:
+    """The data at hand; for a packed store, which takes no runs, those that its runs had."""
+    from supertickets.inputs import at_hand, recorded
+
+    if store.read_only and data_dir is None:
+        return recorded(record.spec for record in store.records())
+    return at_hand(data_dir)
+
+
+def _tell(found: Summary) -> None:
+    """What was done; a run that failed is a failure."""
+    typer.echo(str(found))
+    _echo_failures(found.failed)
+    if found.failed:
         raise typer.Exit(1)
 
 
@@ -286,14 +312,7 @@ def _echo_failures(failures: Mapping[str, str]) -> None:
         typer.echo(f"{run_id} failed: {error}", err=True)
 
 
-def _hyper(
-    encoder: str,
-    learning_rate: float | None,
-    batch_size: int | None,
-    epochs: int | None,
-    max_length: int | None,
-    precision: str,
-) -> Hyper:
+def _hyper(encoder: str, precision: str, **given: float | None) -> Hyper:
     """The encoder's usual hyper-parameters with those that were given."""
     from dataclasses import replace
 
@@ -301,15 +320,8 @@ def _hyper(
 
     if precision == "auto" and encoder not in ("lab-base", "lab-large"):
         precision = best_precision()
-    settings = {
-        "learning_rate": learning_rate,
-        "batch_size": batch_size,
-        "epochs": epochs,
-        "max_length": max_length,
-        "precision": precision,
-    }
-    given = {name: value for name, value in settings.items() if value not in (None, "auto")}
-    return replace(default_hyper(encoder), **given)
+    settings: dict[str, Any] = {**given, "precision": precision}
+    return replace(default_hyper(encoder), **{name: x for name, x in settings.items() if x not in (None, "auto")})
 
 
 def _levels(text: str) -> tuple[float, ...]:

@@ -66,4 +66,14 @@ def device_name() -> str:
 
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f"CPU ({platform.machine()}, {os.cpu_count()} cores)"
+    fast = getattr(torch.cpu, "get_capabilities", dict)()
+    kernels = next((name for name in ("amx_bf16", "avx512_bf16") if fast.get(name)), "no bf16")  # sums differ by them
+    kind = torch.backends.cpu.get_cpu_capability()
+    return f"CPU ({platform.machine()}, {os.cpu_count()} cores, {kind}, {kernels})"
+
+
+def setting() -> dict[str, str]:
+    """What a run's numbers depend on beside its spec: the libraries, the device and the number of threads."""
+    import torch
+
+    return {**library_versions(), "device": device_name(), "threads": str(torch.get_num_threads())}

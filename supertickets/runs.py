@@ -111,9 +111,8 @@ class RunSpec:
 
     @cached_property
     def id(self) -> str:
-        """The run's id: 20 hex digits of the SHA-256 of its identity's canonical JSON."""
-        text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:20]
+        """The run's id (:func:`id_of`)."""
+        return id_of(self.identity())
 
     @property
     def parents(self) -> tuple[str, ...]:
@@ -180,9 +179,7 @@ class Record:
     to the selection split), ``test_logits`` and ``test_labels`` where the data have a test split, the ticket's masks
     ``heads`` and ``ffns``, and, for a full run, ``importance/E/heads`` and ``importance/E/ffns`` for every estimator E.
     ``memory`` is the run's peak in MiB (:mod:`supertickets.memory`), empty where nobody looked. ``tasks`` holds the
-    facts of the tasks it is about, by name, so that nothing needs the data themselves; where a task has groups,
-    ``dev_groups`` (and ``test_groups``) among the arrays say of each example which it belongs to. ``finished`` is the
-    time of the first save (UTC).
+    facts of its tasks by name, so that nothing needs the data themselves. ``finished`` is when it was saved (UTC).
     """
 
     spec: RunSpec | Any
@@ -226,7 +223,9 @@ class Record:
 
     def columns(self, task: str) -> dict[str, float]:
         """What the record says of a task in a row of a data frame: nothing if it has no facts of it."""
-        return self.tasks[task].columns() if task in self.tasks else {}
+        if (facts := self.tasks.get(task)) is None:
+            return {}
+        return {"train_examples": facts.sizes.get("train", np.nan), "constant_score": facts.constant_score}
 
     def rows(self) -> list[dict[str, Any]]:
         """Flat rows for a data frame of records: one for a run of one task, one per task and stage for many."""
@@ -237,6 +236,12 @@ def mean_report_score(record: Record) -> float:
     """The mean of a record's report scores: one for a run of one task, one per task and stage for many."""
     scores = [values["score"] for name, values in record.metrics.items() if name.endswith("report")]
     return sum(scores) / len(scores) if scores else float("nan")
+
+
+def id_of(identity: Mapping[str, Any]) -> str:
+    """The id of a run: 20 hex digits of the SHA-256 of the canonical JSON of what determines it."""
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 def _require_fields(cls: type, data: Mapping[str, Any]) -> None:

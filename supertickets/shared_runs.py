@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -18,8 +16,8 @@ from supertickets.encoders import load_encoder, load_tokenizer, shape_of
 from supertickets.errors import SuperticketsError
 from supertickets.facts import split_arrays, task_facts
 from supertickets.multitask import TaskData, Together, task_data, train_together
-from supertickets.provenance import device_name, library_versions
-from supertickets.runs import NUMERICS, Hyper, Record, TicketRule
+from supertickets.provenance import setting
+from supertickets.runs import NUMERICS, Hyper, Record, TicketRule, id_of
 from supertickets.sharing import SharedModel, alone, share, shared_model, shared_units
 from supertickets.sources import DataRef
 from supertickets.tickets import EncoderShape, Scores, Ticket
@@ -67,8 +65,7 @@ class SharingSpec:
         """The run's id, as :attr:`supertickets.runs.RunSpec.id`."""
         values = {**self.to_json(), "data": [ref.identity() for ref in self.data]}
         del values["encoder"]
-        text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:20]
+        return id_of(values)
 
     @property
     def parents(self) -> tuple[str, ...]:
@@ -184,7 +181,7 @@ def train_shared(
         size=_sizes(shared.tickets, shape_of(load_encoder(spec.encoder, 1, spec.seed))),
         arrays=arrays,
         timings={"train": trained - started, "total": time.perf_counter() - started},
-        environment={**library_versions(), "device": device_name(), "threads": str(torch.get_num_threads())},
+        environment=setting(),
         tasks={name: task_facts(given.task, given.selection) for name, given in data.items()},
     )
 
@@ -220,7 +217,7 @@ def trained_together(
 def _given(data: Mapping[str, TaskData], tickets: Mapping[str, Ticket]) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {}
     for name, given in data.items():
-        arrays |= split_arrays(given.task, given.selection, f"{name}/")
+        arrays |= {f"{name}/{key}": array for key, array in split_arrays(given.task, given.selection).items()}
         arrays[f"{name}/heads"], arrays[f"{name}/ffns"] = tickets[name].heads, tickets[name].ffns
     return arrays
 

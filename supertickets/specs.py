@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from supertickets.adaptation import AdaptationSpec
 from supertickets.runs import RunSpec
@@ -14,6 +14,7 @@ from supertickets.shared_runs import SharingSpec
 from supertickets.sources import DataRef
 
 Spec = RunSpec | SharingSpec | AdaptationSpec
+_S = TypeVar("_S", bound=Spec)
 
 _NO_PATH = re.compile(r"(?!\.)[\w.-]+(/[\w.-]+)?")  # minilm, lab-base, or a Hub id
 
@@ -29,7 +30,7 @@ def data_of(spec: Spec) -> tuple[DataRef, ...]:
     return spec.data if isinstance(spec, SharingSpec) else (spec.data,)
 
 
-def placed(spec: Spec, data_dir: str | Path | None) -> Spec:
+def placed(spec: _S, data_dir: str | Path | None) -> _S:
     """The spec with its data below the folder ``data_dir`` (:meth:`supertickets.sources.DataRef.at`); None: as it is.
 
     So a run of which there is only a record is carried out again. Its id stays.
@@ -37,14 +38,14 @@ def placed(spec: Spec, data_dir: str | Path | None) -> Spec:
     return spec if data_dir is None else _changed(spec, lambda ref: ref.at(data_dir), lambda encoder: encoder)
 
 
-def without_places(spec: Spec) -> Spec:
+def without_places(spec: _S) -> _S:
     """The spec as a record keeps it: of paths of data and encoder only the last name. Its id stays."""
     return _changed(
         spec, DataRef.without_places, lambda encoder: encoder if _NO_PATH.fullmatch(encoder) else Path(encoder).name
     )
 
 
-def _changed(spec: Spec, data: Callable[[DataRef], DataRef], encoder: Callable[[str], str]) -> Spec:
+def _changed(spec: Any, data: Callable[[DataRef], DataRef], encoder: Callable[[str], str]) -> Any:
     """The spec with its references to data and its encoder changed; itself if nothing changes."""
     values: dict[str, Any] = {"data": tuple(map(data, spec.data)) if isinstance(spec, SharingSpec) else data(spec.data)}
     if isinstance(spec, AdaptationSpec):

@@ -31,10 +31,11 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from supertickets.errors import SuperticketsError, UnwritableError
-from supertickets.pack_files import PackFiles, files_of, unpacked
+from supertickets.packs import open_pack
 from supertickets.records import TIME, record_from_json, record_json
 from supertickets.runs import Record
 from supertickets.specs import Spec, spec_from_json
+from supertickets.store_files import StoreFiles
 
 _HEARTBEAT = ("epoch", "epochs", "time", "pid")
 
@@ -53,8 +54,7 @@ class RunStore:
     """Records by run id under ``path``; nothing is written until the first save.
 
     The path may be that of a packed store (:mod:`supertickets.packs`), which is read-only, and of several stores,
-    separated by commas: runs are looked for in all of them, the first that has one wins, and what is new goes to the
-    first.
+    separated by commas: runs are looked for in all, the first that has one wins, and what is new goes to the first.
 
     >>> import tempfile
     >>> store = RunStore(tempfile.mkdtemp())
@@ -65,7 +65,7 @@ class RunStore:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = str(path)
         self._first, *others = (part.strip() for part in self.path.split(","))
-        self._files = files_of(self._first)
+        self._files, self._pack = StoreFiles(self._first), open_pack(self._first)
         self._others = [RunStore(other) for other in others]
 
     def __contains__(self, run_id: str) -> bool:
@@ -76,14 +76,20 @@ class RunStore:
 
     def ids(self) -> list[str]:
         """Ids of all stored records, sorted; what they hold is checked when they are read."""
-        return sorted(set(self._files.names_below("runs", ".json")).union(*(other.ids() for other in self._others)))
+        own = self._pack.ids() if self._pack else self._files.names_below("runs", ".json")
+        return sorted({*own, *(run_id for other in self._others for run_id in other.ids())})
 
     def get(self, run_id: str, arrays: bool = True) -> Record | None:
         """The record of a run, or None if there is none that can be trusted (a broken one is set aside)."""
-        found = self._own(run_id, arrays)
-        return self._elsewhere(run_id, arrays) if found is None else found
+        return self._own(run_id, arrays) or self._elsewhere(run_id, arrays)
+
+    def _elsewhere(self, run_id: str, arrays: bool) -> Record | None:
+        found = (other.get(run_id, arrays) for other in self._others)
+        return next((record for record in found if record is not None), None)
 
     def _own(self, run_id: str, arrays: bool) -> Record | None:
+        if self._pack:
+            return self._pack.record(run_id, arrays)
         try:
             text = self._files.read(_record(run_id))
         except FileNotFoundError:
@@ -92,11 +98,6 @@ class RunStore:
             self._set_aside(run_id, str(error))
             return None
         return self._checked(run_id, text, arrays, {})
-
-    def _elsewhere(self, run_id: str, arrays: bool) -> Record | None:
-        """The record of a run in the other stores."""
-        found = (other.get(run_id, arrays) for other in self._others)
-        return next((record for record in found if record is not None), None)
 
     def __getitem__(self, run_id: str) -> Record:
         record = self.get(run_id)
@@ -107,6 +108,9 @@ class RunStore:
     def records(self, ids: Iterable[str] | None = None, arrays: bool = False) -> Iterator[Record]:
         """The records of these ids (default: all) that are there, in order."""
         wanted = self.ids() if ids is None else list(ids)
+        if self._pack:
+            yield from (record for run_id in wanted if (record := self.get(run_id, arrays)) is not None)
+            return
         # From afar, one listing instead of a question for each record.
         afar = not self._files.local and not arrays
         sizes = {info.path: info.size for info in self._files.below("runs", ".safetensors")} if afar else {}
@@ -123,19 +127,28 @@ class RunStore:
 
     def manifests(self) -> dict[str, dict[str, Any]]:
         """What the packed stores among these hold, by path."""
-        own = {self._files.root: self._files.manifest} if isinstance(self._files, PackFiles) else {}
+        own = {self._first: self._pack.manifest} if self._pack else {}
         return {**own, **{path: made for other in self._others for path, made in other.manifests().items()}}
 
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing can be saved, since the store, or the first of several, is packed."""
+        return bool(self._pack)
+
     def require_writable(self) -> None:
-        """Raises SuperticketsError if nothing can be saved because the store, or the first of several, is packed."""
-        if isinstance(self._files, PackFiles):
-            self._files.write()
+        """Raises SuperticketsError if the store is :attr:`read_only`."""
+        if self.read_only:
+            raise SuperticketsError(
+                f"The packed store {self._first} is read-only; name a folder before it, which takes what is new "
+                f"(runs,{self._first})."
+            )
 
     def save(self, record: Record) -> None:
         """Writes a record; afterwards its run is done and any earlier failure of it is forgotten.
 
         Raises UnwritableError if it cannot be written (disk full, no permission); nothing half-written remains.
         """
+        self.require_writable()
         run_id = record.id
         data = save_arrays({name: np.ascontiguousarray(array) for name, array in record.arrays.items()})
         digest = hashlib.sha256(data).hexdigest()
@@ -154,6 +167,7 @@ class RunStore:
 
     def fail(self, spec: Spec, error: str) -> None:
         """Notes that a run failed and why; it is retried only on request."""
+        self.require_writable()
         content = {"id": spec.id, "error": error, "spec": spec.to_json(), "time": time.time()}
         self._files.write(f"failed/{spec.id}.json", _dump(content), durable=True)
 
@@ -239,7 +253,7 @@ class RunStore:
 
         It is removed by the run that wrote it.
         """
-        if not self._files.local:
+        if self._pack or not self._files.local:
             return None
         folder = Path(self._files.at("running"))
         folder.mkdir(parents=True, exist_ok=True)
@@ -280,7 +294,7 @@ class RunStore:
 
     def model_folder(self, run_id: str) -> str | None:
         """Where the model of a run that others start from is kept; None if the store is not local."""
-        return self._files.at(f"models/{run_id}") if self._files.local else None
+        return self._files.at(f"models/{run_id}") if self._files.local and not self._pack else None
 
     def _notes(self, folder: str) -> dict[str, dict[str, Any]]:
         """The JSON objects in a folder, sorted by run; one being replaced or truncated says nothing we could trust."""
@@ -306,7 +320,7 @@ class RunStore:
                 data = self._files.read(path)
                 if hashlib.sha256(data).hexdigest() != content["arrays"]["sha256"]:
                     raise ValueError("its arrays are truncated or changed")
-                return unpacked(load_arrays(data), content["arrays"], self._files.read)
+                return load_arrays(data)
             if (sizes[path] if path in sizes else self._files.size(path)) != content["arrays"]["bytes"]:
                 raise ValueError("its arrays are truncated")
             return {}
@@ -314,8 +328,6 @@ class RunStore:
         return record_from_json(run_id, content, load)
 
     def _set_aside(self, run_id: str, reason: str) -> None:
-        if isinstance(self._files, PackFiles):
-            raise SuperticketsError(f"{self._files.at(_record(run_id))} is damaged ({reason}); fetch the pack again.")
         aside = f"broken/{run_id}-{uuid.uuid4().hex[:8]}.json"
         try:
             self._files.move(_record(run_id), aside)

@@ -50,7 +50,6 @@ class StoreFiles:
         except (ValueError, ImportError) as error:
             raise SuperticketsError(f"The run store {path} cannot be opened: {error}.") from error
         self.local = self._fs.protocol == "file" or "file" in self._fs.protocol
-        self.is_file = self._fs.isfile(self.root)
 
     def at(self, path: str) -> str:
         """The full path of a file."""
@@ -133,7 +132,7 @@ class StoreFiles:
         return found
 
     def _folders(self, folder: str) -> list[str]:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             return [f"{folder}/{entry.name}" for entry in os.scandir(self.at(folder)) if entry.is_dir()]
         return []
 

@@ -11,10 +11,12 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from pathlib import Path
 
 import numpy as np
 
 from supertickets.costs import Costs
+from supertickets.encoders import encoder_revision
 from supertickets.engines import PROCESSES, Engine, Summary, run_all
 from supertickets.errors import SuperticketsError
 from supertickets.execution import carry_out, run_conditions
@@ -34,7 +36,7 @@ from supertickets.inputs import Inputs, at_hand
 from supertickets.profiles import Profile
 from supertickets.progress import Progress
 from supertickets.runs import mean_report_score
-from supertickets.specs import Spec
+from supertickets.specs import Spec, placed
 from supertickets.store import RunStore
 
 _Stages = Callable[[Profile, RunStore, Inputs], Iterator[Sequence[Spec]]]
@@ -155,7 +157,7 @@ class Verification:
 
     ``difference`` is the largest difference of any output, ``score`` and ``again`` the mean report scores.
     ``same_setting`` says whether library versions, device and threads are those of the stored run: if so, everything
-    must be identical; elsewhere rounding differs, and training may drift apart.
+    must be identical; elsewhere rounding differs, and training may drift apart (:func:`drift`).
     """
 
     run: str
@@ -178,18 +180,36 @@ class Verification:
         )
 
 
-def verify(store: RunStore, sample: int, seed: int = 0) -> Iterator[Verification]:
+def drift(found: Sequence[Verification]) -> float:
+    """By how much the mean report score of runs carried out in another setting differs from the stored ones; 0 if none.
+
+    Another device draws other dropout masks and other libraries round otherwise, so that training drifts apart as
+    between two seeds. With 500 training examples the scores of two seeds differ by some 3 points (standard deviation),
+    the means of three runs by 1.7: 0.05, three times that, is what the command tolerates. A model trained on wrong
+    labels or from wrong weights is further off.
+    """
+    elsewhere = [one.again - one.score for one in found if not one.same_setting]
+    return abs(sum(elsewhere)) / max(1, len(elsewhere))
+
+
+def verify(store: RunStore, sample: int, seed: int = 0, data_dir: str | Path | None = None) -> Iterator[Verification]:
     """Carries out ``sample`` randomly chosen stored runs again, one by one, and compares; the store is left alone.
 
-    Raises SuperticketsError if the store is empty or a run cannot be carried out.
+    ``data_dir`` holds the data of tasks other than the lab's, which a record does not place. Raises SuperticketsError
+    if the store is empty, a run cannot be carried out, or its encoder is not what it was.
     """
     ids = store.ids()
     if not ids:
         raise SuperticketsError(f"The run store {store.path} holds no finished run; there is nothing to verify.")
     for run_id in sorted(random.Random(seed).sample(ids, min(sample, len(ids)))):
         record = store[run_id]
+        source = getattr(record.spec, "source", record.spec)
+        if (here := encoder_revision(source.encoder)) != source.encoder_revision:
+            raise SuperticketsError(
+                f"The encoder {source.encoder} is not what it was for run {run_id}: it is {here} here."
+            )
         with run_conditions():
-            again = carry_out(record.spec, store)
+            again = carry_out(placed(record.spec, data_dir), store)
         names = [name for name in record.arrays if name.endswith("logits")]
         difference = max(float(np.abs(record.arrays[name] - again.arrays[name]).max(initial=0)) for name in names)
         same = record.environment == again.environment

@@ -27,7 +27,7 @@ from supertickets.facts import split_arrays, task_facts
 from supertickets.importance import importance_scores
 from supertickets.lean import first_token_only, flat_parameters, own_vocabulary
 from supertickets.passes import by_hand
-from supertickets.provenance import device_name, library_versions
+from supertickets.provenance import setting
 from supertickets.runs import Hyper, Record, RunSpec
 from supertickets.tasks import Examples, Task, score, split_dev
 from supertickets.tickets import Scores
@@ -123,7 +123,7 @@ def fine_tune(
             "importance": rated - evaluated,
             "total": time.perf_counter() - started,
         },
-        environment={**library_versions(), "device": device_name(), "threads": str(torch.get_num_threads())},
+        environment=setting(),
         tasks={task.name: task_facts(task, selection)},
     )
 

@@ -167,7 +167,7 @@ def test_a_store_in_memory_stands_for_remote_ones(record):
 
 def test_bad_paths(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(SuperticketsError, match="is a file"):
+    with pytest.raises(SuperticketsError, match="file is no packed store"):
         RunStore(tmp_path / "file")
     with pytest.raises(SuperticketsError, match="cannot be opened"):
         RunStore("nosuchprotocol://bucket")

@@ -193,7 +193,7 @@ def test_the_phases_of_every_task():
     selection = split_dev(task)
     facts, labels = task_facts(task, selection), task.dev.labels[~selection]
     assert facts.constant_score == pytest.approx(np.bincount(labels).max() / len(labels))
-    frame = curves(RISE, 6, task.name).assign(**facts.columns())
+    frame = curves(RISE, 6, task.name).assign(constant_score=facts.constant_score)
     random = frame["kind"] == "random"
     frame.loc[random & (frame["level"] == 0.8), "report_score"] = 0.65  # winning tickets end at 0.6
     table = phase_table(pd.concat([frame, frame.loc[frame["kind"] == "full"].assign(task="without tickets")]))

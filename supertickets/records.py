@@ -97,7 +97,7 @@ def _old_facts(record: Record) -> dict[str, TaskFacts]:
     for ref in data_of(record.spec):
         prefix = _prefix(record, ref)
         stage = prefix and f"multi-task/{prefix}"
-        if f"{prefix}dev_labels" not in arrays:
+        if not {f"{prefix}dev_labels", f"{prefix}selection"} <= arrays.keys():
             continue
         labels, selection = arrays[f"{prefix}dev_labels"], arrays[f"{prefix}selection"]
         known = LAB_TASKS[ref.name] if ref.in_lab else benchmark(ref.name)

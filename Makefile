@@ -9,7 +9,8 @@ NOTEBOOKS ?=
 # Chosen, not resolved: a release with builds for CPU only and for GPUs. All other pins follow from pyproject.toml.
 TORCH ?= 2.13.0
 
-IMPORTED := supertickets.cli, supertickets.notebooks, supertickets.figures, transformers.models.bert.modeling_bert, \
+IMPORTED := supertickets.cli, supertickets.notebooks, supertickets.chapters.single_task.figures, \
+  transformers.models.bert.modeling_bert, \
   sklearn.metrics, ipykernel.kernelapp, jupyter_book.cli.main, pytest
 
 BIN := $(VENV)/bin
@@ -54,7 +55,7 @@ slow: $(READY) ## run the tests marked slow
 	$(BIN)/python -m pytest -m "slow and not gpu" $(PYTEST_ARGS)
 
 bench: $(READY) ## time our sweeps beside the Trainer's (BENCH_ARGS="--data-dir DIR"), write book/results/benchmarks.json
-	$(BIN)/python tests/benchmarks/bench.py $(BENCH_ARGS)
+	$(BIN)/python tools/bench.py $(BENCH_ARGS)
 
 lint: $(READY) ## check style, formatting and types
 	$(BIN)/ruff check

@@ -53,15 +53,13 @@ workers = 0  # worker processes; 0: one per core
 # %%
 from dataclasses import replace
 
-from supertickets.display import measured, show, show_table
+from supertickets.chapters.bias_variance.figures import trade_off_figure
+from supertickets.chapters.bias_variance.tables import directions, trade_off, variance_parts
+from supertickets.chapters.display import measured, show, show_table
+from supertickets.chapters.single_task.claims import boundaries, phase_sentence, sentences, transitions
 from supertickets.engines import run_all
-from supertickets.experiments import training_set_sweeps
-from supertickets.observations import sentences, transitions
-from supertickets.inputs import at_hand
-from supertickets.profiles import get_profile, with_training_sets
-from supertickets.store import RunStore
-from supertickets.summaries import missing_sentence
-from supertickets.trade_off import boundaries, directions, phase_sentence, trade_off, trade_off_figure, variance_parts
+from supertickets.runs import RunStore, missing_sentence
+from supertickets.studies import at_hand, get_profile, training_set_sweeps, with_training_sets
 
 scale = with_training_sets(get_profile(profile, encoder=encoder, dev_size=dev_size), task, train_size, n_sets)
 inputs = at_hand(data_dir)

@@ -32,15 +32,14 @@ workers = 0  # worker processes; 0: one per core
 import torch
 
 import supertickets as st
-from supertickets.batching import cached_encode, eval_batches
-from supertickets.display import measured, show, show_table
+from supertickets.chapters.display import measured, show, show_table
+from supertickets.chapters.finding import estimator_agreement, importance_figure, ticket_sizes, tickets_figure
+from supertickets.chapters.single_task.figures import phase_transition_data, phase_transition_figure
 from supertickets.engines import run_all
-from supertickets.experiments import full_run, super_tickets, ticket_sweep
-from supertickets.profiles import get_profile
-from supertickets.figures import importance_figure, phase_transition_data, phase_transition_figure, tickets_figure
-from supertickets.importance import ESTIMATORS
-from supertickets.store import RunStore
-from supertickets.tables import estimator_agreement, ticket_sizes
+from supertickets.runs import RunStore, super_tickets
+from supertickets.studies import full_run, get_profile, ticket_sweep
+from supertickets.tickets import ESTIMATORS
+from supertickets.training import cached_encode, eval_batches
 
 scale = get_profile(profile)
 name = task or scale.tasks[0]
@@ -111,7 +110,7 @@ assert (by_mask - by_removal).abs().max() < 1e-10
 #
 # The absolute value is taken for each example before the mean, so gradients of a whole batch will not do. Every
 # example gets mask variables of its own, and one batched backward pass yields one gradient per example:
-# {func}`~supertickets.importance.importance_scores`. So: fine-tune, then score on the training set.
+# {func}`~supertickets.models.importance_scores`. So: fine-tune, then score on the training set.
 
 # %%
 run_store = RunStore(store)

@@ -36,19 +36,16 @@ import pandas as pd
 import torch
 
 import supertickets as st
-from supertickets.batching import train_batches
-from supertickets.display import inconsistencies, measured, show, show_table
-from supertickets.encoders import example_losses
+from supertickets.chapters.display import inconsistencies, measured, show, show_table
+from supertickets.chapters.inconsistencies import paper_notes
+from supertickets.chapters.multi_task.figures import sharing_data, sharing_figure
 from supertickets.engines import run_all
-from supertickets.experiments import phase_transition, super_tickets
-from supertickets.isolation import isolated
-from supertickets.multitask import task_data
-from supertickets.inputs import at_hand
-from supertickets.profiles import get_profile
-from supertickets.sharing import shared_model, shared_units, using
-from supertickets.sharing_figures import sharing_data, sharing_figure
-from supertickets.store import RunStore
-from supertickets.summaries import paper_notes
+from supertickets.models import example_losses
+from supertickets.runs import RunStore, super_tickets
+from supertickets.sharing import isolated, shared_model, task_data, using
+from supertickets.studies import at_hand, get_profile, phase_transition
+from supertickets.tickets import shared_units
+from supertickets.training import train_batches
 
 scale = get_profile(profile, tasks=tasks, seeds=[seed], encoder=encoder, train_size=train_size, dev_size=dev_size)
 inputs = at_hand(data_dir)
@@ -113,8 +110,8 @@ inconsistencies(*paper_notes(["P10"]))
 # | Algorithm 1 | here |
 # |---|---|
 # | $\theta_i = M(\theta, \Omega_i)$ | {func}`~supertickets.sharing.using`; FFNs outside the ticket are skipped |
-# | shuffle $\mathcal{D}$, minibatch $b_i$ | {func}`~supertickets.multitask.multi_task_batches` |
-# | update $\theta_i$ | {func}`~supertickets.isolation.isolated`: Adamax on task $i$'s stretches of the parameters |
+# | shuffle $\mathcal{D}$, minibatch $b_i$ | {func}`~supertickets.sharing.loop.multi_task_batches` |
+# | update $\theta_i$ | {func}`~supertickets.sharing.isolated`: Adamax on task $i$'s stretches of the parameters |
 #
 # A gradient of zero is not enough: an optimiser with momentum moves a parameter after its gradient has become zero,
 # and weight decay moves it always. The published code leaks both ways. Here the other tasks' parameters keep their

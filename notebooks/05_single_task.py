@@ -43,19 +43,41 @@ workers = 0  # worker processes; 0: one per core
 # %%
 import pandas as pd
 
-from supertickets import paper
-from supertickets.display import inconsistencies, measured, show, show_table
+from supertickets.chapters import paper
+from supertickets.chapters.display import inconsistencies, measured, show, show_table
+from supertickets.chapters.inconsistencies import paper_notes
+from supertickets.chapters.single_task.claims import (
+    larger_models,
+    light_pruning,
+    optimism,
+    ordering,
+    phase_table,
+    sentences,
+    smaller_data,
+    transitions,
+    winners,
+)
+from supertickets.chapters.single_task.figures import (
+    figure3,
+    figure3_data,
+    phase_transition_data,
+    phase_transition_figure,
+    shrinking_data,
+    shrinking_figure,
+)
+from supertickets.chapters.single_task.tables import table1, table1_metrics, table2, table6, table7, table9
 from supertickets.engines import run_all
-from supertickets.experiments import on_test_sets, phase_transition, subset_sweeps, answers_on_test
-from supertickets.figures import figure3, phase_transition_data, phase_transition_figure, shrinking_figure
-from supertickets.observations import larger_models, sentences, smaller_data, transitions, winners
-from supertickets.inputs import at_hand
-from supertickets.profiles import get_profile, with_subsets
-from supertickets.store import RunStore
-from supertickets.submission import write_submission
-from supertickets.summaries import figure3_data, missing_sentence, paper_notes, shrinking_data, table6, table7, table9
-from supertickets.tables import light_pruning, optimism, ordering, table1, table1_metrics, table2
-from supertickets.trade_off import phase_table
+from supertickets.runs import RunStore, missing_sentence
+from supertickets.studies import (
+    answers_on_test,
+    at_hand,
+    get_profile,
+    on_test_sets,
+    phase_transition,
+    subset_sweeps,
+    with_subsets,
+)
+from supertickets.tasks import write_submission
 
 chosen = {"train_size": train_size, "dev_size": dev_size}
 scale = with_subsets(get_profile(profile, tasks=tasks, seeds=seeds, encoder=encoder, **chosen), sizes)
@@ -210,7 +232,7 @@ show_table(optimism(frame), "Gain of the super ticket over the full model, point
 #
 # The paper sends its predictions to the GLUE server. Here the chosen super ticket and the full model of every seed
 # are trained once more and predict the task's test set; in the lab its labels are known. Where they are not, the
-# parameter `submission` names the zip to write for the server ({mod}`supertickets.submission`).
+# parameter `submission` names the zip to write for the server ({mod}`supertickets.tasks.submission`).
 
 # %%
 test_specs = on_test_sets(specs, frame, inputs)

@@ -36,14 +36,12 @@ data_dir = ""  # folder with TASK/train.tsv and so on; empty: the lab, or the Hu
 workers = 0  # worker processes; 0: one per core
 
 # %%
-from supertickets.display import measured, show_table
+from supertickets.chapters.display import measured, show_table
+from supertickets.chapters.multi_task.claims import sharing_claims
+from supertickets.chapters.multi_task.tables import averages, table3
 from supertickets.engines import run_all
-from supertickets.experiments import multi_task, phase_transition
-from supertickets.multi_task_tables import averages, sharing_claims, table3
-from supertickets.inputs import at_hand
-from supertickets.profiles import get_profile
-from supertickets.store import RunStore
-from supertickets.summaries import missing_sentence
+from supertickets.runs import RunStore, missing_sentence
+from supertickets.studies import at_hand, get_profile, multi_task, phase_transition
 
 sizes = {"train_size": train_size, "dev_size": dev_size}
 scale = get_profile(profile, tasks=tasks, seeds=seeds, encoder=encoder, **sizes)

@@ -46,20 +46,22 @@ data_dir = ""  # folder with TASK/train.tsv and so on; empty: the lab, or the Hu
 workers = 0  # worker processes; 0: one per core
 
 # %%
-from supertickets.adaptation_tables import (
-    adaptation_claims,
-    adaptation_figure,
-    adaptation_gains,
-    claim_sentences,
-    table4,
-)
-from supertickets.display import inconsistencies, measured, show, show_table
+from supertickets.chapters.display import inconsistencies, measured, show, show_table
+from supertickets.chapters.domain_adaptation.claims import adaptation_claims, adaptation_gains, claim_sentences
+from supertickets.chapters.domain_adaptation.figures import adaptation_figure
+from supertickets.chapters.domain_adaptation.tables import table4
+from supertickets.chapters.inconsistencies import paper_notes
 from supertickets.engines import run_all
-from supertickets.experiments import adaptation_sources, adaptations, multi_task, phase_transition
-from supertickets.inputs import at_hand
-from supertickets.profiles import get_profile, with_adaptation
-from supertickets.store import RunStore
-from supertickets.summaries import missing_sentence, paper_notes
+from supertickets.runs import RunStore, missing_sentence
+from supertickets.studies import (
+    adaptation_sources,
+    adaptations,
+    at_hand,
+    get_profile,
+    multi_task,
+    phase_transition,
+    with_adaptation,
+)
 
 scale = get_profile(profile, tasks=tasks, seeds=seeds, encoder=encoder, train_size=train_size, dev_size=dev_size)
 scale = with_adaptation(scale, targets, fractions, train_size, dev_size)

@@ -34,19 +34,13 @@ workers = 0  # worker processes; 0: one per core
 # %%
 import pandas as pd
 
-from supertickets.display import measured, show, show_table
-from supertickets.engines import run_all
-from supertickets.experiments import importance_runs, multi_task, phase_transition
-from supertickets.power import paper_power
-from supertickets.inputs import at_hand
-from supertickets.profiles import get_profile
-from supertickets.sensitivity import rate_tests, sentences, spread_tests, table5, table8
-from supertickets.sensitivity_figures import rates_data, rates_figure
-from supertickets.share_claims import share_claims, share_sentences
-from supertickets.share_figures import agreement_figure, close_ups_figure, pies_figure
-from supertickets.store import RunStore
-from supertickets.summaries import missing_sentence
-from supertickets.task_shares import (
+from supertickets.chapters.display import measured, show, show_table
+from supertickets.chapters.sensitivity.claims import paper_power, rate_tests, sentences, spread_tests
+from supertickets.chapters.sensitivity.figures import rates_data, rates_figure
+from supertickets.chapters.sensitivity.tables import table5, table8
+from supertickets.chapters.task_shares.claims import share_claims, share_sentences
+from supertickets.chapters.task_shares.figures import agreement_figure, close_ups_figure, pies_figure
+from supertickets.chapters.task_shares.tables import (
     close_up_units,
     cluster_tasks,
     dominated_units,
@@ -54,6 +48,9 @@ from supertickets.task_shares import (
     rank_agreement,
     task_shares,
 )
+from supertickets.engines import run_all
+from supertickets.runs import RunStore, missing_sentence
+from supertickets.studies import at_hand, get_profile, importance_runs, multi_task, phase_transition
 
 scale = get_profile(profile, tasks=tasks, seeds=seeds, encoder=encoder, train_size=train_size, dev_size=dev_size)
 inputs = at_hand(data_dir)

@@ -42,11 +42,8 @@ benchmarks = ""  # a file that `make bench` wrote; empty: book/results/benchmark
 data_dir = ""  # folder with TASK/train.tsv and so on; empty: the lab, or the Hub
 
 # %%
-from supertickets.display import measured, show, show_table
-from supertickets.profiles import get_profile
-from supertickets.sources import data_ref
-from supertickets.speed import step_profile, step_times
-from supertickets.speed_claims import (
+from supertickets.chapters.display import measured, show, show_table
+from supertickets.chapters.speed.claims import (
     floor_sentences,
     memory_sentences,
     profile_sentences,
@@ -54,8 +51,8 @@ from supertickets.speed_claims import (
     speed_sentences,
     step_sentences,
 )
-from supertickets.speed_figures import step_figure, throughput_figure
-from supertickets.speed_tables import (
+from supertickets.chapters.speed.figures import step_figure, throughput_figure
+from supertickets.chapters.speed.tables import (
     benchmarks_path,
     made_sentence,
     memory_table,
@@ -66,6 +63,9 @@ from supertickets.speed_tables import (
     step_table,
     throughput_table,
 )
+from supertickets.studies import get_profile
+from supertickets.tasks import data_ref
+from supertickets.training import step_profile, step_times
 
 scale = get_profile(profile, tasks=tasks, encoder=encoder, train_size=train_size, dev_size=dev_size)
 path = benchmarks_path(benchmarks)
@@ -198,20 +198,23 @@ if stored:
 #
 # - **Compaction**: a rewound model is trained without what its ticket prunes ({py:func}`supertickets.compact`), so
 #   pruning speeds up the sweep that looks for it.
-# - **Layers by hand** ({py:mod}`supertickets.layers`): on a CPU a layer's forward and backward pass are one operation,
-#   not dozens of modules and nodes of autograd; query, key and value are one product. A small model spends much of its
-#   time between the arithmetic. Large products in float32 are oneDNN's, which on some processors is faster than MKL.
-# - **The pass around them** ({py:mod}`supertickets.passes`): masks, wrappers and questions a library asks before it
-#   computes are left out, and the gradient of the word embeddings is made for the words of a minibatch alone.
-# - **Memory that stays** ({py:func}`supertickets.memory.kept_memory`): the C library gives large blocks back to the
-#   system between steps; fetching them again, page by page, is what a step of a real encoder need not wait for.
-# - **Flat Adamax** ({py:mod}`supertickets.adamax`): all parameters lie in one vector, so a step of the optimiser and
-#   the clipping of the gradient are a few calls.
-# - **Own vocabulary** ({py:mod}`supertickets.lean`): without weight decay, embeddings of words that a task never uses
-#   never change, so they are left out while it trains.
+# - **Layers by hand** ({py:mod}`supertickets.training.fast.layers`): on a CPU a layer's forward and backward pass are
+#   one operation, not dozens of modules and nodes of autograd; query, key and value are one product. A small model
+#   spends much of its time between the arithmetic. Large products in float32 are oneDNN's, which on some processors is
+#   faster than MKL.
+# - **The pass around them** ({py:mod}`supertickets.training.fast.forward`): masks, wrappers and questions a library
+#   asks before it computes are left out, and the gradient of the word embeddings is made for the words of a minibatch
+#   alone.
+# - **Memory that stays** ({py:func}`supertickets.training.conditions.kept_memory`): the C library gives large blocks
+#   back to the system between steps; fetching them again, page by page, is what a step of a real encoder need not wait
+#   for.
+# - **Flat Adamax** ({py:mod}`supertickets.training.optimiser`): all parameters lie in one vector, so a step of the
+#   optimiser and the clipping of the gradient are a few calls.
+# - **Own vocabulary** ({py:mod}`supertickets.training.fast.vocabulary`): without weight decay, embeddings of words that
+#   a task never uses never change, so they are left out while it trains.
 # - **First token only**: the task head reads the first token, so the last layer computes no other.
-# - **Batches of like length** ({py:mod}`supertickets.batching`): texts are tokenised once per worker, and little
-#   padding is computed. Other examples meet in a batch than in random batches.
+# - **Batches of like length** ({py:mod}`supertickets.training.batching`): texts are tokenised once per worker, and
+#   little padding is computed. Other examples meet in a batch than in random batches.
 # - **One thread per worker, one worker per core**: small models get slower with more threads; runs go side by side
 #   where none needs another's scores.
 # - **bf16** for real encoders, where the device is good at it: it rounds more coarsely, so the Trainer stands above in

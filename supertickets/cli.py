@@ -15,10 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from supertickets.engines import Summary
-    from supertickets.inputs import Inputs
-    from supertickets.runs import Hyper
-    from supertickets.sources import DataRef
-    from supertickets.store import RunStore
+    from supertickets.runs import Hyper, RunStore
+    from supertickets.studies import Inputs
+    from supertickets.tasks import DataRef
 
 app = typer.Typer(
     add_completion=False,
@@ -59,9 +58,9 @@ def find(
     quiet: Annotated[bool, typer.Option(help="no progress bar")] = False,
 ) -> None:
     """Find the super ticket of a task: fine-tune, score, prune, rewind, choose, report. Resumes if it was killed."""
-    from supertickets.find import find as find_super_ticket
-    from supertickets.report import caveats, verdict_sentence, write_report
-    from supertickets.sources import data_ref
+    from supertickets.chapters import caveats, verdict_sentence, write_report
+    from supertickets.studies import find as find_super_ticket
+    from supertickets.tasks import data_ref
 
     given = {"learning_rate": learning_rate, "batch_size": batch_size, "epochs": epochs, "max_length": max_length}
     hyper = _hyper(encoder, precision, **given)
@@ -105,9 +104,9 @@ def share(
     quiet: Annotated[bool, typer.Option(help="no progress bar")] = False,
 ) -> None:
     """Train one encoder on several tasks, each using and updating its own ticket only. Resumes if it was killed."""
-    from supertickets.experiments import multi_task_hyper
-    from supertickets.share import share as share_tickets
-    from supertickets.sources import data_ref
+    from supertickets.studies import multi_task_hyper
+    from supertickets.studies import share as share_tickets
+    from supertickets.tasks import data_ref
 
     refs: dict[str, DataRef] = {}
     tickets: dict[str, Path] = {}
@@ -155,8 +154,8 @@ def plan(
     by_task: Annotated[bool, typer.Option(help="also a line for every task")] = False,
 ) -> None:
     """Say how much of an experiment is done, and how much time and memory the rest will take."""
-    from supertickets.plans import plan as plan_experiment
-    from supertickets.profiles import get_profile
+    from supertickets.studies import get_profile
+    from supertickets.studies import plan as plan_experiment
 
     opened = _store(store)
     found = plan_experiment(experiment, get_profile(profile, tasks, seeds), opened, _inputs(opened, data_dir), workers)
@@ -183,9 +182,8 @@ def sweep(
 ) -> None:
     """Carry out what is missing of an experiment. Killed at any moment, the same command goes on from there."""
     from supertickets.engines import Engine
-    from supertickets.inputs import at_hand
-    from supertickets.profiles import get_profile
-    from supertickets.sweeps import sweep as sweep_experiment
+    from supertickets.studies import at_hand, get_profile
+    from supertickets.studies import sweep as sweep_experiment
 
     chosen, how = get_profile(profile, tasks, seeds), Engine(engine, runs_per_gpu, address)
     options = {"retry_failed": retry_failed, "progress": not quiet}
@@ -202,10 +200,10 @@ def status(
     data_dir: _DataDir = None,
 ) -> None:
     """Say what is in a run store, what is under way and how fast, and what has failed."""
-    from supertickets.packs import told
-    from supertickets.plans import plan as plan_experiment
-    from supertickets.profiles import get_profile
-    from supertickets.status import status as status_of
+    from supertickets.runs import told
+    from supertickets.studies import get_profile
+    from supertickets.studies import plan as plan_experiment
+    from supertickets.studies import status as status_of
 
     opened = _store(store)
     found = status_of(opened)
@@ -240,7 +238,7 @@ def retry(
 ) -> None:
     """Carry out the failed runs of a store again."""
     from supertickets.engines import Engine, run_all
-    from supertickets.specs import placed
+    from supertickets.runs import placed
 
     opened, how = _store(store), Engine(engine, runs_per_gpu, address)
     options = {"retry_failed": True, "description": "retry", "progress": not quiet}
@@ -257,8 +255,8 @@ def verify(
     tolerance: Annotated[float, typer.Option(min=0, help="of the mean score in another setting")] = 0.05,
 ) -> None:
     """Carry out some stored runs again; in the same setting they must be identical, elsewhere alike on average."""
-    from supertickets.sweeps import drift
-    from supertickets.sweeps import verify as verify_runs
+    from supertickets.studies import drift
+    from supertickets.studies import verify as verify_runs
 
     all_found = []
     for found in verify_runs(_store(store), sample, seed, data_dir):
@@ -278,21 +276,21 @@ def pack(
     data_dir: _DataDir = None,
 ) -> None:
     """Pack the records of run stores into one file, without any path; it is read wherever a store is named."""
-    from supertickets.packs import pack as pack_records
+    from supertickets.runs import pack as pack_records
 
     typer.echo(pack_records(_store(",".join(stores)).records(arrays=True), to, note, data_dir))
     typer.echo(f"Written: {to}")
 
 
 def _store(path: str) -> RunStore:
-    from supertickets.store import RunStore
+    from supertickets.runs import RunStore
 
     return RunStore(path)
 
 
 def _inputs(store: RunStore, data_dir: str | None) -> Inputs:
     """The data at hand; for a packed store, which takes no runs, those that its runs had."""
-    from supertickets.inputs import at_hand, recorded
+    from supertickets.studies import at_hand, recorded
 
     if store.read_only and data_dir is None:
         return recorded(record.spec for record in store.records())
@@ -316,7 +314,8 @@ def _hyper(encoder: str, precision: str, **given: float | None) -> Hyper:
     """The encoder's usual hyper-parameters with those that were given."""
     from dataclasses import replace
 
-    from supertickets.find import best_precision, default_hyper
+    from supertickets.engines import best_precision
+    from supertickets.studies import default_hyper
 
     if precision == "auto" and encoder not in ("lab-base", "lab-large"):
         precision = best_precision()

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from supertickets.errors import SuperticketsError
-from supertickets.provenance import code_fingerprint, commit_id, data_fingerprint, device_name, library_versions
+from supertickets.runs import code_fingerprint, commit_id, data_fingerprint, device_name, library_versions
 
 CELL_TIMEOUT = 3600  # seconds one cell may take; always finite, so that a hung kernel ends a build
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}  # this environment's Python

@@ -12,15 +12,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from supertickets.specs import Spec
-from supertickets.store import RunStore
+from supertickets.runs import RunStore, Spec
 
 SWEEP = """
 import json, os, pathlib, sys
 from supertickets.engines import run_all
 from supertickets.errors import SuperticketsError
-from supertickets.specs import spec_from_json
-from supertickets.store import RunStore
+from supertickets.runs import spec_from_json
+from supertickets.runs import RunStore
 if __name__ == "__main__":
     specs = [spec_from_json(data) for data in json.loads(pathlib.Path(sys.argv[1]).read_text())]
     print("ready", flush=True)

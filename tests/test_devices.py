@@ -3,17 +3,16 @@
 import numpy as np
 import pytest
 import torch
-from test_layers import a_batch
+from steps import a_batch
 from tiny import tiny_model, toy_full_run
 
-from supertickets.compaction import compact
 from supertickets.engines import Engine, run_all
-from supertickets.experiments import ticket_sweep
-from supertickets.gates import masked
-from supertickets.speed import peak_rate, step_times
-from supertickets.store import RunStore
+from supertickets.models import compact, masked
+from supertickets.runs import RunStore
+from supertickets.studies import ticket_sweep
 from supertickets.tickets import random_ticket
-from supertickets.training import fast_forward, predict
+from supertickets.training import fast_forward, predict, step_times
+from supertickets.training.timing import peak_rate
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
@@ -65,7 +64,7 @@ def test_steps_are_timed_beside_what_the_device_can_do(device, encoder, toy):
 
 
 def test_predictions_do_not_depend_on_the_device(device):
-    from supertickets.batching import EncodedSplit
+    from supertickets.training import EncodedSplit
 
     rng, lengths = np.random.default_rng(0), np.array([5, 9, 7])
     starts = np.cumsum(lengths) - lengths

@@ -18,8 +18,9 @@ from tiny import save_tiny_encoder, toy_full_run
 
 from supertickets.engines import run_all
 from supertickets.errors import SuperticketsError
-from supertickets.experiments import ticket_sweep
-from supertickets.store import BrokenRecordWarning, RunStore
+from supertickets.runs import RunStore
+from supertickets.runs.store import BrokenRecordWarning
+from supertickets.studies import ticket_sweep
 
 
 @pytest.fixture(scope="module")

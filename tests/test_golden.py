@@ -17,15 +17,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from supertickets.adaptation import AdaptationSpec
-from supertickets.inputs import Inputs
-from supertickets.profiles import Adaptation, Profile, Subsets, TrainingSets, get_profile
-from supertickets.runs import Hyper, Record, RunSpec, TicketRule
-from supertickets.shared_runs import SharingSpec
-from supertickets.sources import DataRef
-from supertickets.specs import Spec
-from supertickets.store import RunStore
-from supertickets.sweeps import stages
+from supertickets.runs import AdaptationSpec, Hyper, Record, RunSpec, RunStore, SharingSpec, Spec, TicketRule
+from supertickets.studies import Inputs, get_profile
+from supertickets.studies.experiments import stages
+from supertickets.studies.profiles import Adaptation, Profile, Subsets, TrainingSets
+from supertickets.tasks import DataRef
 
 EXPERIMENTS = ("figure1", "table1", "table2", "table3", "table4", "figure5", "figure6")
 GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text(encoding="utf-8"))

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted((ROOT / "supertickets").rglob("*.py"))
@@ -19,23 +16,6 @@ CHECKS = re.compile(r"^(raises|warns|skip|fail|assert_\w+)$")
 def module_name(path: Path) -> str:
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-def package_imports(text: str) -> set[str]:
-    """Modules of the package that a source imports when it is itself imported (not inside functions)."""
-    found: set[str] = set()
-    pending: list[ast.AST] = [ast.parse(text)]
-    while pending:
-        node = pending.pop()
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("supertickets"):
-            found |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
-        elif isinstance(node, ast.Import):
-            found |= {name.name for name in node.names if name.name.startswith("supertickets")}
-        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            continue
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            pending += ast.iter_child_nodes(node)
-    return found
 
 
 def unchecked_tests(text: str) -> list[str]:
@@ -55,25 +35,6 @@ def test_files_are_short() -> None:
     lengths = {module_name(path): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
     assert len(lengths) > 10
     assert {name: length for name, length in lengths.items() if length > LONGEST} == {}
-
-
-def test_imports_go_one_way() -> None:
-    known = {module_name(path) for path in MODULES}
-    graph = {module_name(path): package_imports(path.read_text(encoding="utf-8")) & known for path in MODULES}
-    for name in graph:
-        graph[name] -= {name, "supertickets", name.rpartition(".")[0]}  # a package's own name is no floor
-    assert graph["supertickets.gates"]
-    try:
-        order = list(TopologicalSorter(graph).static_order())
-    except CycleError as fault:
-        pytest.fail(f"modules import each other in a circle: {fault.args[1]}")
-    assert set(order) == {*graph}
-
-
-def test_lowest_floor_needs_no_torch() -> None:
-    for name in ("errors", "tickets", "decomposition", "statistics", "paper"):
-        text = (ROOT / "supertickets" / f"{name}.py").read_text(encoding="utf-8")
-        assert not re.search(r"^\s*(import|from) (torch|transformers)\b", text, re.MULTILINE), name
 
 
 def test_every_test_checks_something() -> None:

@@ -11,14 +11,10 @@ import pytest
 from disturbed import alive, assert_undisturbed, left_over, make_old, results, start_sweep, wait_until, workers_of
 from tiny import toy_full_run, write_toy_task
 
-from supertickets.adaptation import AdaptationSpec
 from supertickets.engines import run_all
-from supertickets.experiments import ticket_sweep
-from supertickets.runs import RunSpec, TicketRule
-from supertickets.shared_runs import SharingSpec
-from supertickets.sources import data_ref
-from supertickets.specs import Spec
-from supertickets.store import RunStore
+from supertickets.runs import AdaptationSpec, RunSpec, RunStore, SharingSpec, Spec, TicketRule
+from supertickets.studies import ticket_sweep
+from supertickets.tasks import data_ref
 
 KILLS = 50
 WORKERS = 2

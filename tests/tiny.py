@@ -26,9 +26,9 @@ from transformers import (
 )
 
 from supertickets.cli import main
-from supertickets.experiments import full_run
 from supertickets.runs import Hyper, RunSpec
-from supertickets.sources import data_ref
+from supertickets.studies import full_run
+from supertickets.tasks import data_ref
 
 FAMILIES = ("bert", "roberta", "electra", "mpnet")
 # MPNet has its own attention only.

@@ -12,14 +12,15 @@ import pkgutil
 import re
 import shutil
 from datetime import UTC, datetime
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
 
 import supertickets
-from supertickets.provenance import commit_id, library_versions
+from supertickets.rooms import floors
+from supertickets.runs import commit_id, library_versions
 
 MATHJAX = "tex-svg-full.js"  # formulas as SVG: no web fonts, every TeX extension in one file
 MATHJAX_PARTS = (MATHJAX, "a11y", "sre", "ui")  # and what its menu and screen-reader support load on demand
@@ -79,13 +80,14 @@ def add_provenance(app: Sphinx, page: str, template: str, context: dict[str, Any
 def module_names() -> list[str]:
     """Every module of the package that can be imported without running something."""
     found = pkgutil.walk_packages(supertickets.__path__, "supertickets.")
-    return sorted(module.name for module in found if not module.name.rsplit(".", 1)[-1].startswith("_"))
+    names = sorted(module.name for module in found if not module.name.rsplit(".", 1)[-1].startswith("_"))
+    return sorted(names, key=lambda name: floors()[name.split(".")[1]])
 
 
 def public_names_text() -> str:
     """A table of the names importable from ``supertickets``, each with the first line of its docstring."""
     rows = []
-    for name in getattr(supertickets, "__all__", ()):
+    for name in dir(supertickets):
         value = getattr(supertickets, name)
         home = getattr(value, "__module__", None)
         if home is None:  # plain data has no docstring of its own
@@ -115,13 +117,16 @@ def fill_api_page(app: Sphinx, page: str, source: list[str]) -> None:
 
 
 def resolve_public_name(app: Sphinx, env: Any, node: Any, shown: Any) -> Any:
-    """Let ``supertickets.Ticket`` point to the module that defines it."""
-    name = node.get("reftarget", "").removeprefix("supertickets.")
-    if node.get("refdomain") != "py" or name not in supertickets.__all__:
-        return None
-    value = getattr(supertickets, name)
-    target = f"{value.__module__}.{value.__qualname__}"
-    return env.get_domain("py").resolve_xref(env, node["refdoc"], app.builder, node["reftype"], target, node, shown)
+    """Let ``supertickets.Ticket``, and what a room hands on, point to the module that defines it."""
+    parts = node.get("reftarget", "").split(".")
+    for n, rooms in ((1, ["supertickets"]), (2, [f"supertickets.{room}" for room in floors()])):
+        room, name = ".".join(parts[:n]), "".join(parts[n : n + 1])
+        if node.get("refdomain") == "py" and room in rooms and name in dir(import_module(room)):
+            value = getattr(import_module(room), name)
+            target = ".".join([value.__module__, value.__qualname__, *parts[n + 1 :]])
+            domain = env.get_domain("py")
+            return domain.resolve_xref(env, node["refdoc"], app.builder, node["reftype"], target, node, shown)
+    return None
 
 
 def outdated_pages(app: Sphinx, env: Any, added: set[str], changed: set[str], removed: set[str]) -> list[str]:

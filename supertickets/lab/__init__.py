@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from supertickets.errors import SuperticketsError
+from supertickets.rooms import handed_on
+
+if TYPE_CHECKING:
+    from supertickets.lab.language import draw_clause
+    from supertickets.lab.lexicon import EVERYDAY
+    from supertickets.lab.logic import change, deny, likeness, redraw
+    from supertickets.lab.pairs import draw_pair, draw_question_answer, draw_question_pair, related, word_pair
+    from supertickets.lab.reviews import draw_judged, draw_review
+else:
+    __getattr__, __dir__ = handed_on(__name__)
 
 MODELS = Path(__file__).parent / "models"
 

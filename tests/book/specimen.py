@@ -26,7 +26,7 @@ profile = "lab"  # which sizes to run
 import pandas as pd
 from matplotlib import pyplot as plt
 
-from supertickets.display import show, show_table
+from supertickets.chapters.display import show, show_table
 
 frame = pd.DataFrame({f"level {level}%": [0.9 - level / 1000] for level in range(0, 90, 5)})
 fig, ax = plt.subplots()

@@ -8,20 +8,11 @@ from random import Random
 
 import pytest
 
-from supertickets.lab.language import (
-    Clause,
-    Phrase,
-    Question,
-    can_be_passive,
-    draw_clause,
-    question,
-    sentence,
-    vocabulary_words,
-)
+from supertickets.lab import change, deny, draw_clause, draw_judged, draw_pair, draw_review, likeness, related
+from supertickets.lab.language import Clause, Phrase, Question, can_be_passive, question, sentence, vocabulary_words
 from supertickets.lab.lexicon import LEXICONS, plural, third_person
-from supertickets.lab.logic import change, contradict, deny, likeness, not_the_opposite, shift, weaken
-from supertickets.lab.pairs import RELATIONS, denies, draw_pair, related
-from supertickets.lab.reviews import draw_judged, draw_review
+from supertickets.lab.logic import contradict, not_the_opposite, shift, weaken
+from supertickets.lab.pairs import RELATIONS, denies
 
 SELLS = Clause("village", Phrase("the", "farmer", "old"), "sell", Phrase("every", "pear"), negated=True)
 HUGS = Clause("village", Phrase("every", "dog"), "chase", Phrase("the", "cat"), place="in garden")

@@ -13,7 +13,8 @@ from supertickets.errors import SuperticketsError
 from supertickets.lab import encoder_names, encoder_path
 from supertickets.lab.corpus import SPECIAL, vocabulary
 from supertickets.lab.pretrain import LOG_LINES, SIZES
-from supertickets.lab.tasks import LAB_TASKS, lab_task
+from supertickets.tasks import LAB_TASKS
+from supertickets.tasks.lab_tasks import lab_task
 
 
 def test_the_lab_encoders_ship() -> None:

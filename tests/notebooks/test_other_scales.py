@@ -9,7 +9,7 @@ import pytest
 from tiny import WORDS
 
 from supertickets.notebooks import find_notebooks, run_notebook
-from supertickets.submission import validate_submission
+from supertickets.tasks.submission import validate_submission
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = {source.stem: source for source in find_notebooks(ROOT / "notebooks")}

@@ -154,7 +154,7 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_fingerprint_reads_every_source_file(tmp_path: Path) -> None:
-    from supertickets.provenance import _digest_files
+    from supertickets.runs.provenance import _digest_files
 
     (tmp_path / "a.py").write_text("x = 1\n", encoding="utf-8")
     before = _digest_files(tmp_path, ("*.py",))

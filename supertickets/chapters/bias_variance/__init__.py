@@ -1,0 +1,1 @@
+"""Figure 1: bias and variance of tickets over training sets."""

@@ -1,0 +1,78 @@
+"""Figure 1 drawn from measurements: score, variance and bias against the weights remaining."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.pyplot import subplots
+
+from supertickets.chapters.drawing import FULL_COLOUR, STYLE, draw_curves
+from supertickets.chapters.single_task.figures import phase_transition_data
+from supertickets.statistics import PhaseBoundaries
+
+_LOSSES = {"brier": "Brier", "cross_entropy": "cross-entropy", "zero_one": "0-1", "squared": "squared"}
+
+
+def trade_off_figure(
+    frame: pd.DataFrame,
+    terms: pd.DataFrame,
+    phases: PhaseBoundaries | None = None,
+    kinds: Sequence[str] = tuple(STYLE),
+    score: str = "report_score",
+    score_name: str = "score",
+) -> Figure:
+    """Figure 1: phase transition (left), variance (middle) and bias^2 (right) against the weights remaining.
+
+    ``frame`` holds the records of one task on many training sets, ``terms`` is
+    :func:`~supertickets.chapters.bias_variance.tables.trade_off` of the same runs. Bands are 95% intervals; the noise
+    floor, where known, is given in the panels' titles. With ``phases`` the three phases are shaded and named in every
+    panel. Conditions without runs are left out.
+    """
+    with sns.axes_style("ticks"):
+        fig, axes = subplots(1, 3, figsize=(11.4, 3.5), layout="constrained")
+    data = phase_transition_data(frame, score)
+    draw_curves(axes[0], data.loc[data["kind"].isin(["full", *kinds])])
+    axes[0].set(title=f"phase transition (n = {frame['seed'].nunique()} training sets)", ylabel=score_name)
+    axes[0].set_ylim(top=min(axes[0].get_ylim()[1], 1.03))
+    names = {"variance": "variance", "bias2": "bias$^2$"}
+    for axis, term in zip(axes[1:], names, strict=True):
+        chosen = terms.loc[(terms["term"] == term) & terms["kind"].isin(["full", *kinds])]
+        draw_curves(axis, chosen.rename(columns={"value": "mean"}))
+        axis.set(title=f"{names[term]} of the {_LOSSES[chosen['loss'].iloc[0]]} loss", ylabel=names[term])
+        axis.set_ylim(bottom=0)
+    noise = terms.loc[(terms["term"] == "noise") & terms["noise_known"], "value"]
+    if len(noise):
+        for axis in axes[1:]:  # drawn to scale it would press the curves flat: it is a number, the same at every point
+            axis.set_title(f"{axis.get_title()}\nabove a noise floor of {noise.iloc[0]:.3f}", fontsize=10)
+    for axis in axes:
+        axis.set_xlabel("weights remaining (%)")
+        axis.invert_xaxis()  # as in the paper: pruning grows to the right
+        if phases is not None:
+            _shade(axis, phases, data)
+        sns.despine(ax=axis)
+    handles, labels = axes[0].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    return fig
+
+
+def _shade(axis: Axes, phases: PhaseBoundaries, data: pd.DataFrame) -> None:
+    """The phases as shades of grey, on the axis of weights remaining; levels in between are interpolated."""
+    curve = data.loc[data["kind"].isin(["full", "winning"])].sort_values("level")
+    x = 100 * curve["weights_remaining"].to_numpy()
+
+    def place(level: float) -> float:
+        return float(np.interp(level, curve["level"], x)) if math.isfinite(level) else float(x.min())
+
+    edges = [float(x.max()), place(phases.best.level), place(phases.meeting.level), float(x.min())]
+    for name, left, right, shade in zip(("I", "II", "III"), edges[:-1], edges[1:], (0.0, 0.06, 0.14), strict=True):
+        if left > right:
+            axis.axvspan(right, left, color="black", alpha=shade, linewidth=0, zorder=-1)
+            text: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": 9, "color": FULL_COLOUR}
+            axis.text((left + right) / 2, 0.99, name, transform=axis.get_xaxis_transform(), **text)

@@ -1,0 +1,164 @@
+"""What a claim comes to here: one row, one rule and one sentence for every claim of the paper.
+
+A claim says on which side of a limit an effect lies. It is judged on the effect's two-sided 95% interval over the
+printed n runs (tasks are averaged within a run first) and on its two-sided p, corrected within its family (Holm 1979).
+The words, wherever one is printed:
+
+- *holds here*: the whole interval lies on the claimed side of the limit, and the corrected p is at most 5%;
+- *reversed here*: the same on the other side;
+- *cannot tell*: anything else, one run included; beside it stand the power that n runs have to see the effect that the
+  claim is about (the paper's, where it prints one), and how many would see it with probability 80%.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from supertickets.errors import SuperticketsError
+from supertickets.statistics import Interval, holm, paired_difference
+
+HOLDS, REVERSED, UNKNOWN = "holds here", "reversed here", "cannot tell"
+ALPHA, POWER = 0.05, 0.8
+COLUMNS = ("claim", "where", "n", "effect", "low", "high", "p", "p (Holm)", "verdict", "power", "needed")
+"""What is shown of a row; ``unit``, ``limit``, ``side`` and ``expected`` are there too."""
+
+COMPARISONS = (("SuperT", "ST-DNN"), ("Ticket-Share", "MT-DNN"))
+"""Which model is said to adapt better than which."""
+
+TOGETHER = "all tasks together"
+
+
+def claim(
+    text: str,
+    where: str,
+    values: ArrayLike | Interval,
+    *,
+    p: float = math.nan,
+    side: str = "above",
+    limit: float = 0.0,
+    unit: str = "points",
+    expected: float = math.nan,
+    **more: Any,
+) -> dict[str, Any]:
+    """The row of a claim: "``text``, ``where``: the effect lies ``side`` ("above" or "below") the ``limit``".
+
+    ``values`` are the effect run by run, of which the mean, its t interval and p are taken; or an interval made another
+    way, with its ``p``. ``expected`` is the effect that the claim is about, for the power. ``more`` goes into the row.
+    Raises SuperticketsError for another side, or no values.
+
+    >>> row = claim("light pruning helps", "RTE", [1.0, 2.0, 1.5], expected=0.9)
+    >>> row["n"], row["effect"], round(row["p"], 3)
+    (3, 1.5, 0.035)
+    """
+    if side not in ("above", "below"):
+        raise SuperticketsError(f"A claim is about one side of a limit, above or below, not {side!r}.")
+    if not isinstance(values, Interval):
+        x = np.asarray(values, dtype=float)
+        found = paired_difference(x, np.full_like(x, limit))
+        p, values = found.p, found.interval
+        values = Interval(found.n, values.mean + limit, values.sd, values.low + limit, values.high + limit)
+    row = {"claim": text, "where": where, "n": values.n, "effect": values.mean, "low": values.low, "high": values.high}
+    row |= {"p": p, "unit": unit, "limit": limit, "side": side, "expected": expected}
+    away = abs(expected - limit)
+    return row | {"power": t_power(away, values.sd, values.n), "needed": runs_needed(away, values.sd)} | more
+
+
+def judged(rows: Iterable[Mapping[str, Any]], family: bool = True) -> pd.DataFrame:
+    """The rows of :func:`claim` as a frame, with ``p (Holm)`` and ``verdict``; ``family``: they are corrected together.
+
+    >>> judged([claim("it rises", "here", [1.0, 2.0, 1.5]), claim("it falls", "here", [1.0, 2.0, 1.5], side="below")])[
+    ...     ["claim", "p (Holm)", "verdict"]
+    ... ].round(3).values.tolist()
+    [['it rises', 0.07, 'cannot tell'], ['it falls', 0.07, 'cannot tell']]
+    """
+    table = pd.DataFrame(list(rows))
+    if table.empty:
+        return pd.DataFrame(columns=list(COLUMNS))
+    table["p (Holm)"] = holm(table["p"]) if family else table["p"]
+    table["verdict"] = [verdict(row) for row in table.to_dict("records")]
+    return table.loc[:, [*COLUMNS, *(name for name in table if name not in COLUMNS)]]
+
+
+def verdict(row: Mapping[str, Any]) -> str:
+    """The one rule: the word for a row with ``low``, ``high``, ``limit``, ``side`` and ``p (Holm)``.
+
+    >>> verdict({"low": 0.1, "high": 0.9, "limit": 0.0, "side": "below", "p (Holm)": 0.01, "n": 5})
+    'reversed here'
+    """
+    low, high = (row[end] - row["limit"] for end in ("low", "high"))
+    if row["n"] < 2 or not row["p (Holm)"] <= ALPHA or not low * high > 0:  # NaN included
+        return UNKNOWN
+    return HOLDS if (low > 0) == (row["side"] == "above") else REVERSED
+
+
+def sentence(row: Mapping[str, Any]) -> str:
+    """A judged row in words.
+
+    >>> (row,) = judged([claim("light pruning helps", "RTE", [1.0, 2.0, 0.0], expected=0.9)]).to_dict("records")
+    >>> sentence(row)
+    'Light pruning helps (RTE): cannot tell (+1.00 points, 95% interval -1.48 to +3.48; p = 0.23; n = 3; power 16% for \
++0.9 points, 12 runs would do).'
+    """
+    share = row["unit"] == "share"
+
+    def figure(value: float, digits: int = 2) -> str:
+        return f"{value:+.{digits}%}" if share else f"{value:+.{digits}f} {row['unit']}".rstrip()
+
+    start = f"{row['claim'][:1].upper()}{row['claim'][1:]}" + (f" ({row['where']})" if row["where"] else "")
+    if math.isnan(row["effect"]):
+        return f"{start}: {row['verdict']} (not measured)."
+    told = [figure(row["effect"])]
+    if math.isnan(row["low"]):
+        told[0] += ", no interval"
+    else:
+        ends = (f"{100 * row[end]:+.1f}" if share else f"{row[end]:+.2f}" for end in ("low", "high"))
+        told[0] += f", 95% interval {' to '.join(ends)}"
+    if not math.isnan(row["p"]):
+        corrected = "" if row["p"] == row["p (Holm)"] else f", corrected {row['p (Holm)']:.2g}"
+        told.append(f"p = {row['p']:.2g}{corrected}")
+    told.append(f"n = {row['n']}")
+    if row["limit"]:
+        told.append(f"limit {figure(row['limit'])}")
+    if row["verdict"] == UNKNOWN and not math.isnan(row["power"]):
+        would = f", {row['needed']:.0f} runs would do" if math.isfinite(row["needed"]) else ""
+        told.append(f"power {row['power']:.0%} for {figure(row['expected'], 1)}{would}")
+    return f"{start}: {row['verdict']} ({'; '.join(told)})."
+
+
+def t_power(effect: float, sd: float, n: float, alpha: float = ALPHA) -> float:
+    """Probability that the two-sided t-test of n runs sees an effect of a spread ``sd``; NaN if it is unknown.
+
+    >>> round(t_power(1.0, 1.0, 10), 2), t_power(1.0, 1.0, 1)
+    (0.8, 0.0)
+    """
+    if math.isnan(effect) or math.isnan(sd):
+        return 0.0 if n < 2 and not math.isnan(effect) else math.nan
+    if n < 2:
+        return 0.0
+    if sd == 0:
+        return float(effect > 0)
+    away, edge = effect / sd * math.sqrt(n), float(stats.t.ppf(1 - alpha / 2, n - 1))
+    return float(stats.nct.sf(edge, n - 1, away) + stats.nct.cdf(-edge, n - 1, away))
+
+
+def runs_needed(effect: float, sd: float, power: float = POWER, alpha: float = ALPHA) -> float:
+    """The fewest runs with which :func:`t_power` reaches ``power``; NaN if unknown, inf for no effect.
+
+    >>> runs_needed(1.0, 1.0), runs_needed(0.9, 2.0)
+    (10.0, 41.0)
+    """
+    if math.isnan(effect) or math.isnan(sd):
+        return math.nan
+    if effect == 0:
+        return math.inf
+    n = max(2, math.floor(((stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)) * sd / effect) ** 2))
+    while t_power(effect, sd, n, alpha) < power:  # the normal count is a few runs short at most
+        n += 1
+    return float(n)

@@ -1,0 +1,58 @@
+"""Domain adaptation drawn: accuracy against the share of the target's training set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from supertickets.chapters.domain_adaptation.tables import MODELS, table4
+from supertickets.chapters.pairs import kin_of
+
+STYLE = {
+    "ST-DNN": ("#777777", "--", "s"),
+    "SuperT": ("#0072B2", "-", "o"),
+    "MT-DNN": ("#D55E00", "--", "D"),
+    "Ticket-Share": ("#009E73", "-", "^"),
+}
+
+
+def adaptation_figure(frame: pd.DataFrame, column: str = "report_score") -> Figure:
+    """Score against the number of training examples, a panel per target, a line per source model, intervals over seeds.
+
+    Solid lines have tickets, dashed ones do not; wide intervals are cut at the edge. Raises SuperticketsError as
+    :func:`~supertickets.chapters.domain_adaptation.tables.by_seed` does.
+    """
+    data = table4(frame, column)
+    targets = list(dict.fromkeys(data["target"]))
+    with sns.axes_style("ticks"):
+        fig, axes = plt.subplots(
+            1, len(targets), figsize=(4.2 * len(targets), 3.3), squeeze=False, layout="constrained"
+        )
+    for ax, target in zip(axes[0], targets, strict=True):
+        for place, model in enumerate(MODELS):
+            rows = data.loc[(data["target"] == target) & (data["model"] == model)]
+            if rows.empty:
+                continue
+            colour, dashes, marker = STYLE[model]
+            errors = (rows[["low", "high"]].to_numpy().T - rows["score"].to_numpy()) * np.array([[-1], [1]])
+            x = rows["examples"].to_numpy() * 1.04 ** (place - 1.5)  # side by side, so that no interval hides another
+            style: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 4, "linewidth": 1.4, "capsize": 2}
+            ax.errorbar(x, rows["score"], np.nan_to_num(errors), linestyle=dashes, label=model, **style)
+        scores = data.loc[data["target"] == target, "score"]
+        # Intervals of few seeds are wider than the page has use for, and pass 100: they are cut at the edge.
+        ax.set_ylim(scores.min() - 6, min(100.5, scores.max() + 6))
+        ax.set_xscale("log")
+        sizes = sorted(data.loc[data["target"] == target, "examples"].unique())
+        ax.set_xticks(sizes, [str(size) for size in sizes])
+        ax.minorticks_off()
+        ax.set_title(target if kin_of(target) == target else f"{target} (as {kin_of(target)})", fontsize=10)
+        ax.set_xlabel("training examples of the target")
+    axes[0][0].set_ylabel("score (points)")
+    axes[0][-1].legend(frameon=False, fontsize=8, loc="lower right")
+    sns.despine(fig)
+    return fig

@@ -1,0 +1,1 @@
+"""Section 6: Table 3 and Figure 2."""

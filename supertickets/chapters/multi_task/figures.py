@@ -1,0 +1,84 @@
+"""Figure 2 from real tickets: which heads and FFNs are used by which tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, Wedge
+
+from supertickets.chapters.drawing import COLOURS, UNUSED
+from supertickets.errors import SuperticketsError
+from supertickets.tickets import Ticket
+
+
+def sharing_data(tickets: Mapping[str, Ticket]) -> pd.DataFrame:
+    """Which tasks use which unit, the numbers behind Figure 2: one row per unit, a column of 0 and 1 per task.
+
+    Columns: unit ("head" or "ffn"), layer, head (-1 for an FFN), one per task, and ``tasks``, how many use the unit.
+    Raises SuperticketsError without tickets, or if they are of encoders of different shape.
+    """
+    n_layers, n_heads = _common_shape(tickets)
+    places = [("head", layer, head) for layer in range(n_layers) for head in range(n_heads)]
+    places += [("ffn", layer, -1) for layer in range(n_layers)]
+    data = pd.DataFrame(places, columns=["unit", "layer", "head"])
+    for task, ticket in tickets.items():
+        data[task] = np.concatenate([ticket.heads.ravel(), ticket.ffns]).astype(int)
+    data["tasks"] = data[list(tickets)].sum(axis=1)
+    return data
+
+
+def sharing_figure(tickets: Mapping[str, Ticket]) -> Figure:
+    """Figure 2: every head and FFN as a disc with a wedge per task, coloured where the task's ticket has the unit.
+
+    Layers go down, heads across, FFNs stand apart. A grey disc is used by no task: it is removed from the shared model.
+    Up to eight tasks. Raises SuperticketsError as :func:`sharing_data` does.
+    """
+    if len(tickets) > len(COLOURS):
+        raise SuperticketsError(f"Figure 2 tells {len(COLOURS)} tasks apart, not {len(tickets)}; draw fewer at once.")
+    data = sharing_data(tickets)
+    n_layers, n_heads = _common_shape(tickets)
+    with sns.axes_style("ticks"):
+        fig, axis = plt.subplots(figsize=(0.46 * (n_heads + 3), 0.46 * n_layers + 1.2), layout="constrained")
+    for row in data.to_dict("records"):
+        column = n_heads + 0.6 if row["unit"] == "ffn" else row["head"]
+        _disc(axis, column, row["layer"], [bool(row[task]) for task in tickets])
+    handles = [Circle((0, 0), color=colour, label=task) for task, colour in zip(tickets, COLOURS, strict=False)]
+    handles.append(Circle((0, 0), color=UNUSED, label="not used"))
+    fig.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5), frameon=False, fontsize=9)
+    axis.set_xticks([*range(n_heads), n_heads + 0.6], [*map(str, range(n_heads)), "FFN"], fontsize=8)
+    axis.set_yticks(range(n_layers))
+    axis.set(xlim=(-0.7, n_heads + 1.3), ylim=(n_layers - 0.4, -0.6), aspect="equal", ylabel="layer", xlabel="head")
+    axis.tick_params(length=0)
+    sns.despine(ax=axis, left=True, bottom=True)
+    return fig
+
+
+def _common_shape(tickets: Mapping[str, Ticket]) -> tuple[int, int]:
+    if not tickets:
+        raise SuperticketsError("There is no ticket to draw; find the tasks' super tickets first.")
+    shapes = {task: ticket.shape for task, ticket in tickets.items()}
+    shape = next(iter(shapes.values()))
+    for task, other in shapes.items():
+        if other != shape:
+            raise SuperticketsError(
+                f"The ticket of task {task!r} is for an encoder of {other[0]} layers x {other[1]} heads, the others "
+                f"for {shape[0]} x {shape[1]}: only tickets of one encoder can be shared."
+            )
+    return shape
+
+
+def _disc(axis: Axes, x: float, y: float, used: list[bool]) -> None:
+    """Wedges clockwise from the top, on an axis whose y points down: there angles turn clockwise."""
+    share = 360 / len(used)
+    for i, is_used in enumerate(used):
+        colour = COLOURS[i] if is_used else UNUSED
+        start = i * share - 90
+        wedge = Circle((x, y), 0.4) if len(used) == 1 else Wedge((x, y), 0.4, start, start + share)
+        wedge.set(facecolor=colour, edgecolor="white", linewidth=0.6)
+        axis.add_patch(wedge)

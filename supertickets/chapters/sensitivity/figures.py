@@ -1,0 +1,85 @@
+"""The hyper-parameter study of appendix A.4.2 as a figure: score against the learning rate of the fine-tuning."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from supertickets.chapters.drawing import FULL_COLOUR, STYLE
+from supertickets.chapters.sensitivity.tables import rate_scores
+from supertickets.statistics import mean_interval
+
+# As in the other figures: what has tickets is blue with circles, what has none is grey and dashed.
+LINES = {"MT-DNN": (FULL_COLOUR, "s", "--"), "Ticket-Share": (STYLE["winning"][0], "o", "-")}
+
+
+def rates_data(multi: pd.DataFrame, column: str = "report_score") -> pd.DataFrame:
+    """Mean score over seeds, in points, with its 95% t interval, by task, model and learning rate.
+
+    Columns: task, model, learning_rate, n (seeds), mean, low, high. Left out is, and SuperticketsError raised, as by
+    :func:`supertickets.chapters.sensitivity.tables.rate_scores`.
+    """
+    rows = []
+    for task, models in rate_scores(multi, column).items():
+        for model, scores in models.items():
+            for rate, values in scores.items():
+                interval = mean_interval(values.to_numpy())
+                row = {"task": task, "model": model, "learning_rate": rate, "n": interval.n, "mean": interval.mean}
+                rows.append(row | {"low": interval.low, "high": interval.high})
+    return pd.DataFrame(rows)
+
+
+def rates_figure(multi: pd.DataFrame, column: str = "report_score", score_name: str = "score (points)") -> Figure:
+    """Score after fine-tuning against its learning rate (A.4.2), MT-DNN and Ticket-Share, a panel per task.
+
+    Points are means over seeds, bars 95% t intervals; the two models are drawn a little apart. A flat line is a model
+    that does not mind the learning rate. The numbers, and what is raised, are those of :func:`rates_data`.
+    """
+    data = rates_data(multi, column)
+    tasks = list(dict.fromkeys(data["task"]))
+    n_rows = math.ceil(len(tasks) / 4)
+    n_columns = math.ceil(len(tasks) / n_rows)
+    size = (max(2.5 * n_columns + 0.4, 4.0), 2.5 * n_rows + 0.5)
+    with sns.axes_style("ticks"):
+        fig, axes = plt.subplots(n_rows, n_columns, figsize=size, squeeze=False, layout="constrained")
+    for axis, task in zip(axes.flat, tasks, strict=False):
+        panel = data.loc[data["task"] == task]
+        few, many = panel["n"].min(), panel["n"].max()
+        axis.set_title(f"{task} (n = {many if few == many else f'{few} to {many}'} seeds)", fontsize=9)
+        _panel(axis, panel)
+    for axis in list(axes.flat)[len(tasks) :]:
+        axis.set_visible(False)
+    for axis in axes[:, 0]:
+        axis.set_ylabel(score_name)
+    for axis in list(axes.flat)[max(0, len(tasks) - n_columns) : len(tasks)]:  # the lowest of every column
+        axis.set_xlabel("learning rate")
+    found = {}
+    for axis in axes.flat:
+        found |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+    fig.legend(list(found.values()), list(found), loc="outside lower center", ncols=len(found), frameon=False)
+    return fig
+
+
+def _panel(axis: Axes, data: pd.DataFrame) -> None:
+    rates = np.unique(data["learning_rate"].to_numpy())
+    apart = float(rates[-1] / rates[0]) ** 0.015
+    for (model, (colour, marker, line)), shift in zip(LINES.items(), (1 / apart, apart), strict=True):
+        curve = data.loc[data["model"] == model].sort_values("learning_rate")
+        if curve.empty:
+            continue
+        x, centre = shift * curve["learning_rate"].to_numpy(), curve["mean"].to_numpy()
+        ends = [centre - curve["low"].to_numpy(), curve["high"].to_numpy() - centre]
+        style: dict[str, Any] = {"color": colour, "marker": marker, "linestyle": line}
+        axis.errorbar(x, centre, ends, label=model, markersize=4.5, linewidth=1.5, elinewidth=1.0, capsize=3, **style)
+    axis.set_xscale("log")
+    axis.set_xticks(rates, [f"{rate:g}" for rate in rates], fontsize=8)
+    axis.xaxis.set_minor_locator(NullLocator())
+    sns.despine(ax=axis)

@@ -1,0 +1,213 @@
+"""Section 8 and appendix A.4: how much scores spread over random seeds (Table 5) and learning rates (Table 8).
+
+A single-task frame holds rows of :class:`supertickets.runs.RunSpec`, a multi-task frame those of
+:class:`supertickets.runs.SharingSpec`, of which only the "fine-tuned" ones count here. Only seeds that have
+every learning rate count, and where both multi-task models are there, only learning rates that both have.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from supertickets.chapters import paper
+from supertickets.chapters.pairs import check_size, kin_of
+from supertickets.errors import SuperticketsError
+from supertickets.runs import super_tickets
+from supertickets.statistics import Interval, sd_interval
+
+COMPARISONS = (("SuperT", "ST-DNN"), ("Ticket-Share", "MT-DNN"))
+"""Who is said to spread less than whom: the model with tickets, then the one without."""
+
+MODELS = ("ST-DNN", "SuperT", "MT-DNN", "Ticket-Share")
+
+
+def table5(
+    single: pd.DataFrame | None, multi: pd.DataFrame | None, column: str = "report_score", size: str = "large"
+) -> pd.DataFrame:
+    """Table 5: standard deviation over seeds, in points, one row per model and task.
+
+    As in A.4.1, a multi-task result is that after single-task fine-tuning, averaged over the learning ``rates`` before
+    the spread over seeds is taken. ``low`` and ``high`` are the 95% chi-square interval; the last columns are the
+    paper's value of the kin task for BERT-``size`` ("base": Table 6, SuperT alone). A frame may be empty or None, and
+    what lacks two seeds is left out. Raises SuperticketsError if nothing is left, if columns are missing, and where a
+    task has runs of several encoders or training sets.
+    """
+    check_size(size)
+    found, theirs = seed_scores(single, multi, column), printed_spreads(size)
+    rows = []
+    for (model, task), (scores, rates) in found.items():
+        interval = sd_interval(scores.to_numpy())
+        row = {"model": model, "task": task, "rates": rates, "seeds": interval.n}
+        row |= {"sd": interval.sd, "low": interval.low, "high": interval.high}
+        rows.append(row | paper_columns(kin_of(task), {"sd": theirs.get((model, kin_of(task)))}))
+    return pd.DataFrame(rows)
+
+
+def table8(
+    multi: pd.DataFrame,
+    column: str = "report_score",
+    size: str = "large",
+    n_resamples: int = 9999,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Table 8: standard deviation over fine-tuning learning rates, in points, one row per multi-task model and task.
+
+    As in A.4.2, each rate's score is averaged over seeds first. ``low`` and ``high`` are a 95% bootstrap interval over
+    seeds, all rates of a seed drawn together, recentred and widened by Student's t for the few seeds, as those of
+    :func:`supertickets.statistics.bootstrap`. ``by chance`` is what seeds alone let one expect if the rate did
+    not matter at all (from the residuals after seed and rate). The last columns are the paper's value of the kin task
+    (BERT-large only). What lacks two rates or two seeds is left out. Raises SuperticketsError if nothing is left, and
+    as :func:`rate_scores` does.
+    """
+    check_size(size)
+    theirs = of_size(8, size)
+    rows = []
+    for task, models in rate_scores(multi, column).items():
+        for model, scores in models.items():
+            values = scores.to_numpy()
+            interval = bootstrapped([values], [1.0], n_resamples, seed)
+            residual = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
+            n, rates = values.shape
+            rows.append(
+                {
+                    "model": model,
+                    "task": task,
+                    "rates": rates,
+                    "seeds": n,
+                    "sd": interval.mean,
+                    "low": max(0.0, interval.low),
+                    "high": interval.high,
+                    "by chance": math.sqrt((residual**2).sum() / ((n - 1) * (rates - 1)) / n),
+                    **paper_columns(kin_of(task), {"sd": theirs.get((model, kin_of(task)))}),
+                }
+            )
+    return pd.DataFrame(rows).sort_values("model", kind="stable").reset_index(drop=True)
+
+
+def bootstrapped(
+    values: Sequence[np.ndarray], weights: Sequence[float], n_resamples: int, seed: int, confidence: float = 0.95
+) -> Interval:
+    """Weighted sum of the sds over rates of arrays (seeds, rates), and its interval over seeds, drawn for all alike."""
+    n, tail = len(values[0]), 0.5 + confidence / 2
+    shares = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_resamples) / n
+
+    def total(each: np.ndarray) -> np.ndarray:
+        return np.sum([w * (each @ x).std(axis=1, ddof=1) for w, x in zip(weights, values, strict=True)], axis=0)
+
+    value, drawn = float(total(np.full((1, n), 1 / n))[0]), total(shares)
+    wider = math.sqrt(n / (n - 1)) * float(stats.t.ppf(tail, n - 1) / stats.norm.ppf(tail))
+    low, high = value + wider * np.quantile(drawn - drawn.mean(), [1 - tail, tail])
+    method = f"bootstrap over seeds ({n_resamples} resamples)"
+    return Interval(n, value, float(drawn.std(ddof=1)), float(low), float(high), confidence, method)
+
+
+def paper_columns(kin: str, values: Mapping[str, float | None]) -> dict[str, Any]:
+    """The paper's values of a kin task as columns; none where it prints none."""
+    known = {f"paper: {name}": value for name, value in values.items() if value is not None}
+    return {"paper: task": kin, **known} if known else {}
+
+
+def printed_spreads(size: str) -> dict[tuple[str, str], float]:
+    """Table 5, and what Table 6 has beyond it, by model and task."""
+    return of_size(6, size) | of_size(5, size)
+
+
+def of_size(n: int, size: str) -> dict[tuple[str, str], float]:
+    """The paper's Table ``n`` by model and task, of one size."""
+    return {
+        (row["model"].removesuffix(f" {size}"), task): sd
+        for row in paper.table(n)
+        if row["model"].endswith(f" {size}")
+        for task, sd in row.items()
+        if task != "model"
+    }
+
+
+def rate_scores(
+    multi: pd.DataFrame, column: str = "report_score", fewest_rates: int = 2
+) -> dict[str, dict[str, pd.DataFrame]]:
+    """Scores after single-task fine-tuning, in points, by task and model: a row per seed, a column per learning rate.
+
+    Only learning rates that every model of the task has, and only seeds that have all of them; a model with fewer than
+    two seeds is left out, and so is a task with fewer than ``fewest_rates``. Raises SuperticketsError if nothing is
+    left, if columns are missing, and where a task has runs of several encoders or training sets, or a seed twice.
+    """
+    needed = ("model", "stage", "task", "seed", "learning_rate", column)
+    if multi.empty or not {*needed} <= {*multi}:
+        missing = ", ".join(repr(name) for name in needed if name not in multi) or "rows"
+        raise SuperticketsError(f"The multi-task runs have no {missing}; carry out multi-task runs with fine-tuning.")
+    rows = multi.loc[(multi["stage"] == "fine-tuned") & multi["model"].isin(MODELS)].dropna(subset=[column])
+    _one_setting(rows, ["model", "task", "seed", "learning_rate"])
+    found: dict[str, dict[str, pd.DataFrame]] = {}
+    most = 0
+    for task, group in rows.groupby("task", sort=False):
+        wide = {
+            str(model): 100 * own.pivot(index="seed", columns="learning_rate", values=column).sort_index()
+            for model, own in group.groupby("model", sort=True)
+        }
+        rates = sorted(set.intersection(*(set(scores) for scores in wide.values())))
+        most = max(most, len(rates))
+        complete = {model: scores[rates].dropna() for model, scores in wide.items()}
+        enough = {model: scores for model, scores in complete.items() if len(scores) > 1}
+        if len(rates) >= fewest_rates and enough:
+            found[str(task)] = enough
+    if not found and most < fewest_rates:
+        had = "one learning rate" if most == 1 else f"{most or 'no'} learning rates in common"
+        raise SuperticketsError(f"The multi-task runs were fine-tuned with {had}; it takes {fewest_rates} at least.")
+    if not found:
+        raise SuperticketsError("A spread needs two seeds with every learning rate; run more multi-task runs.")
+    return found
+
+
+def seed_scores(
+    single: pd.DataFrame | None, multi: pd.DataFrame | None, column: str
+) -> dict[tuple[str, str], tuple[pd.Series, int]]:
+    """Scores by seed, in points, and how many learning rates they are means of, by (model, task) in the paper's order.
+
+    ST-DNN is the full model, SuperT the choice of :func:`supertickets.runs.super_tickets`; MT-DNN and
+    Ticket-Share are those of :func:`rate_scores`, averaged over learning rates, of which one is enough. What has fewer
+    than two seeds is left out. Raises SuperticketsError if nothing is left, and as :func:`rate_scores` does.
+    """
+    found: dict[tuple[str, str], tuple[pd.Series, int]] = {}
+    tasks: dict[str, None] = {}
+    if single is not None and len(single):
+        needed = ("encoder", "task", "data", "seed", "kind", "level", "selection_score", "selection_loss", column)
+        if missing := [repr(name) for name in needed if name not in single]:
+            raise SuperticketsError(
+                f"The single-task runs have no {', '.join(missing)}; give the frame of a run store."
+            )
+        for model, rows in (("ST-DNN", single.loc[single["kind"] == "full"]), ("SuperT", super_tickets(single))):
+            rows = pd.DataFrame(rows).dropna(subset=[column])
+            _one_setting(rows, ["task", "seed"])
+            for task, group in rows.groupby("task", sort=False):
+                scores = pd.Series(100 * group[column].to_numpy(), index=group["seed"].to_numpy()).sort_index()
+                found[model, str(task)] = scores, 1
+        tasks |= dict.fromkeys(single["task"].astype(str))
+    if multi is not None and len(multi):
+        for task, models in rate_scores(multi, column, fewest_rates=1).items():
+            tasks[task] = None
+            found |= {(model, task): (scores.mean(axis=1), scores.shape[1]) for model, scores in models.items()}
+    wanted = ((model, task) for model in MODELS for task in tasks)
+    enough = {key: found[key] for key in wanted if key in found and len(found[key][0]) > 1}
+    if not enough:
+        raise SuperticketsError("A spread over seeds needs two seeds of one model and task at least; run more seeds.")
+    return enough
+
+
+def _one_setting(rows: pd.DataFrame, key: list[str]) -> None:
+    """Raise SuperticketsError where a spread would be one over encoders, training sets or repeated runs as well."""
+    for name in ("encoder", "data"):
+        if name in rows and (several := rows.groupby("task")[name].nunique().loc[lambda counts: counts > 1]).size:
+            task, what = several.index[0], "encoders" if name == "encoder" else "training sets"
+            raise SuperticketsError(
+                f"Task {task!r} has runs of several {what}; keep one encoder and one training set per table."
+            )
+    if (twice := rows.loc[rows.duplicated(key), key]).size:
+        where = ", ".join(f"{name.replace('_', ' ')} {value!r}" for name, value in twice.iloc[0].to_dict().items())
+        raise SuperticketsError(f"There are several runs of {where}; keep one of each.")

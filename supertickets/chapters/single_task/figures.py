@@ -1,0 +1,318 @@
+"""Figures 3, 4, 5 and 7: gain by training size, and phase transitions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from supertickets.chapters import paper
+from supertickets.chapters.drawing import FULL_COLOUR, STYLE, common_legend, draw_curves, keep_to_means, seeds_said
+from supertickets.chapters.pairs import check_size, kin_of, super_ticket_pairs
+from supertickets.errors import SuperticketsError
+from supertickets.runs import super_tickets
+from supertickets.statistics import mean_interval, paired_difference
+
+
+def phase_transition_data(frame: pd.DataFrame, score: str = "report_score") -> pd.DataFrame:
+    """Mean score and 95% t interval over seeds, by task, kind and level: the numbers behind Figures 1 (left), 4, 7.
+
+    Columns: task, kind, level, weights_remaining (mean), n (seeds), mean, low, high; low and high are NaN for one seed.
+    Runs without a value of ``score`` are left out. Raises SuperticketsError without runs.
+    """
+    rows = []
+    condition = ["task", "kind", "level"]
+    if frame.empty or score not in frame:
+        raise SuperticketsError(f"There are no finished runs with a {score!r} to draw; run the sweep first.")
+    for _, group in frame.dropna(subset=[score]).groupby(condition, sort=False):
+        interval = mean_interval(group[score].to_numpy())
+        rows.append(
+            {
+                **group.loc[:, condition].iloc[0].to_dict(),
+                "weights_remaining": group["weights_remaining"].mean(),
+                "n": interval.n,
+                "mean": interval.mean,
+                "low": interval.low,
+                "high": interval.high,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def phase_transition_figure(
+    frame: pd.DataFrame, tasks: Sequence[str] = (), score: str = "report_score", score_name: str = "score"
+) -> Figure:
+    """Figure 4 (and 7): score of winning, random and losing tickets against the weights remaining, one panel per task.
+
+    Points are means over seeds, bands 95% t intervals; the dashed line is the full model with its own band; a star
+    marks the level chosen most often as super ticket on selection data. What is there is drawn: a panel whose points
+    rest on different numbers of seeds says so, a task without runs gets an empty panel, and
+    :func:`supertickets.runs.missing_sentence` names what is missing. Bands far wider than the curves are cut at
+    the edge. Raises SuperticketsError without any run.
+    """
+    if frame.empty:
+        raise SuperticketsError("There are no finished runs to draw; run the sweep first.")
+    tasks = list(tasks) or list(dict.fromkeys(frame["task"]))
+    data = phase_transition_data(frame, score)
+    n_columns = min(len(tasks), 2)
+    n_rows = math.ceil(len(tasks) / n_columns)
+    with sns.axes_style("ticks"):
+        fig, axes = plt.subplots(
+            n_rows, n_columns, figsize=(4.2 * n_columns, 3.1 * n_rows), squeeze=False, layout="constrained"
+        )
+    for axis, task in zip(axes.flat, tasks, strict=False):
+        panel = data.loc[data["task"] == task]
+        axis.set_title(f"{task} ({seeds_said(panel['n'].to_list())})", fontsize=10)
+        if panel.empty:
+            axis.text(0.5, 0.5, "no finished runs", transform=axis.transAxes, ha="center", color=FULL_COLOUR)
+            axis.set(xticks=[], yticks=[])
+            continue
+        _panel(axis, panel, _usual_level(frame.loc[frame["task"] == task]))
+    for axis in list(axes.flat)[len(tasks) :]:
+        axis.set_visible(False)
+    for axis in axes[:, 0]:
+        axis.set_ylabel(score_name)
+    for axis in list(axes.flat)[max(0, len(tasks) - n_columns) : len(tasks)]:  # the lowest of every column
+        axis.set_xlabel("weights remaining (%)")
+    common_legend(fig, list(axes.flat))
+    return fig
+
+
+def figure3(
+    frame: pd.DataFrame,
+    size: str = "base",
+    score: str = "report_score",
+) -> Figure:
+    """Figure 3: gain of the super ticket (above) and its weights remaining (below), smallest training set first.
+
+    Left our runs, with 95% t intervals over seeds; right, in grey, the paper's eight tasks for BERT-``size``. Both
+    share their axes. The numbers, and what is raised, are those of :func:`figure3_data`.
+    """
+    ours = figure3_data(frame, size, score)
+    if ours.empty:
+        raise SuperticketsError("No task has both a full model and a winning ticket yet; run the sweep first.")
+    theirs = paper.figure3()
+    own, slant = _task_labels(ours)
+    left = max(0.62 * len(ours) if slant or len(ours) > 4 else 0.9 * len(ours), 2.0)
+    with sns.axes_style("ticks"):
+        fig, axes = plt.subplots(
+            2,
+            2,
+            figsize=(left + 0.55 * len(theirs) + 1.0, 4.8),
+            width_ratios=[left, 0.55 * len(theirs)],
+            sharex="col",
+            sharey="row",
+            layout="constrained",
+        )
+    x, seeds = np.arange(len(ours)), seeds_said(ours.loc[:, "seeds"].to_list())
+    columns = (
+        (f"our runs ({seeds})", STYLE["winning"][0], ours["gain"], ours["weights"]),
+        (
+            f"the paper, BERT-{size}",
+            "#AAAAAA",
+            [row[f"gain {size}"] for row in theirs],
+            [100 * row[f"weights remaining {size}"] for row in theirs],
+        ),
+    )
+    for column, (title, colour, gains, weights) in enumerate(columns):
+        axes[0, column].bar(range(len(gains)), gains, width=0.6, color=colour)
+        axes[0, column].axhline(0, color="black", linewidth=0.8)
+        axes[0, column].set_title(title, fontsize=10)
+        axes[1, column].plot(range(len(weights)), weights, "o", color=colour, markersize=7)
+    for row, name in enumerate(("gain", "weights")):
+        centre, low, high = (ours[column].to_numpy() for column in (name, f"{name}, low", f"{name}, high"))
+        axes[row, 0].errorbar(x, centre, [centre - low, high - centre], fmt="none", ecolor="black", capsize=3, lw=1.2)
+    axes[1, 0].set_xticks(x, own, fontsize=8, **slant)
+    axes[1, 0].set_xlim(-0.7, len(ours) - 0.3)
+    axes[1, 1].set_xticks(range(len(theirs)), [f"{row['task']}\n{row['train size']}" for row in theirs], fontsize=8)
+    axes[0, 0].set_ylabel("gain (points)")
+    axes[1, 0].set_ylabel("weights remaining (%)")
+    fig.supxlabel("task and its training examples", fontsize=10)
+    sns.despine(fig)
+    return fig
+
+
+def _task_labels(data: pd.DataFrame) -> tuple[list[str], dict[str, Any]]:
+    """Name, kin and training size of each task; many long names are slanted, on one line each."""
+    kin = ["" if kin_of(task) == task else f"({kin_of(task)})" for task in data["task"]]
+    parts = zip(data["task"], kin, (f"{size:,}" for size in data["train size"]), strict=True)
+    crowded = len(data) > 4 and max(map(len, data["task"])) > 8
+    labels = [(" " if crowded else "\n").join(filter(None, part)) for part in parts]
+    return labels, {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
+
+
+def shrinking_figure(
+    frame: pd.DataFrame,
+    kinds: Sequence[str] = ("winning",),
+    score: str = "report_score",
+    bottom: float | None = None,
+) -> Figure:
+    """Figure 5: the phase transition of one task as its training set shrinks, a panel per size, largest first.
+
+    Each panel shows what the tickets of ``kinds`` gain over the full model trained on the same examples (the dashed
+    line), in points, against the weights remaining; bands are 95% t intervals over runs, paired by training set and
+    seed. The winning tickets' curves of the other sizes are drawn in grey. Several tasks give several rows of panels.
+    Bands far wider than the curves are cut at the edge, and so is all below ``bottom`` points; what is raised is
+    that of :func:`shrinking_data`.
+    """
+    data = shrinking_data(frame, score)
+    data = data.loc[data["kind"].isin(kinds)]
+    if data.empty:
+        raise SuperticketsError(
+            f"There are no finished runs of {', '.join(kinds)} tickets to draw; run the sweep first."
+        )
+    panels = {task: list(dict.fromkeys(group["train_size"])) for task, group in data.groupby("task", sort=False)}
+    n_columns = max(map(len, panels.values()))
+    with sns.axes_style("ticks"):
+        fig, axes = plt.subplots(
+            len(panels),
+            n_columns,
+            figsize=(2.7 * n_columns + 0.6, 2.9 * len(panels) + 0.4),
+            squeeze=False,
+            sharex=True,
+            sharey="row",
+            layout="constrained",
+        )
+    for line, (task, sizes) in zip(axes, panels.items(), strict=True):
+        own = data.loc[data["task"] == task]
+        for axis, size in zip(line, sizes, strict=False):
+            _shrinking_panel(axis, own, size)
+            here = own.loc[own["train_size"] == size]
+            examples = "all" if size == "all" else f"{size:,}"
+            axis.set_title(f"{task}, {examples} examples\n{seeds_said(here['n'].to_list())}", fontsize=9)
+        for axis in line[len(sizes) :]:
+            axis.set_visible(False)
+        line[0].set_ylabel("gain over the full model (points)", fontsize=9)
+        keep_to_means(line[0], [0, *own["gain"]])
+        if bottom is not None:
+            line[0].set_ylim(bottom=bottom)
+    for column in axes.T:
+        lowest = [axis for axis in column if axis.get_visible()][-1]
+        lowest.set_xlabel("weights remaining (%)")
+        lowest.tick_params(labelbottom=True)
+    axes[0, 0].invert_xaxis()  # as in the paper: pruning grows to the right; the axis is shared
+    common_legend(fig, list(axes.flat))
+    return fig
+
+
+def _shrinking_panel(axis: Axes, data: pd.DataFrame, size: Any) -> None:
+    others = data.loc[(data["kind"] == "winning") & (data["train_size"] != size)]
+    for i, (_, curve) in enumerate(others.groupby("train_size", sort=False)):
+        label = "winning, other sizes" if i == 0 else "_other"
+        axis.plot(100 * curve["weights_remaining"], curve["gain"], color="#BBBBBB", linewidth=1, label=label)
+    axis.axhline(0, color=FULL_COLOUR, linestyle="--", linewidth=1.2, label="full model")
+    for kind, (colour, marker) in STYLE.items():
+        curve = data.loc[(data["kind"] == kind) & (data["train_size"] == size)].sort_values("level")
+        if not curve.empty:
+            x = 100 * curve["weights_remaining"]
+            axis.plot(x, curve["gain"], color=colour, marker=marker, markersize=4.5, linewidth=1.5, label=kind)
+            axis.fill_between(x, curve["low"], curve["high"], color=colour, alpha=0.18, linewidth=0)
+    sns.despine(ax=axis)
+
+
+def _panel(axis: Axes, data: pd.DataFrame, star: float | None) -> None:
+    draw_curves(axis, data)
+    chosen = data[(data["kind"] == "winning") & (data["level"] == star)]
+    if not chosen.empty:
+        x_star = 100 * chosen["weights_remaining"]
+        axis.plot(x_star, chosen["mean"], "*", color=STYLE["winning"][0], markersize=14, markeredgecolor="white")
+    axis.invert_xaxis()  # as in the paper: pruning grows to the right
+    keep_to_means(axis, data["mean"].to_list())
+    axis.set_ylim(top=min(axis.get_ylim()[1], 1.03))  # no score is above 1; a t interval of few seeds may be
+    sns.despine(ax=axis)
+
+
+def _usual_level(frame: pd.DataFrame) -> float | None:
+    chosen = super_tickets(frame)["level"] if "winning" in set(frame["kind"]) else pd.Series(dtype=float)
+    return None if chosen.empty else float(chosen.mode().iloc[0])
+
+
+def figure3_data(
+    frame: pd.DataFrame,
+    size: str = "base",
+    score: str = "report_score",
+) -> pd.DataFrame:
+    """The numbers behind :func:`figure3`: one row per task, smallest training set first.
+
+    Columns: task, train size (examples), seeds; gain of the super ticket over the full model (points, paired by seed)
+    with the ends of its 95% t interval; weights remaining (%) with the ends of theirs; then the paper's task, train
+    size, gain (recomputed from its Table 1) and weights remaining (%) for BERT-``size``. Raises SuperticketsError
+    where a training set's size (``train_examples``) is unknown, and as
+    :func:`supertickets.chapters.pairs.super_ticket_pairs` does.
+    """
+    check_size(size)
+    theirs = {row["task"]: row for row in paper.figure3()}
+    rows = []
+    for name, group in super_ticket_pairs(frame, score).groupby("task", sort=False):
+        task = str(name)
+        gain = paired_difference(group["super"], group["full"]).interval
+        weights = mean_interval(100 * group["weights_remaining"])
+        row = {"task": task, "train size": _train_size(frame, task), "seeds": gain.n}
+        row |= {"gain": gain.mean, "gain, low": gain.low, "gain, high": gain.high}
+        row |= {"weights": weights.mean, "weights, low": weights.low, "weights, high": weights.high}
+        if kin := theirs.get(kin_of(task)):
+            row |= {"paper: task": kin["task"], "paper: train size": kin["train size"]}
+            row |= {"paper: gain": kin[f"gain {size}"], "paper: weights": 100 * kin[f"weights remaining {size}"]}
+        rows.append(row)
+    return pd.DataFrame(rows).sort_values("train size", kind="stable", ignore_index=True) if rows else pd.DataFrame()
+
+
+def shrinking_data(frame: pd.DataFrame, score: str = "report_score") -> pd.DataFrame:
+    """What a ticket gains over the full model of the same training set, by training size (the numbers of Figure 5).
+
+    One row per task, train_size (largest first), kind and level: weights_remaining (mean), n (runs), ``full`` (the full
+    model's mean score), ``gain`` over it and the ends ``low``, ``high`` of its 95% t interval, in points. A ticket is
+    paired with the full model of its own data and seed; runs without that are left out. A missing ``train_size`` means
+    the whole training set: its size is that of the column ``train_examples``, or "all" without one. Raises
+    SuperticketsError without such pairs, and for a frame without a column ``train_size``.
+    """
+    if frame.empty or not {"train_size", score} <= set(frame):
+        raise SuperticketsError(f"There are no finished runs with a train_size and a {score!r}; run the sweep first.")
+    key, condition = ["encoder", "task", "data", "seed", "size"], ["task", "size", "kind", "level"]
+    runs = frame.assign(size=frame["train_size"].astype(float).fillna(math.inf), score=100 * frame[score])
+    full = runs.loc[runs["kind"] == "full", [*key, "score"]]
+    both = runs.loc[runs["kind"] != "full"].merge(full, on=key, suffixes=("", "_full"))
+    both = both.dropna(subset=["score", "score_full"])
+    if both.empty:
+        raise SuperticketsError("No ticket has the full model of its own training set beside it; run the sweep first.")
+    rows = []
+    for _, group in both.groupby(condition, sort=False):
+        first = group.iloc[0]
+        interval = paired_difference(group["score"], group["score_full"]).interval
+        rows.append(
+            {
+                **first[["task", "kind", "level"]].to_dict(),
+                "train_size": first["size"],
+                "weights_remaining": group["weights_remaining"].mean(),
+                "n": interval.n,
+                "full": group["score_full"].mean(),
+                "gain": interval.mean,
+                "low": interval.low,
+                "high": interval.high,
+            }
+        )
+    data = pd.DataFrame(rows).sort_values(["train_size", "level"], ascending=[False, True], kind="stable")
+    # As objects, so that sizes stay whole numbers beside "all".
+    whole = {task: _train_size(runs.loc[runs["size"] == math.inf], task, "all") for task in set(data["task"])}
+    sizes = [
+        whole[task] if math.isinf(size) else int(size)
+        for task, size in zip(data["task"], data["train_size"], strict=True)
+    ]
+    data["train_size"] = pd.Series(sizes, index=data.index, dtype=object)
+    names = list(dict.fromkeys(frame["task"]))
+    data = data.sort_values("task", key=lambda tasks: tasks.map(names.index), kind="stable", ignore_index=True)
+    return data.loc[:, ["task", "train_size", *[name for name in data if name not in ("task", "train_size")]]]
+
+
+def _train_size(frame: pd.DataFrame, task: str, unknown: str = "") -> int | str:
+    known = frame.loc[frame["task"] == task].get("train_examples", pd.Series(dtype=float)).dropna()
+    if known.empty and not unknown:
+        raise SuperticketsError(f"The records do not say how many training examples task {task!r} has.")
+    return unknown if known.empty else int(known.iloc[0])

@@ -1,0 +1,256 @@
+"""Tables of the paper, each one function of a frame of records, with the paper's own numbers beside ours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from supertickets.chapters import paper
+from supertickets.chapters.pairs import check_size, kin_of, scores_in, super_ticket_pairs
+from supertickets.chapters.single_task.claims import luck
+from supertickets.errors import SuperticketsError
+from supertickets.runs import Record
+from supertickets.statistics import equal_variances, holm, paired_difference, sd_interval, verdict
+from supertickets.tasks import TaskFacts
+
+_PRINTED_SIZE = "paper: weights remaining (%)"
+
+
+def table1(frame: pd.DataFrame, column: str = "report_score", size: str = "base") -> pd.DataFrame:
+    """Table 1: the full model (ST-DNN) against the super ticket (SuperT), one row per task, in points; then "average".
+
+    The super ticket of each seed is chosen on the selection split (:func:`supertickets.runs.super_tickets`);
+    scores are those of ``column`` ("report_score": data the choice has not seen; "dev_score": the paper's protocol).
+    ``gain`` is the mean paired difference over seeds with its 95% t interval, ``p`` the paired t-test's (two-sided),
+    ``p (Holm)`` corrected over tasks; the verdict needs both the interval beyond zero and a corrected p of at most 5%.
+    ``luck of the choice`` (:func:`~supertickets.chapters.single_task.claims.luck`) is what choosing a level on the
+    selection data promises there when no level is better: the gain on held-out data is free of it, a gain on the whole
+    of dev is not. The last columns are the paper's row of the kin task, for BERT-``size`` ("base" or "large").
+
+    The last row follows the paper's rule (:func:`supertickets.chapters.paper.average_score`): per seed the mean over
+    tasks, a task with two metrics counting their mean; only seeds that have every task count. It is one comparison
+    more, of another claim, so Holm's correction leaves it out. Beside it stand the averages and the weights remaining
+    that the paper prints, over its eight tasks. Raises SuperticketsError as
+    :func:`~supertickets.chapters.pairs.super_ticket_pairs` does.
+    """
+    check_size(size)
+    pairs = super_ticket_pairs(frame, column)
+    printed = paper.scores(1)
+    rows = []
+    for task, group in pairs.groupby("task", sort=False):
+        row = {
+            "task": task,
+            **_gain_row(
+                group["full"].to_numpy(),
+                group["super"].to_numpy(),
+                100 * float(group["weights_remaining"].to_numpy().mean()),
+            ),
+            "luck of the choice": luck(frame.loc[frame["task"] == task]),
+        }
+        kin = kin_of(str(task))
+        if kin in printed[f"ST-DNN {size}"]:
+            theirs = [paper.task_score(printed[f"{model} {size}"][kin]) for model in ("ST-DNN", "SuperT")]
+            row |= {"paper: task": kin, **_paper_gain(*theirs)}
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    if table.empty:
+        return table
+    corrected = holm(table["p"].to_numpy())
+    table.insert(list(table.columns).index("p") + 1, "p (Holm)", corrected)
+    # NaN (a single seed) compares as False, and its verdict is "inconclusive" already.
+    table.loc[corrected > 0.05, "verdict"] = "inconclusive"
+    columns = [*table.columns, *([_PRINTED_SIZE] if "paper: task" in table else [])]  # tasks of one's own have no kin
+    return pd.concat([table, pd.DataFrame([_average_row(pairs, size)])], ignore_index=True).loc[:, columns]
+
+
+def _average_row(pairs: pd.DataFrame, size: str) -> dict[str, Any]:
+    wide = pairs.pivot(index="seed", columns="task", values=["full", "super", "weights_remaining"]).dropna()
+    row: dict[str, Any] = {"task": "average", "seeds": 0, "verdict": "inconclusive"}
+    tasks = list(dict.fromkeys(wide.columns.get_level_values("task")))
+    if len(wide):
+        full, ticket, weights = (
+            np.array([paper.average_score(dict(zip(tasks, scores, strict=True))) for scores in wide[name].to_numpy()])
+            for name in ("full", "super", "weights_remaining")
+        )
+        row |= _gain_row(full, ticket, 100 * float(weights.mean()))
+    printed = {row["model"]: row for row in paper.table(1)}
+    theirs = printed[f"SuperT {size}"]
+    row |= _paper_gain(printed[f"ST-DNN {size}"]["average score"], theirs["average score"])
+    return row | {"paper: task": f"average of {len(paper.TASKS)}", _PRINTED_SIZE: theirs["weights remaining"]}
+
+
+def table1_metrics(frame: pd.DataFrame, split: str = "report", size: str = "base", printed_in: int = 1) -> pd.DataFrame:
+    """Table 1 in full: one row per task and metric (accuracy and F1, both correlations, MNLI matched and mismatched).
+
+    Columns as in :func:`table1`, in points, without a verdict: the metrics of a task are no independent findings. A
+    metric of all examples pooled is left out where the parts of the split have their own. ``split`` is "report",
+    "dev" or another that the runs were scored on; ``printed_in`` is the paper's table to set beside. Raises
+    SuperticketsError as :func:`~supertickets.chapters.pairs.super_ticket_pairs` does.
+    """
+    check_size(size)
+    if frame.empty or not (scored := [name for name in scores_in(frame) if name.startswith(f"{split}_")]):
+        raise SuperticketsError(f"There are no finished runs with metrics of the {split!r} split.")
+    printed = paper.scores(printed_in)
+    rows = []
+    for task, group in frame.groupby("task", sort=False):
+        kin = kin_of(str(task))
+        own = [name.removeprefix(f"{split}_") for name in scored if not bool(group[name].isna().all())]
+        for metric in own:
+            if metric == "score" or any(other.startswith(f"{metric}_") for other in own):
+                continue
+            pairs = super_ticket_pairs(group, f"{split}_{metric}")
+            if pairs.empty:
+                continue
+            row = {"task": task, "metric": metric, **_gain_row(pairs["full"].to_numpy(), pairs["super"].to_numpy())}
+            theirs = [printed[f"{model} {size}"].get(kin, {}).get(metric) for model in ("ST-DNN", "SuperT")]
+            if theirs[0] is not None and theirs[1] is not None:
+                row |= {"paper: task": kin, **_paper_gain(theirs[0], theirs[1])}
+            rows.append(row)
+    return pd.DataFrame(rows).drop(columns="verdict", errors="ignore")
+
+
+def table2(frame: pd.DataFrame) -> pd.DataFrame:
+    """Table 2: test scores of the full model and the super ticket, one row per task and metric, in points.
+
+    ``frame`` holds the runs of :func:`supertickets.studies.on_test_sets`. Test labels that nobody has (GLUE's) give
+    no row: write the files its server takes with :func:`supertickets.tasks.write_submission`. The paper's columns
+    are the server's scores of BERT-base.
+    """
+    if "test_score" not in frame or not len(frame.dropna(subset=["test_score"])):
+        return pd.DataFrame()
+    return table1_metrics(frame.dropna(subset=["test_score"]), "test", printed_in=2)
+
+
+def _gain_row(full: np.ndarray, ticket: np.ndarray, weights: float | None = None) -> dict[str, Any]:
+    difference = paired_difference(ticket, full)
+    return {
+        "seeds": difference.n,
+        "ST-DNN": float(full.mean()),
+        "SuperT": float(ticket.mean()),
+        "gain": difference.effect,
+        "low": difference.interval.low,
+        "high": difference.interval.high,
+        "p": difference.p,
+        **({} if weights is None else {"weights remaining (%)": weights}),
+        "verdict": verdict(difference.interval),
+    }
+
+
+def _paper_gain(full: float, ticket: float) -> dict[str, float]:
+    return {"paper: ST-DNN": full, "paper: SuperT": ticket, "paper: gain": ticket - full}
+
+
+def table6(frame: pd.DataFrame, column: str = "report_score", size: str = "base") -> pd.DataFrame:
+    """Table 6: standard deviation over seeds of the super ticket's score, and of the full model's, one row per task.
+
+    Standard deviations are in points, each with its 95% chi-square interval (of 5 seeds: 0.6 to 2.9 times the
+    estimate). ``p (equal spread)`` is the Brown-Forsythe test's (:func:`supertickets.statistics.equal_variances`);
+    runs that share a seed are alike, which makes it cautious. Beside it stands the paper's value of the kin task for
+    BERT-``size``; the full model's is in Table 5, of five tasks and BERT-large only. A single seed has no spread: NaN.
+    Raises SuperticketsError as :func:`supertickets.chapters.pairs.super_ticket_pairs` does.
+    """
+    check_size(size)
+    theirs = {("SuperT", task): sd for task, sd in _printed(6, f"SuperT {size}").items()}
+    if size == "large":
+        theirs |= {("ST-DNN", task): sd for task, sd in _printed(5, "ST-DNN large").items()}
+    rows = []
+    for task, group in super_ticket_pairs(frame, column).groupby("task", sort=False):
+        scores = {"SuperT": group["super"].to_numpy(), "ST-DNN": group["full"].to_numpy()}
+        row: dict[str, Any] = {"task": task, "seeds": len(group)}
+        for model, values in scores.items():
+            interval = sd_interval(values)
+            row |= {f"{model}: sd": interval.sd, f"{model}: low": interval.low, f"{model}: high": interval.high}
+        enough = len(group) > 1
+        row["p (equal spread)"] = equal_variances(scores["SuperT"], scores["ST-DNN"]).p if enough else math.nan
+        kin = kin_of(str(task))
+        known = {f"paper: {model} sd": theirs[model, kin] for model in scores if (model, kin) in theirs}
+        rows.append(row | ({"paper: task": kin} if known else {}) | known)
+    return pd.DataFrame(rows)
+
+
+def table7(frame: pd.DataFrame, size: str = "base") -> pd.DataFrame:
+    """Table 7: weights remaining in the super tickets, mean and standard deviation over seeds, one row per task.
+
+    Sizes are shares of the encoder's weights, embeddings included. ``levels chosen`` counts the seeds of every
+    sparsity level that was chosen. The last columns are the paper's, of the kin task and BERT-``size``; they do not
+    agree with its Figure 3 (inconsistencies P4 and P5). The standard deviation of a single seed is NaN. Raises
+    SuperticketsError as :func:`supertickets.chapters.pairs.super_ticket_pairs` does.
+    """
+    check_size(size)
+    theirs = {name: _printed(7, f"SuperT {size}", name) for name in ("mean", "sd")}
+    rows = []
+    for task, group in super_ticket_pairs(frame).groupby("task", sort=False):
+        levels, counts = np.unique(group["level"].to_numpy(), return_counts=True)
+        chosen = [
+            f"{level:.0%}" + (f" (x{count})" if count > 1 else "") for level, count in zip(levels, counts, strict=True)
+        ]
+        weights = group["weights_remaining"].to_numpy()
+        row: dict[str, Any] = {
+            "task": task,
+            "seeds": len(group),
+            "weights remaining, mean": weights.mean(),
+            "weights remaining, sd": weights.std(ddof=1) if len(weights) > 1 else math.nan,
+            "levels chosen": ", ".join(chosen),
+        }
+        kin = kin_of(str(task))
+        if kin in theirs["mean"]:
+            row |= {"paper: task": kin, "paper: mean": theirs["mean"][kin], "paper: sd": theirs["sd"][kin]}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def table9(records: Iterable[Record]) -> pd.DataFrame:
+    """Table 9: what the tasks of some records hold, beside the paper's row of the kin corpus.
+
+    ``balance`` is the share of every class among the training labels, in the order of the label names; of a
+    regression, the range of its scores. ``words`` is the mean number of words (split at blanks) in a training example,
+    both texts together. ``label noise`` compares the training labels with the truth where that is known (the lab): the
+    share that is wrong, or the standard deviation of score minus truth. Of several records of a task the first counts;
+    what one of the old form does not say is "unknown" or NaN. Sizes of the paper are as printed (P8).
+    """
+    printed = {row["corpus"]: row for row in paper.table(9)}
+    tasks: dict[str, TaskFacts] = {}
+    for record in records:
+        tasks = {**record.tasks, **tasks}
+    rows = []
+    for name, facts in tasks.items():
+        texts = {1: "single sentence, ", 2: "pair of texts, "}.get(facts.texts or 0, "")
+        row: dict[str, Any] = {
+            "corpus": name,
+            "kind of text": f"{texts}{facts.kind}",
+            **{split: facts.sizes.get(split, math.nan) for split in ("train", "dev", "test")},
+            "labels": facts.num_labels,
+            "metrics": ", ".join(facts.metrics),
+            "balance (train)": _balance(facts),
+            "words": math.nan if facts.words is None else facts.words,
+            "label noise": _noise(facts),
+        }
+        kin = kin_of(name)
+        theirs = printed.get("SST" if kin == "SST-2" else kin)  # the paper's own short name
+        rows.append(row | {f"paper: {column}": value for column, value in (theirs or {}).items()})
+    # As objects, so that a missing test set or kin leaves the other counts whole numbers.
+    return pd.DataFrame(rows, dtype=object).astype({"words": float} if rows else {})
+
+
+def _printed(table: int, model: str, statistic: str = "") -> dict[str, float]:
+    """The row of a model in Table 5, 6 or 7, by task."""
+    row = next(
+        row for row in paper.table(table) if row["model"] == model and row.get("statistic", statistic) == statistic
+    )
+    return {task: row[task] for task in paper.TASKS if task in row}
+
+
+def _balance(facts: TaskFacts) -> str:
+    if facts.kind == "regression":
+        return " to ".join(f"{score:.2g}" for score in facts.balance) or "unknown"
+    return " / ".join(f"{share:.0%}" for share in facts.balance) or "unknown"
+
+
+def _noise(facts: TaskFacts) -> str:
+    if facts.noise is None:
+        return "unknown"
+    return f"sd {facts.noise:.2f}" if facts.kind == "regression" else f"{facts.noise:.1%} wrong"

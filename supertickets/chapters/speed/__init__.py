@@ -1,0 +1,1 @@
+"""Section 9: what pruning saves, beside the Trainer."""

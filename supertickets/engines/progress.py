@@ -1,0 +1,107 @@
+"""How far a sweep is and how long it will still take: a bar in a terminal, a line every minute in a log."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from tqdm import tqdm
+
+from supertickets.engines.costs import Costs, Likeness, likeness
+from supertickets.runs import Spec, readable
+
+EVERY = 60.0
+"""Seconds between two lines where there is no terminal to draw a bar in."""
+
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} [{elapsed}{postfix}]"
+
+
+@dataclass
+class Progress:
+    """Runs to be carried out, those under way and those over, in all stages of a sweep that are known so far.
+
+    The time left is what the like of the runs took in this sweep, or else that of ``recorded`` runs, shared among the
+    workers. Without ``shown`` nothing is written but the errors of failed runs.
+
+    >>> str(Progress("table1", shown=False))
+    'table1: 0.0 of 0 runs'
+    """
+
+    description: str
+    shown: bool = True
+    recorded: Costs = field(default_factory=Costs)
+    measured: Costs = field(default_factory=Costs)
+    left: dict[str, Likeness] = field(default_factory=dict)
+    under_way: dict[str, float] = field(default_factory=dict)
+    workers: int = 1
+    n_over: int = 0
+    n_failed: int = 0
+    bar: tqdm | None = None
+    next_look: float = 0.0
+    next_line: float = field(default_factory=lambda: time.monotonic() + EVERY)
+
+    def expect(self, specs: Iterable[Spec]) -> None:
+        """These runs are to be carried out, as may have been known before."""
+        self.left |= {spec.id: likeness(spec) for spec in specs}
+        self.show()
+
+    def over(self, spec: Spec, kind: str, seconds: float, error: str = "") -> None:
+        """A run is over: "done" after so many seconds, "found" in the store, or "failed"."""
+        self.left.pop(spec.id, None)
+        self.under_way.pop(spec.id, None)
+        self.n_over += 1
+        if kind == "done":
+            self.measured.add(spec, seconds)
+        if kind == "failed":
+            self.n_failed += 1
+            tqdm.write(f"run {spec.id} failed: {error}")
+        self.show()
+
+    def look(self, running: Iterable[str], workers: int, share: Callable[[str], float]) -> None:
+        """These runs are under way, and ``share`` tells what part of each is behind it; asked about once a second."""
+        now = time.monotonic()
+        if self.shown and now >= self.next_look:
+            self.workers = workers
+            self.under_way = {run_id: share(run_id) for run_id in running if run_id in self.left}
+            self.next_look = now + max(1.0, 20 * (time.monotonic() - now))  # a store far away takes its time
+            self.show(look=True)
+
+    def seconds_left(self) -> float:
+        """Estimated seconds until all is over, NaN while nothing like it has finished."""
+        runs = Counter(self.left.values())
+        for run_id, share in self.under_way.items():
+            runs[self.left[run_id]] -= share  # pyright: ignore[reportArgumentType] - a part of a run counts as such
+        costs = Costs({**self.recorded.sums, **self.measured.sums})
+        return costs.total(runs.items()) / max(1, min(self.workers, len(self.left)))
+
+    def show(self, look: bool = False) -> None:
+        """Draws the bar, or writes a line if the last was a minute ago."""
+        if not self.shown:
+            return
+        if sys.stderr.isatty():
+            self.bar = self.bar or tqdm(desc=self.description, bar_format=_BAR, total=1)
+            self.bar.total, self.bar.n = self.n_over + len(self.left), self.n_over + sum(self.under_way.values())
+            if look:  # the estimate takes longer than drawing
+                self.bar.set_postfix_str(self._remarks(), refresh=False)
+            self.bar.refresh()
+        elif time.monotonic() >= self.next_line:
+            self.next_line = time.monotonic() + EVERY
+            print(f"{self}, {self._remarks()}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Leaves the bar as it is."""
+        if self.bar is not None:
+            self.bar.close()
+
+    def __str__(self) -> str:
+        behind = self.n_over + sum(self.under_way.values())
+        return f"{self.description}: {behind:.1f} of {self.n_over + len(self.left)} runs"
+
+    def _remarks(self) -> str:
+        seconds = self.seconds_left()
+        left = "time left unknown" if math.isnan(seconds) else f"{readable(seconds)} left"
+        return left + (f", {self.n_failed} failed" if self.n_failed else "")

@@ -1,0 +1,64 @@
+"""Files of encoders by name.
+
+An encoder is a folder of ``config.json`` + safetensors + tokenizer: one of ours (``lab-base``), a local folder, or a
+snapshot of a Hub repository. Its ``revision`` is a hash of those files, so a run's id follows the weights and not the
+name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+
+from supertickets import lab
+from supertickets.errors import SuperticketsError
+from supertickets.models.published import PUBLISHED, file_sha256, hub_snapshot, published_folder
+
+
+@lru_cache(maxsize=32)
+def encoder_folder(name: str) -> Path:
+    """The local folder of an encoder: ``lab-base``, ``minilm``, ``mpnet``, a folder, or a Hub id (downloaded once).
+
+    Raises SuperticketsError for an unknown name, a folder without weights, weights that are not safetensors, a failed
+    checksum, or a Hub that cannot be reached.
+    """
+    if name.startswith("lab-"):
+        return lab.encoder_path(name)
+    if name in PUBLISHED:
+        return published_folder(name)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return _checked(folder, name)
+    if name.count("/") > 1 or name.startswith((".", "~", "/")) or not name:
+        raise SuperticketsError(f"There is no encoder folder {name!r}; give a folder with config.json and safetensors.")
+    return _checked(hub_snapshot(name), name)
+
+
+@lru_cache(maxsize=32)
+def encoder_revision(name: str) -> str:
+    """Hash of the encoder's weights, configuration and tokenizer: 16 hex digits that identify what is loaded."""
+    folder = encoder_folder(name)
+    digest = hashlib.sha256()
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    # Bookkeeping that differs between copies of the same encoder and changes nothing.
+    for key in ("_name_or_path", "transformers_version", "torch_dtype", "dtype", "architectures"):
+        config.pop(key, None)
+    digest.update(json.dumps(config, sort_keys=True).encode())
+    vocabulary = ("tokenizer.json", "vocab.txt", "vocab.json", "merges.txt")
+    for path in sorted(folder.glob("*.safetensors")) + [folder / file for file in vocabulary]:
+        if path.is_file():
+            digest.update(file_sha256(path).encode())
+    return digest.hexdigest()[:16]
+
+
+def _checked(folder: Path, name: str) -> Path:
+    if not (folder / "config.json").is_file():
+        raise SuperticketsError(f"The encoder folder {folder} has no config.json; give a folder saved by transformers.")
+    if not any(folder.glob("*.safetensors")):
+        raise SuperticketsError(
+            f"The encoder {name} has no safetensors weights in {folder}, and pickled weights are never loaded; "
+            "save it again with save_pretrained."
+        )
+    return folder

@@ -1,0 +1,92 @@
+"""Gates: the mask variables xi (heads) and nu (FFNs) of section 3, put on a live model.
+
+A gate multiplies a head's context just before the output projection, and an FFN's output just before the residual
+sum, whatever the attention backend. A masked head therefore contributes nothing while the attention output bias
+stays; a masked FFN contributes nothing at all, its output bias included (as in the authors' code, audit D42).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from supertickets.errors import SuperticketsError
+from supertickets.models.families import layer_parts
+from supertickets.tickets import Ticket, misfit
+
+
+@contextmanager
+def gated(model: PreTrainedModel, heads: Tensor, ffns: Tensor) -> Iterator[PreTrainedModel]:
+    """Multiplies every head and FFN of ``model`` by a gate while the context lasts.
+
+    ``heads`` is ``(n_layers, n_heads)`` and ``ffns`` ``(n_layers,)``; with a leading batch dimension, or batch and
+    position dimensions, each example or each position has gates of its own, which is how one backward pass
+    yields a gradient per example (see :mod:`supertickets.models.importance`). Gates may require gradients.
+    """
+    parts = layer_parts(model)
+    size = (len(parts), model.config.num_attention_heads)
+    if tuple(heads.shape[-2:]) != size or ffns.shape != heads.shape[:-1] or heads.ndim > 4:
+        raise SuperticketsError(
+            f"Gates must end in {size} for heads and {size[:1]} for FFNs, with the same leading dimensions, "
+            f"not {tuple(heads.shape)} and {tuple(ffns.shape)}."
+        )
+    handles = []
+    try:
+        for index, part in enumerate(parts):
+            head_gate, ffn_gate = heads[..., index, :], ffns[..., index]
+            handles.append(part.attention_out.register_forward_pre_hook(_gate_context(head_gate)))
+            handles.append(part.ffn_out.register_forward_hook(_gate_ffn(ffn_gate)))
+        yield model
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def masked(model: PreTrainedModel, ticket: Ticket) -> Iterator[PreTrainedModel]:
+    """Runs ``model`` with only the ticket's heads and FFNs while the context lasts; the weights are untouched.
+
+    Raises SuperticketsError if the ticket is for an encoder of another shape.
+
+    >>> import torch
+    >>> from supertickets import full_ticket, load_encoder, masked
+    >>> model = load_encoder("lab-base", num_labels=2, seed=0).eval()
+    >>> ids = torch.tensor([[2, 10, 11, 3]])
+    >>> with torch.no_grad(), masked(model, full_ticket((6, 8))):
+    ...     same = torch.equal(model(ids).logits, model(ids).logits)
+    >>> same
+    True
+    """
+    shape = (len(layer_parts(model)), model.config.num_attention_heads)
+    if ticket.shape != shape:
+        raise SuperticketsError(misfit(ticket.shape, shape))
+    parameter = next(model.parameters())
+    with gated(
+        model,
+        torch.tensor(ticket.heads, dtype=parameter.dtype, device=parameter.device),
+        torch.tensor(ticket.ffns, dtype=parameter.dtype, device=parameter.device),
+    ):
+        yield model
+
+
+def _gate_context(gate: Tensor):
+    def hook(_module: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        context = arguments[0]  # (batch, positions, n_heads * head_size)
+        split = context.unflatten(-1, (gate.shape[-1], -1))
+        # (n_heads,) and (batch, positions, n_heads) broadcast as they are; (batch, n_heads) lacks the positions.
+        per_head = gate.unsqueeze(1) if gate.ndim == 2 else gate
+        return ((split * per_head.unsqueeze(-1).to(split.dtype)).flatten(-2), *arguments[1:])
+
+    return hook
+
+
+def _gate_ffn(gate: Tensor):
+    def hook(_module: nn.Module, _arguments: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        per_token = gate[:, None] if gate.ndim == 1 else gate  # (batch, 1) or (batch, positions)
+        return output * (per_token.unsqueeze(-1) if gate.ndim else gate).to(output.dtype)
+
+    return hook

@@ -1,0 +1,126 @@
+"""Importance scores of heads and FFNs (section 3): how much the loss reacts to their mask variables.
+
+Every example gets mask variables of its own, all equal to one. The loss summed over a batch then has, with respect to
+them, exactly one gradient per example, so one batched backward pass gives what a loop over single examples would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from supertickets.errors import SuperticketsError
+from supertickets.models.encoders import example_losses
+from supertickets.models.families import layer_parts
+from supertickets.models.gates import gated
+from supertickets.tickets import ESTIMATORS, Scores
+
+
+def importance_scores(model: PreTrainedModel, batches: Iterable[Any], estimator: str = "example") -> Scores:
+    """Importance of each head and FFN, averaged over the examples in ``batches`` (the training set, in the paper).
+
+    A batch is a mapping of the model's inputs, ``(n_examples, length)`` each, and ``labels`` ``(n_examples,)``, as a
+    ``BatchEncoding`` or what a ``DataLoader`` yields; or one of ours (:class:`supertickets.training.Batch`).
+    The model is put in eval mode meanwhile (dropout off, audit D6); its parameters get no gradients. The mean is over
+    examples, so the batch size does not matter (unlike audit D5). ``estimator`` is one of ``ESTIMATORS``;
+    ``leave_one_out`` costs one pass over the data per unit.
+
+    Raises SuperticketsError for an unknown estimator, no examples, a batch without labels, or scores that are not
+    finite.
+    """
+    if estimator not in ESTIMATORS:
+        raise SuperticketsError(f"Unknown importance estimator {estimator!r}; known: {', '.join(ESTIMATORS)}.")
+    was_training = model.training
+    requires_grad = [parameter.requires_grad for parameter in model.parameters()]
+    model.eval().requires_grad_(False)  # only the gates need gradients: the weights' part of the backward is saved
+    try:
+        if estimator == "leave_one_out":
+            return _leave_one_out(model, list(batches))
+        return _from_gradients(model, batches, estimator)
+    finally:
+        model.train(was_training)
+        for parameter, flag in zip(model.parameters(), requires_grad, strict=True):
+            parameter.requires_grad_(flag)
+
+
+def _from_gradients(model: PreTrainedModel, batches: Iterable[Any], estimator: str) -> Scores:
+    n_layers, n_heads = len(layer_parts(model)), model.config.num_attention_heads
+    device, dtype = model.device, next(model.parameters()).dtype
+    # Sums stay on the device, in double precision, until the end: no synchronisation per batch.
+    head_sum = torch.zeros(n_layers, n_heads, dtype=torch.float64, device=device)
+    ffn_sum = torch.zeros(n_layers, dtype=torch.float64, device=device)
+    n_examples = 0
+    for batch in batches:
+        inputs, labels = _given(batch, device)
+        batch_size, length = inputs["input_ids"].shape
+        lead = (batch_size, length) if estimator == "token" else (batch_size,)
+        heads = torch.ones(*lead, n_layers, n_heads, device=device, dtype=dtype, requires_grad=True)
+        ffns = torch.ones(*lead, n_layers, device=device, dtype=dtype, requires_grad=True)
+        with torch.enable_grad(), gated(model, heads, ffns):
+            loss = example_losses(model(**inputs).logits, labels).sum()
+        head_gradient, ffn_gradient = (g.double() for g in torch.autograd.grad(loss, (heads, ffns)))
+        head_sum += _reduce(head_gradient, estimator).flatten(0, -3).sum(0)
+        ffn_sum += _reduce(ffn_gradient, estimator).flatten(0, -2).sum(0)
+        n_examples += batch_size
+    _require_examples(n_examples)
+    return Scores((head_sum / n_examples).cpu().numpy(), (ffn_sum / n_examples).cpu().numpy(), estimator, n_examples)
+
+
+def _reduce(gradient: Tensor, estimator: str) -> Tensor:
+    if estimator == "signed":
+        return -gradient
+    return gradient.square() if estimator == "squared" else gradient.abs()
+
+
+@torch.no_grad()
+def _leave_one_out(model: PreTrainedModel, batches: list[Any]) -> Scores:
+    n_layers, n_heads = len(layer_parts(model)), model.config.num_attention_heads
+    device, dtype = model.device, next(model.parameters()).dtype
+    given = [_given(batch, device) for batch in batches]
+    n_examples = sum(len(labels) for _, labels in given)
+    _require_examples(n_examples)
+
+    def mean_loss(heads: Tensor, ffns: Tensor) -> float:
+        total = 0.0
+        with gated(model, heads, ffns):
+            for inputs, labels in given:
+                total += float(example_losses(model(**inputs).logits, labels).double().sum())
+        return total / n_examples
+
+    def ones() -> tuple[Tensor, Tensor]:
+        return (
+            torch.ones(n_layers, n_heads, device=device, dtype=dtype),
+            torch.ones(n_layers, device=device, dtype=dtype),
+        )
+
+    full = mean_loss(*ones())
+    head_scores, ffn_scores = np.zeros((n_layers, n_heads)), np.zeros(n_layers)
+    for layer in range(n_layers):
+        heads, ffns = ones()
+        ffns[layer] = 0
+        ffn_scores[layer] = mean_loss(heads, ffns) - full
+        for head in range(n_heads):
+            heads, ffns = ones()
+            heads[layer, head] = 0
+            head_scores[layer, head] = mean_loss(heads, ffns) - full
+    return Scores(head_scores, ffn_scores, "leave_one_out", n_examples)
+
+
+def _given(batch: Any, device: torch.device) -> tuple[dict[str, Tensor], Tensor]:
+    """The model's inputs and the labels of a batch, on the device."""
+    if not isinstance(batch, Mapping):
+        batch = {**batch.inputs, "labels": batch.labels}
+    if "labels" not in batch or "input_ids" not in batch:
+        raise SuperticketsError(f"Importance needs input_ids and labels; a batch has {', '.join(batch) or 'nothing'}.")
+    tensors = {name: torch.as_tensor(values).to(device) for name, values in batch.items()}
+    return tensors, tensors.pop("labels")
+
+
+def _require_examples(n_examples: int) -> None:
+    if n_examples == 0:
+        raise SuperticketsError("Importance needs at least one example; the batches are empty.")

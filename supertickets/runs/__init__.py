@@ -1,0 +1,27 @@
+"""Runs as data: specs and their ids, records, the store, its locks and logs."""
+
+from typing import TYPE_CHECKING
+
+from supertickets.rooms import handed_on
+
+if TYPE_CHECKING:
+    from supertickets.runs.adaptation_spec import AdaptationSpec
+    from supertickets.runs.frames import choose_level, means_by, missing_sentence, paired_scores, super_tickets
+    from supertickets.runs.locks import EXPIRY, alive, claimed, tidy
+    from supertickets.runs.log import RunLog
+    from supertickets.runs.packs import pack, told
+    from supertickets.runs.provenance import (
+        code_fingerprint,
+        commit_id,
+        data_fingerprint,
+        device_name,
+        library_versions,
+        setting,
+    )
+    from supertickets.runs.run import Hyper, Record, RunSpec, TicketRule, mean_report_score
+    from supertickets.runs.sharing_spec import SharingSpec, at_rate
+    from supertickets.runs.spec import Spec, placed, spec_from_json
+    from supertickets.runs.store import RunStore
+    from supertickets.runs.words import in_words, readable, task_of
+else:
+    __getattr__, __dir__ = handed_on(__name__)

@@ -1,0 +1,99 @@
+"""The spec of a domain adaptation (section 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from supertickets.errors import SuperticketsError
+from supertickets.runs.run import NUMERICS, Hyper, Record, RunSpec, id_of
+from supertickets.runs.sharing_spec import SharingSpec
+from supertickets.tasks import DataRef
+
+
+@dataclass(frozen=True)
+class AdaptationSpec:
+    """Everything that determines one adaptation: where from, where to, and how much of the target's training set.
+
+    ``source_task`` is the task of a multi-task source whose head goes along ("" = none does). ``fraction`` of the
+    target's training examples are used, the ``draw``-th of several random subsets
+    (:func:`~supertickets.tasks.nested_subset`).
+    """
+
+    source: RunSpec | SharingSpec
+    data: DataRef
+    fraction: float
+    draw: int = 0
+    source_task: str = ""
+    hyper: Hyper = field(default_factory=Hyper)
+    selection_fraction: float = 0.1
+    split_seed: int = 0
+    numerics: int = NUMERICS
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fraction <= 1:
+            raise SuperticketsError(
+                f"A fraction of the training set lies above 0 and is at most 1, not {self.fraction}."
+            )
+
+    @property
+    def id(self) -> str:
+        """The run's id, as :attr:`supertickets.runs.RunSpec.id`."""
+        return id_of({**self.to_json(), "data": self.data.identity(), "source": self.source.id})
+
+    @property
+    def seed(self) -> int:
+        """The source's seed: conditions are paired by it."""
+        return self.source.seed
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """Ids of the runs whose importance scores the source's tickets are read off."""
+        return self.source.parents
+
+    @property
+    def model(self) -> str:
+        """The paper's name of the source: "ST-DNN", "SuperT", "MT-DNN" or "Ticket-Share"."""
+        if isinstance(self.source, SharingSpec):
+            return self.source.model
+        return "ST-DNN" if self.source.ticket.kind == "full" else "SuperT"
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object that :meth:`from_json` reads back."""
+        values = {**asdict(self), "source": self.source.to_json(), "data": self.data.to_json()}
+        return {**values, "study": "adaptation"}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> AdaptationSpec:
+        """Reads ``to_json``'s object; raises SuperticketsError if fields are missing or unknown."""
+        try:
+            if set(data) != {f.name for f in fields(cls)} | {"study"}:
+                raise ValueError("its fields are not those of an adaptation")
+            values: dict[str, Any] = {name: value for name, value in data.items() if name != "study"}
+            source = SharingSpec if data["source"].get("study") == "sharing" else RunSpec
+            values["source"] = source.from_json(data["source"])
+            values["data"] = DataRef.from_json(data["data"])
+            values["hyper"] = Hyper(**data["hyper"])
+            return cls(**values)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise SuperticketsError(f"This run's spec is damaged or of another version ({error}).") from error
+
+    def rows(self, record: Record) -> list[dict[str, Any]]:
+        """One flat row of this spec's record, for a data frame of records."""
+        row: dict[str, Any] = {
+            "run": record.id,
+            "encoder": self.source.encoder,
+            "model": self.model,
+            "task": self.data.name,
+            "seed": self.seed,
+            "fraction": self.fraction,
+            "draw": self.draw,
+            "data": self.data.fingerprint,
+            **record.size,
+            "head": record.environment["task head"],
+            "seconds": record.timings.get("total", float("nan")),
+        }
+        for split, values in record.metrics.items():
+            row |= {f"{split}_{metric}": value for metric, value in values.items()}
+        return [row]

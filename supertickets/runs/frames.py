@@ -1,0 +1,88 @@
+"""Frames of records: the super tickets in them, pairs, means, and what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from supertickets.errors import SuperticketsError
+from supertickets.runs.run import RunSpec
+
+
+def super_tickets(frame: pd.DataFrame) -> pd.DataFrame:
+    """The super ticket of every encoder, data and seed: the winning row with the best *selection* score (section 3).
+
+    Ties go to the lower selection loss, then to the lighter level. The full model is not a candidate, as in the
+    paper. Report scores play no part. The result has the columns of ``frame`` and one row per (encoder, data, seed).
+    """
+    winning = frame.loc[frame["kind"] == "winning"]
+    ordered = winning.sort_values(["selection_score", "selection_loss", "level"], ascending=[False, True, True])
+    return ordered.groupby(["encoder", "task", "data", "seed"], sort=False).head(1).sort_index()
+
+
+def choose_level(frame: pd.DataFrame) -> float:
+    """One super ticket level for all seeds of one task: the best mean selection score of the winning tickets.
+
+    Ties go as in :func:`super_tickets`. Raises SuperticketsError if there is no finished winning run.
+    """
+    winning = frame.loc[frame["kind"] == "winning"]
+    if winning.empty:
+        raise SuperticketsError("No winning ticket has been rewound yet; run the sweep first.")
+    means = means_by(winning, "level", ["selection_score", "selection_loss"])
+    # Rounded, so that means that differ by floating-point noise alone count as tied.
+    means["selection_score"] = np.round(means["selection_score"], 9)
+    best = means.sort_values(["selection_score", "selection_loss", "level"], ascending=[False, True, True])
+    return float(best["level"].iloc[0])
+
+
+def means_by(frame: pd.DataFrame, key: str, columns: Iterable[str], sort: bool = True) -> pd.DataFrame:
+    """Means of some columns for every value of the column ``key``, sorted by it or in the order of the frame.
+
+    >>> means_by(pd.DataFrame({"level": [0.2, 0.1, 0.2], "score": [1.0, 5.0, 3.0]}), "level", ["score"])
+       level  score
+    0    0.1    5.0
+    1    0.2    2.0
+    """
+    groups = frame.groupby(key, sort=sort)
+    return pd.DataFrame({column: groups[column].mean() for column in columns}).reset_index()
+
+
+def paired_scores(frame: pd.DataFrame, column: str = "report_score") -> pd.DataFrame:
+    """Scores of one task as a table: one row per seed, one column per (kind, level); seeds lacking a run have NaN."""
+    return frame.pivot_table(index="seed", columns=["kind", "level"], values=column, aggfunc="first").sort_index(axis=1)
+
+
+def missing(frame: pd.DataFrame, specs: Iterable[RunSpec]) -> pd.DataFrame:
+    """The runs among ``specs`` that have no record in ``frame``, in their order.
+
+    One row per run; columns task, train_size (None: the whole training set), seed, kind, level and run (its id). The
+    frame is empty, with these columns, if nothing is missing.
+    """
+    there = set(frame["run"]) if "run" in frame else set()
+    rows = [
+        (spec.data.name, spec.data.train_size, spec.seed, spec.ticket.kind, spec.ticket.level, spec.id)
+        for spec in specs
+        if spec.id not in there
+    ]
+    return pd.DataFrame(rows, columns=["task", "train_size", "seed", "kind", "level", "run"])
+
+
+def missing_sentence(frame: pd.DataFrame, specs: Sequence[RunSpec]) -> str:
+    """What :func:`missing` found, in one sentence: how many of which task and kind, and of which seeds.
+
+    >>> from supertickets.tasks import DataRef
+    >>> missing_sentence(pd.DataFrame(), [RunSpec("lab-base", "1", DataRef("entailment"), seed=3)])
+    '1 of 1 runs is missing: entailment (1 full; seed 3).'
+    """
+    lacking = missing(frame, specs)
+    if lacking.empty:
+        return f"All {len(specs)} runs are there."
+    parts = []
+    for task, group in lacking.groupby("task", sort=False):
+        kinds = ", ".join(f"{count} {kind}" for kind, count in group["kind"].value_counts(sort=False).items())
+        seeds = sorted(set(group["seed"]))
+        parts.append(f"{task} ({kinds}; seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))})")
+    verb = "is" if len(lacking) == 1 else "are"
+    return f"{len(lacking)} of {len(specs)} runs {verb} missing: {', '.join(parts)}."

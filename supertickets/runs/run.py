@@ -1,0 +1,255 @@
+"""A run: its spec (everything that determines the result), its id (the spec's hash) and its record (what came out)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache, cached_property
+from typing import Any
+
+import numpy as np
+
+from supertickets.errors import SuperticketsError
+from supertickets.tasks import DataRef, TaskFacts
+from supertickets.tickets import KINDS, Scores, Ticket, full_ticket, losing_ticket, random_ticket, winning_ticket
+
+NUMERICS = 5
+"""Raised whenever a change of the code changes results, so that stored runs of the old code are not taken for new."""
+
+
+@dataclass(frozen=True)
+class Hyper:
+    """Hyper-parameters of one fine-tuning run; the defaults are the paper's (section 5.2, A.1.2).
+
+    ``epochs`` is a maximum: the epoch with the best score on the selection split is kept, and training stops after
+    ``patience`` epochs without a better one. ``warmup`` is the share of all steps over which the learning rate rises,
+    before it falls linearly to zero. ``clip`` is the largest gradient norm. ``precision`` is "fp32" or "bf16"
+    (autocast). ``max_length`` is in word pieces.
+    """
+
+    learning_rate: float = 5e-5
+    batch_size: int = 32
+    epochs: int = 6
+    patience: int = 2
+    warmup: float = 0.1
+    clip: float = 1.0
+    task_dropout: float = 0.1
+    weight_decay: float = 0.0
+    max_length: int = 512
+    precision: str = "fp32"
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("fp32", "bf16"):
+            raise SuperticketsError(f"Unknown precision {self.precision!r}; known: fp32, bf16.")
+        if self.learning_rate <= 0 or self.batch_size < 1 or self.epochs < 1 or self.patience < 1:
+            raise SuperticketsError("The learning rate, batch size, epochs and patience must all be positive.")
+        if not (0 <= self.warmup < 1 and 0 <= self.task_dropout < 1 and self.clip > 0 and self.max_length > 3):
+            raise SuperticketsError("Warm-up and dropout lie in [0, 1), and clip and max_length must be positive.")
+
+
+@dataclass(frozen=True)
+class TicketRule:
+    """Which ticket a run trains: the whole model ("full"), or a level's winning, random or losing ticket.
+
+    Winning and losing tickets are read off the ``estimator`` scores of the run whose id is ``parent``. Random ones are
+    drawn with the run's own seed and need no parent. ``protect`` heads stay in every layer (audit D9).
+    """
+
+    kind: str = "full"
+    level: float = 0.0
+    parent: str = ""
+    estimator: str = "example"
+    protect: int = 1
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("full", *KINDS):
+            raise SuperticketsError(f"Unknown kind of ticket {self.kind!r}; known: full, {', '.join(KINDS)}.")
+        if self.kind == "full" and (self.level != 0 or self.parent):
+            raise SuperticketsError("The full model has level 0 and no parent run.")
+        if self.kind in ("winning", "losing") and not self.parent:
+            raise SuperticketsError(f"A {self.kind} ticket needs the id of the fine-tuning run that was scored.")
+
+    def ticket(self, shape: tuple[int, int], seed: int, scores: Scores | None) -> Ticket:
+        """The ticket for an encoder of (n_layers, n_heads)."""
+        if self.kind == "full":
+            return full_ticket(shape)
+        if self.kind == "random":
+            return random_ticket(shape, self.level, seed, self.protect)
+        if scores is None:
+            raise SuperticketsError(f"The scores of run {self.parent} are missing; run it before its tickets.")
+        make = winning_ticket if self.kind == "winning" else losing_ticket
+        return make(scores, self.level, self.protect)
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything that determines a run's result. The id leaves out *where* things are (see :meth:`identity`).
+
+    ``estimators`` are the importance scores taken at the end of a full run. ``selection_fraction`` and ``split_seed``
+    cut dev into selection (early stopping, choice of the super ticket) and report.
+    """
+
+    encoder: str
+    encoder_revision: str
+    data: DataRef
+    seed: int
+    hyper: Hyper = field(default_factory=Hyper)
+    ticket: TicketRule = field(default_factory=TicketRule)
+    estimators: tuple[str, ...] = ("example",)
+    selection_fraction: float = 0.1
+    split_seed: int = 0
+    numerics: int = NUMERICS
+
+    def identity(self) -> dict[str, Any]:
+        """What is hashed: all fields but the encoder's and the data's locations, which their own hashes stand for."""
+        values = {**self.to_json(), "data": self.data.identity()}
+        del values["encoder"]
+        return values
+
+    @cached_property
+    def id(self) -> str:
+        """The run's id (:func:`id_of`)."""
+        return id_of(self.identity())
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """Ids of the runs whose importance scores this one needs."""
+        return (self.ticket.parent,) if self.ticket.parent else ()
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object that :meth:`from_json` reads back."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}  # asdict copies, which takes long
+        values |= {"hyper": dict(vars(self.hyper)), "ticket": dict(vars(self.ticket))}
+        return {**values, "data": self.data.to_json(), "estimators": list(self.estimators)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> RunSpec:
+        """Reads ``to_json``'s object; raises SuperticketsError if fields are missing or unknown."""
+        try:
+            _require_fields(cls, data)
+            _require_fields(Hyper, data["hyper"])
+            _require_fields(TicketRule, data["ticket"])
+            return cls(
+                **{
+                    **data,
+                    "data": DataRef.from_json(data["data"]),
+                    "hyper": Hyper(**data["hyper"]),
+                    "ticket": TicketRule(**data["ticket"]),
+                    "estimators": tuple(data["estimators"]),
+                }
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise SuperticketsError(f"This run's spec is damaged or of another version ({error}).") from error
+
+    def rows(self, record: Record) -> list[dict[str, Any]]:
+        """One flat row of this spec's record, for a data frame of records."""
+        row: dict[str, Any] = {
+            "run": record.id,
+            "encoder": self.encoder,
+            "task": self.data.name,
+            "seed": self.seed,
+            "kind": self.ticket.kind,
+            "level": self.ticket.level,
+            "estimator": self.ticket.estimator,
+            "parent": self.ticket.parent,
+            "data": self.data.fingerprint,
+            "train_size": self.data.train_size,
+            "train_seed": self.data.train_seed,
+            **record.columns(self.data.name),
+            **record.size,
+            "best_epoch": record.best_epoch,
+            "seconds": record.timings.get("total", float("nan")),
+            "memory": record.memory.get("gpu", record.memory.get("process", float("nan"))),
+        }
+        for split, values in record.metrics.items():
+            row.update({f"{split}_{metric}": value for metric, value in values.items()})
+        return [row]
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """What a finished run leaves: its spec, scores per epoch, final metrics, arrays, timings and environment.
+
+    ``spec`` is a RunSpec, or the spec of another kind of run (:class:`supertickets.runs.SharingSpec`).
+    ``metrics`` maps "selection", "report" and "dev" (the whole of it, the paper's protocol) to metric values.
+    ``arrays`` holds ``dev_logits (n_dev, n_outputs)``, ``dev_labels``, ``selection`` (True where the example belongs
+    to the selection split), ``test_logits`` and ``test_labels`` where the data have a test split, the ticket's masks
+    ``heads`` and ``ffns``, and, for a full run, ``importance/E/heads`` and ``importance/E/ffns`` for every estimator E.
+    ``memory`` is the run's peak in MiB (:mod:`supertickets.engines.resources`), empty where nobody looked. ``tasks``
+    holds the facts of its tasks by name, so that nothing needs the data themselves. ``finished`` is when it was saved
+    (UTC).
+    """
+
+    spec: RunSpec | Any
+    epochs: tuple[dict[str, float], ...]
+    best_epoch: int
+    metrics: dict[str, dict[str, float]]
+    size: dict[str, float]
+    arrays: dict[str, np.ndarray]
+    timings: dict[str, float]
+    environment: dict[str, str]
+    memory: Mapping[str, float] = field(default_factory=dict)
+    tasks: Mapping[str, TaskFacts] = field(default_factory=dict)
+    finished: str = ""
+
+    @property
+    def id(self) -> str:
+        """The id of the run's spec."""
+        return self.spec.id
+
+    def scores(self, estimator: str) -> Scores:
+        """The importance scores of a full run."""
+        name = f"importance/{estimator}"
+        if f"{name}/heads" not in self.arrays:
+            raise SuperticketsError(f"Run {self.id} has no {estimator} importance scores; it did not ask for them.")
+        n_examples = int(self.arrays[f"{name}/n_examples"][0])
+        return Scores(self.arrays[f"{name}/heads"], self.arrays[f"{name}/ffns"], estimator, n_examples)
+
+    def ticket(self) -> Ticket:
+        """The ticket this run trained."""
+        rule = self.spec.ticket
+        return Ticket(
+            self.arrays["heads"],
+            self.arrays["ffns"],
+            kind="" if rule.kind == "full" else rule.kind,
+            level=rule.level,
+            seed=self.spec.seed,
+            encoder=self.spec.encoder,
+            revision=self.spec.encoder_revision,
+            provenance={"run": self.id, "parent": rule.parent, **self.environment},
+        )
+
+    def columns(self, task: str) -> dict[str, float]:
+        """What the record says of a task in a row of a data frame: nothing if it has no facts of it."""
+        if (facts := self.tasks.get(task)) is None:
+            return {}
+        return {"train_examples": facts.sizes.get("train", np.nan), "constant_score": facts.constant_score}
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Flat rows for a data frame of records: one for a run of one task, one per task and stage for many."""
+        return self.spec.rows(self)
+
+
+def mean_report_score(record: Record) -> float:
+    """The mean of a record's report scores: one for a run of one task, one per task and stage for many."""
+    scores = [values["score"] for name, values in record.metrics.items() if name.endswith("report")]
+    return sum(scores) / len(scores) if scores else float("nan")
+
+
+def id_of(identity: Mapping[str, Any]) -> str:
+    """The id of a run: 20 hex digits of the SHA-256 of the canonical JSON of what determines it."""
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def _require_fields(cls: type, data: Mapping[str, Any]) -> None:
+    wanted, given = _field_names(cls), set(data)
+    if wanted != given:
+        raise ValueError(f"{cls.__name__} fields missing: {sorted(wanted - given)}, unknown: {sorted(given - wanted)}")
+
+
+@cache
+def _field_names(cls: type) -> frozenset[str]:
+    return frozenset(f.name for f in fields(cls))

@@ -1,0 +1,134 @@
+"""The spec of a run of many tasks with one encoder (section 6): MT-DNN or Ticket-Share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from supertickets.errors import SuperticketsError
+from supertickets.runs.run import NUMERICS, Hyper, Record, TicketRule, id_of
+from supertickets.tasks import DataRef
+
+_SPLITS = ("selection", "report", "dev")
+
+
+@dataclass(frozen=True)
+class SharingSpec:
+    """Everything that determines a multi-task run; tasks are kept in the order of their names, however given.
+
+    ``tickets[i]`` is the rule of task i's ticket, all "full" for MT-DNN, ``dropouts[i]`` its head's dropout. With
+    ``fine_tuning``, each task's model is afterwards fine-tuned alone from the shared weights ("+ ST fine-tuning"), once
+    with each of these hyper-parameters (A.4 varies the learning rate).
+    Raises SuperticketsError unless the tasks have different names and each its rule and dropout.
+    """
+
+    encoder: str
+    encoder_revision: str
+    data: tuple[DataRef, ...]
+    tickets: tuple[TicketRule, ...]
+    dropouts: tuple[float, ...]
+    seed: int
+    hyper: Hyper = field(default_factory=Hyper)
+    fine_tuning: tuple[Hyper, ...] = ()
+    selection_fraction: float = 0.1
+    split_seed: int = 0
+    numerics: int = NUMERICS
+
+    def __post_init__(self) -> None:
+        names = [ref.name for ref in self.data]
+        if not names or len(set(names)) < len(names):
+            given = ", ".join(names) or "none"
+            raise SuperticketsError(f"A multi-task run needs tasks of different names, not {given}.")
+        if not len(names) == len(self.tickets) == len(self.dropouts):
+            raise SuperticketsError("A multi-task run needs a ticket rule and a dropout for each of its tasks.")
+        rates = [hyper.learning_rate for hyper in self.fine_tuning]
+        if len(set(rates)) < len(rates):
+            raise SuperticketsError(f"Two fine-tunings have the same learning rate ({rates}); give each its own.")
+        order = sorted(range(len(names)), key=names.__getitem__)
+        for name in ("data", "tickets", "dropouts"):
+            object.__setattr__(self, name, tuple(getattr(self, name)[i] for i in order))
+
+    @property
+    def id(self) -> str:
+        """The run's id, as :attr:`supertickets.runs.RunSpec.id`."""
+        values = {**self.to_json(), "data": [ref.identity() for ref in self.data]}
+        del values["encoder"]
+        return id_of(values)
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """Ids of the single-task runs whose importance scores the tickets are read off."""
+        return tuple(dict.fromkeys(rule.parent for rule in self.tickets if rule.parent))
+
+    @property
+    def model(self) -> str:
+        """The paper's name for it: "MT-DNN", or "Ticket-Share" if some task has a ticket."""
+        return "MT-DNN" if all(rule.kind == "full" for rule in self.tickets) else "Ticket-Share"
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object that :meth:`from_json` reads back."""
+        return {
+            **asdict(self),
+            "study": "sharing",
+            "data": [ref.to_json() for ref in self.data],
+            "tickets": [asdict(rule) for rule in self.tickets],
+            "dropouts": list(self.dropouts),
+            "fine_tuning": [asdict(hyper) for hyper in self.fine_tuning],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> SharingSpec:
+        """Reads ``to_json``'s object; raises SuperticketsError if fields are missing or unknown."""
+        try:
+            if set(data) != {f.name for f in fields(cls)} | {"study"}:
+                raise ValueError("its fields are not those of a multi-task run")
+            values: dict[str, Any] = {name: value for name, value in data.items() if name != "study"}
+            values["data"] = tuple(DataRef.from_json(ref) for ref in data["data"])
+            values["tickets"] = tuple(TicketRule(**rule) for rule in data["tickets"])
+            values["dropouts"] = tuple(data["dropouts"])
+            values["hyper"] = Hyper(**data["hyper"])
+            values["fine_tuning"] = tuple(Hyper(**hyper) for hyper in data["fine_tuning"])
+            return cls(**values)
+        except (KeyError, TypeError, ValueError) as error:
+            raise SuperticketsError(f"This run's spec is damaged or of another version ({error}).") from error
+
+    def rows(self, record: Record) -> list[dict[str, Any]]:
+        """One flat row per task and stage of this spec's record, for a data frame.
+
+        The stage is "multi-task" or "fine-tuned"; fine-tuned rows differ in their ``learning_rate``.
+        """
+        rows = []
+        stages = [
+            ("multi-task", self.hyper, ""),
+            *(("fine-tuned", hyper, at_rate(hyper)) for hyper in self.fine_tuning),
+        ]
+        for ref, rule in zip(self.data, self.tickets, strict=True):
+            for stage, hyper, rate in stages:
+                splits = {split: record.metrics[f"{stage}{rate}/{ref.name}/{split}"] for split in _SPLITS}
+                row: dict[str, Any] = {
+                    "run": record.id,
+                    "encoder": self.encoder,
+                    "model": self.model,
+                    "stage": stage,
+                    "learning_rate": hyper.learning_rate,
+                    "task": ref.name,
+                    "seed": self.seed,
+                    "kind": rule.kind,
+                    "level": rule.level,
+                    "data": ref.fingerprint,
+                    **record.columns(ref.name),
+                    "weights_remaining": record.size[f"{ref.name}/weights_remaining"],
+                    "average_compression": record.size["average_compression"],
+                    "stored": record.size["stored"],
+                    "seconds": record.timings.get("total", float("nan")),
+                }
+                for split, values in splits.items():
+                    row |= {f"{split}_{metric}": value for metric, value in values.items()}
+                rows.append(row)
+        return rows
+
+
+def at_rate(hyper: Hyper) -> str:
+    """What the names of a fine-tuning's results end with."""
+    return f"@{hyper.learning_rate:g}"

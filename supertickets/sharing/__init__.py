@@ -1,0 +1,13 @@
+"""Ticket-Share: one encoder for many tasks, each with its own ticket."""
+
+from typing import TYPE_CHECKING
+
+from supertickets.rooms import handed_on
+
+if TYPE_CHECKING:
+    from supertickets.sharing.isolation import isolated
+    from supertickets.sharing.loop import task_data, train_together
+    from supertickets.sharing.model import alone, shared_model, using
+    from supertickets.sharing.shared_run import train_shared, trained_together
+else:
+    __getattr__, __dir__ = handed_on(__name__)

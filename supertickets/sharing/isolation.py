@@ -1,0 +1,201 @@
+"""Only theta_i is updated (Algorithm 1): an optimiser that never touches what is outside a task's ticket.
+
+All parameters of a shared model lie in one vector, ordered so that each unit is contiguous: the task heads, what
+every task uses (embeddings, layer norms, attention output biases, pooler), then per layer head by head and the FFN.
+A task's parameters are then a few stretches of the vector, and a step is arithmetic on those stretches: the rest gets
+no gradient, no momentum and no weight decay, and costs nothing. What belongs to a unit is what
+:mod:`supertickets.models.compaction` removes with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from supertickets.models import family_of, layers_of
+from supertickets.sharing.model import SharedModel
+from supertickets.training import adamax_step
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Neighbouring elements ``start:stop`` of the vector that the same tasks use."""
+
+    start: int
+    stop: int
+    owners: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Isolated:
+    """A shared model's parameters as one vector, with Adamax's state, its stretches, and the steps of each task.
+
+    ``apart`` pairs parameters that autograd gives a gradient of their own with their places in ``gradient``.
+    ``average`` and ``infinity`` are Adamax's momentum and infinity norm, of the vector's shape. An element's number
+    of updates, which corrects the momentum's bias, is the number of steps of the tasks that use it.
+    """
+
+    vector: Tensor
+    gradient: Tensor
+    average: Tensor
+    infinity: Tensor
+    stretches: tuple[Stretch, ...]
+    steps: dict[str, int]
+    apart: tuple[tuple[nn.Parameter, Tensor], ...] = field(default=(), repr=False)
+    cache: dict[str, tuple[list[Tensor], ...]] = field(default_factory=dict, repr=False)
+
+    def owned(self, name: str) -> np.ndarray:
+        """Booleans of the vector's length: the elements a task uses and updates."""
+        mask = np.zeros(len(self.vector), dtype=bool)
+        for stretch in self.stretches:
+            mask[stretch.start : stretch.stop] = name in stretch.owners
+        return mask
+
+    def update(self, name: str, rate: float, clip: float, weight_decay: float = 0.0) -> None:
+        """One step of :func:`~supertickets.training.adamax_step` for a task, on its stretches."""
+        weights, gradients, averages, infinities = self._of(name)
+        self.steps[name] += 1
+        self._collect()
+        adamax_step(weights, gradients, averages, infinities, self._updates(name), rate, clip, weight_decay)
+
+    @torch.no_grad()
+    def _collect(self) -> None:
+        """Brings the gradients of heads into the vector, where they lie row by row, which autograd does not write."""
+        for parameter, slope in self.apart:
+            if parameter.grad is not None:
+                slope.copy_(parameter.grad)
+                parameter.grad = None
+
+    def _of(self, name: str) -> tuple[list[Tensor], ...]:
+        """The task's stretches of weights, gradient, momentum and infinity norm: views, made once."""
+        if name not in self.cache:
+            mine = [slice(s.start, s.stop) for s in self.stretches if name in s.owners]
+            whole = (self.vector, self.gradient, self.average, self.infinity)
+            self.cache[name] = tuple([tensor[part] for part in mine] for tensor in whole)
+        return self.cache[name]
+
+    def _updates(self, name: str) -> list[int]:
+        return [sum(self.steps[its] for its in s.owners) for s in self.stretches if name in s.owners]
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Parameters that lie together; ``views`` cuts a stretch of the vector into tensors of their shapes."""
+
+    parameters: Sequence[nn.Parameter]
+    owners: Sequence[frozenset[str]]  # of equal parts, one after the other
+    views: Callable[[Tensor], Sequence[Tensor]]
+
+    @property
+    def size(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters)
+
+
+@contextmanager
+def isolated(shared: SharedModel) -> Iterator[Isolated]:
+    """All parameters of a shared model as one vector that updates by task, while the context lasts.
+
+    The model's parameters become views of the vector; afterwards each is a tensor of its own again, without gradient.
+
+    >>> from supertickets.sharing.model import shared_model
+    >>> with isolated(shared_model("lab-base", {"a": 2, "b": 1})) as whole:
+    ...     [sorted(stretch.owners) for stretch in whole.stretches]
+    [['a'], ['b'], ['a', 'b']]
+    """
+    pieces = _pieces(shared)
+    parameters = [parameter for piece in pieces for parameter in piece.parameters]
+    with torch.no_grad():
+        vector = torch.empty(
+            sum(piece.size for piece in pieces), dtype=parameters[0].dtype, device=parameters[0].device
+        )
+        gradient = torch.zeros_like(vector)
+        stretches: list[Stretch] = []
+        apart: list[tuple[nn.Parameter, Tensor]] = []
+        start = 0
+        for piece in pieces:
+            stop = start + piece.size
+            places, slopes = piece.views(vector[start:stop]), piece.views(gradient[start:stop])
+            for parameter, place, slope in zip(piece.parameters, places, slopes, strict=True):
+                place.copy_(parameter)
+                parameter.data = place
+                if place.is_contiguous():
+                    parameter.grad = slope
+                else:
+                    apart.append((parameter, slope))
+            each = piece.size // len(piece.owners)
+            for index, owners in enumerate(piece.owners):
+                _extend(stretches, Stretch(start + index * each, start + (index + 1) * each, owners))
+            start = stop
+    momentum, norm, steps = torch.zeros_like(vector), torch.zeros_like(vector), dict.fromkeys(shared.models, 0)
+    try:
+        yield Isolated(vector, gradient, momentum, norm, tuple(stretches), steps, tuple(apart))
+    finally:
+        for parameter in parameters:
+            parameter.grad = None
+            parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
+
+
+def _extend(stretches: list[Stretch], more: Stretch) -> None:
+    if stretches and stretches[-1].owners == more.owners:
+        more = Stretch(stretches.pop().start, more.stop, more.owners)
+    stretches.append(more)
+
+
+def _pieces(shared: SharedModel) -> list[_Piece]:
+    """Every parameter once: task heads, what all tasks use, then layer by layer the heads and the FFN."""
+    everyone = frozenset(shared.models)
+    within = {name: shared.within(name) for name in shared.models}
+    units: list[_Piece] = []
+    model = next(iter(shared.models.values()))
+    family = family_of(model)
+    for index, layer in enumerate(layers_of(model)):
+        if shared.union.heads[index].any():
+            owners = [
+                frozenset(name for name, (heads, _) in within.items() if heads[index][head])
+                for head in range(int(shared.union.heads[index].sum()))
+            ]
+            projections = [layer.get_submodule(path) for path in (family.query, family.key, family.value)]
+            weights = [linear.get_parameter("weight") for linear in projections]
+            weights.append(layer.get_submodule(family.attention_out).get_parameter("weight"))
+            units.append(_Piece(weights, owners, _head_weights(*weights[0].shape)))
+            units.append(_Piece([linear.get_parameter("bias") for linear in projections], owners, _head_biases))
+        if shared.union.ffns[index]:
+            owners = [frozenset(name for name, (_, ffns) in within.items() if ffns[index])]
+            modules = [layer.get_submodule(path) for path in (family.ffn_in, family.ffn_out)]
+            units.append(_plain([p for module in modules for p in module.parameters()], owners[0]))
+    in_encoder = {id(parameter) for parameter in shared.encoder.parameters()}
+    in_units = {id(parameter) for piece in units for parameter in piece.parameters}
+    heads = [
+        _plain([p for p in model.parameters() if id(p) not in in_encoder], frozenset([name]))
+        for name, model in shared.models.items()
+    ]
+    rest = [p for p in shared.encoder.parameters() if id(p) not in in_units]
+    return [*heads, _plain(rest, everyone), *units]
+
+
+def _plain(parameters: list[nn.Parameter], owners: frozenset[str]) -> _Piece:
+    shapes, sizes = [p.shape for p in parameters], [p.numel() for p in parameters]
+
+    def views(part: Tensor) -> list[Tensor]:
+        return [piece.view(shape) for piece, shape in zip(part.split(sizes), shapes, strict=True)]
+
+    return _Piece(parameters, [owners], views)
+
+
+def _head_weights(rows: int, width: int) -> Callable[[Tensor], list[Tensor]]:
+    """Row r of the query, key and value weights, then column r of the output weight: a head is a run of rows."""
+
+    def views(part: Tensor) -> list[Tensor]:
+        block = part.view(rows, 4, width)
+        return [block[:, 0], block[:, 1], block[:, 2], block[:, 3].T]
+
+    return views
+
+
+def _head_biases(part: Tensor) -> list[Tensor]:
+    return list(part.view(-1, 3).unbind(1))

@@ -1,0 +1,240 @@
+"""Training many tasks together (sections 4 and 6, A.2.1): MT-DNN, and Ticket-Share where the model has tickets.
+
+Both are the same loop over the same batches. What makes it Ticket-Share is the shared model's tickets: a minibatch of
+task i runs through theta_i only (:func:`supertickets.sharing.using`) and updates theta_i only
+(:class:`supertickets.sharing.isolation.Isolated`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from supertickets.errors import SuperticketsError
+from supertickets.models import example_losses
+from supertickets.runs import Hyper
+from supertickets.sharing.checkpoint import Progress, identity_of, read_progress, write_progress
+from supertickets.sharing.isolation import Isolated, isolated
+from supertickets.sharing.model import SharedModel, predict_task, task_seed, using
+from supertickets.tasks import Task, shuffled, split_dev
+from supertickets.tickets import check_tickets
+from supertickets.training import (
+    Batch,
+    EncodedSplit,
+    autocast,
+    cached_encode,
+    epoch_values,
+    fast_forward,
+    task_vocabulary,
+    train_batches,
+    warmup_then_decay,
+)
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """A task with its encoded splits, and which rows of dev choose the best epoch (``selection``, booleans)."""
+
+    task: Task
+    train: EncodedSplit
+    dev: EncodedSplit
+    selection: np.ndarray
+
+    @property
+    def name(self) -> str:
+        """The task's name, by which its head, its ticket and its batches are found."""
+        return self.task.name
+
+
+@dataclass(frozen=True)
+class Together:
+    """What :func:`train_together` returns: the values of every epoch, which epoch was kept (from 1), dev outputs.
+
+    An epoch holds ``selection_score`` and ``selection_loss`` (means over tasks), ``train_loss`` (mean over batches),
+    and the three by task as ``name/selection_score`` and so on. ``dev_logits[name]`` is ``(n_dev, n_outputs)``.
+    ``steps`` counts each task's minibatches, those of epochs after the best one included.
+    """
+
+    epochs: tuple[dict[str, float], ...]
+    best_epoch: int
+    dev_logits: dict[str, np.ndarray]
+    steps: dict[str, int]
+    seconds: float
+
+
+def task_data(
+    task: Task,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int = 512,
+    selection_fraction: float = 0.1,
+    split_seed: int = 0,
+) -> TaskData:
+    """A task encoded for :func:`train_together`. Raises SuperticketsError if it has no training data."""
+    if not len(task.train):
+        raise SuperticketsError(f"Task {task.name} has no training data; leave it out, or give it some.")
+    train, dev = (cached_encode(task, split, tokenizer, max_length) for split in ("train", "dev"))
+    return TaskData(task, train, dev, split_dev(task, selection_fraction, split_seed))
+
+
+def multi_task_batches(
+    splits: Mapping[str, EncodedSplit], batch_size: int, seed: int, epoch: int
+) -> Iterator[tuple[str, Batch]]:
+    """One epoch of minibatches, each of one task, with the task's name: every example of every task once.
+
+    Tasks are mixed in proportion to size, the order is shuffled anew every epoch and depends on the seed, the epoch
+    and the tasks' names, never on the order in which the tasks are given.
+    """
+    names = sorted(splits)
+    counts = [-(-len(splits[name]) // batch_size) for name in names]
+    order = np.repeat(np.arange(len(names)), counts)[shuffled(sum(counts), seed, epoch, 3)]
+    batches = [train_batches(splits[name], batch_size, task_seed(seed, name), epoch) for name in names]
+    for index in order:
+        yield names[index], next(batches[index])
+
+
+def train_together(
+    shared: SharedModel,
+    tasks: Sequence[TaskData],
+    hyper: Hyper,
+    seed: int,
+    checkpoint: str | Path | None = None,
+    every: int = 500,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+    on_step: Callable[[int], None] | None = None,
+) -> Together:
+    """Trains a shared model in place on all its tasks: Adamax, warm-up and decay over all steps, clipping (A.2.1).
+
+    The epoch with the best mean selection score over tasks is kept (ties: the lower mean loss), and training stops
+    after ``hyper.patience`` epochs without a better one. Task heads keep the dropout the model was made with; batches
+    and the rest of the dropout come from ``seed``. The global random state is left as it was.
+
+    With ``checkpoint``, a file, all there is to know is written there every ``every`` steps and after every epoch, and
+    a run that finds its own file goes on from there to the same result; the file goes when training is done.
+
+    Raises SuperticketsError if tasks and model do not match, a task has no training data, a loss is not finite, or the
+    checkpoint is damaged or another run's.
+    """
+    started = time.perf_counter()
+    data = {given.name: given for given in sorted(tasks, key=lambda given: given.name)}
+    _check(shared, tasks)
+    splits = [split for given in data.values() for split in (given.train, given.dev)]
+    first = next(iter(shared.models.values()))
+    cuda = [first.device] if first.device.type == "cuda" else []
+    with task_vocabulary(first, hyper, *splits) as splits:
+        for index, (name, given) in enumerate(data.items()):
+            data[name] = replace(given, train=splits[2 * index], dev=splits[2 * index + 1])
+        with torch.random.fork_rng(devices=cuda), fast_forward(first), isolated(shared) as whole:
+            torch.manual_seed(seed)
+            epochs, best_epoch = _train(shared, whole, data, hyper, seed, checkpoint, every, on_epoch, on_step)
+        logits = {name: predict_task(shared, name, given.dev, hyper.precision) for name, given in data.items()}
+    return Together(epochs, best_epoch, logits, dict(whole.steps), time.perf_counter() - started)
+
+
+def _train(
+    shared: SharedModel,
+    whole: Isolated,
+    data: dict[str, TaskData],
+    hyper: Hyper,
+    seed: int,
+    checkpoint: str | Path | None,
+    every: int,
+    on_epoch: Callable[[dict[str, float]], None] | None,
+    on_step: Callable[[int], None] | None,
+) -> tuple[tuple[dict[str, float], ...], int]:
+    train = {name: given.train for name, given in data.items()}
+    counts = {name: -(-len(split) // hyper.batch_size) for name, split in train.items()}
+    per_epoch = sum(counts.values())
+    factor = warmup_then_decay(hyper, per_epoch * hyper.epochs)
+    device = whole.vector.device
+    progress = Progress(best_weights=whole.vector.clone(), losses=torch.zeros(len(data), device=device))
+    if checkpoint is not None:
+        identity = identity_of(whole, {name: (given.train, given.dev) for name, given in data.items()}, hyper, seed)
+        progress = read_progress(checkpoint, identity, whole) or progress
+    row = {name: index for index, name in enumerate(data)}
+    while progress.epoch < hyper.epochs and progress.epoch - progress.best_epoch < hyper.patience:
+        for model in shared.models.values():
+            model.train()
+        done = progress.step - progress.epoch * per_epoch
+        for index, (name, batch) in enumerate(multi_task_batches(train, hyper.batch_size, seed, progress.epoch)):
+            if index < done:  # before the checkpoint that this run goes on from
+                continue
+            batch = batch.to(device)
+            with using(shared, name) as model:
+                with autocast(device, hyper.precision):
+                    logits = model(**batch.inputs).logits
+                loss = example_losses(logits, batch.labels).mean()
+                loss.backward()
+            whole.update(name, hyper.learning_rate * factor(progress.step), hyper.clip, hyper.weight_decay)
+            progress.losses[row[name]] += loss.detach()
+            progress.step += 1
+            if checkpoint is not None and progress.step % every == 0 and progress.step % per_epoch:
+                write_progress(checkpoint, identity, progress, whole)
+            if on_step is not None:
+                on_step(progress.step)
+        _end_epoch(shared, whole, data, hyper, counts, progress)
+        if checkpoint is not None:
+            write_progress(checkpoint, identity, progress, whole)
+        if on_epoch is not None:
+            on_epoch(progress.epochs[-1])
+    with torch.no_grad():
+        whole.vector.copy_(progress.best_weights)
+    if checkpoint is not None:
+        Path(checkpoint).unlink(missing_ok=True)
+    return tuple(progress.epochs), progress.best_epoch
+
+
+def _end_epoch(
+    shared: SharedModel,
+    whole: Isolated,
+    data: dict[str, TaskData],
+    hyper: Hyper,
+    counts: dict[str, int],
+    progress: Progress,
+) -> None:
+    """Scores every task on its selection rows, and keeps the weights if their mean score is the best so far."""
+    totals = dict(zip(data, progress.losses.tolist(), strict=True))
+    found: dict[str, dict[str, float]] = {}
+    for name, given in data.items():
+        logits = predict_task(shared, name, given.dev.rows(np.flatnonzero(given.selection)), hyper.precision)
+        train_loss = totals[name] / counts[name]
+        found[name] = epoch_values(given.task, logits, given.selection, train_loss, progress.epoch + 1, hyper)
+    epoch = {
+        "train_loss": sum(totals.values()) / sum(counts.values()),
+        "selection_score": float(np.mean([values["selection_score"] for values in found.values()])),
+        "selection_loss": float(np.mean([values["selection_loss"] for values in found.values()])),
+    }
+    reached = (epoch["selection_score"], -epoch["selection_loss"])
+    by_task = {f"{name}/{key}": values[key] for name, values in found.items() for key in epoch}
+    progress.epochs.append({**epoch, **by_task})
+    progress.epoch += 1
+    progress.losses.zero_()
+    if progress.best is None or reached > progress.best:
+        progress.best, progress.best_epoch = reached, progress.epoch
+        progress.best_weights = whole.vector.clone()
+
+
+def _check(shared: SharedModel, tasks: Sequence[TaskData]) -> None:
+    names = [given.name for given in tasks]
+    check_tickets(names, None)
+    for name in sorted(set(names) ^ set(shared.models)):
+        what = (
+            "has a head and a ticket in the shared model but no data"
+            if name in shared.models
+            else ("has data but no head in the shared model")
+        )
+        raise SuperticketsError(f"Task {name} {what}; train the tasks the model was made for.")
+    for given in tasks:
+        if not len(given.train):
+            raise SuperticketsError(f"Task {given.name} has no training data; leave it out, or give it some.")
+        outputs = shared.models[given.name].config.num_labels
+        if outputs != given.task.num_labels:
+            raise SuperticketsError(
+                f"Task {given.name} needs {given.task.num_labels} outputs and its head in the shared model has "
+                f"{outputs}; make the shared model with num_labels={given.task.num_labels} for it."
+            )

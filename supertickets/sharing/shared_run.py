@@ -1,0 +1,116 @@
+"""A run of many tasks with one encoder (section 6): MT-DNN or Ticket-Share, and fine-tuning from it, task by task."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from supertickets.models import load_encoder, load_tokenizer, shape_of
+from supertickets.runs import Hyper, Record, SharingSpec, at_rate, setting
+from supertickets.sharing.loop import TaskData, Together, task_data, train_together
+from supertickets.sharing.model import SharedModel, alone, share, shared_model
+from supertickets.tasks import split_arrays, task_facts
+from supertickets.tickets import EncoderShape, Scores, Ticket, shared_units
+from supertickets.training import best_device, fast_forward, fit, predict, scored_splits, task_vocabulary
+
+
+def train_shared(
+    spec: SharingSpec,
+    scores: Mapping[str, Scores],
+    checkpoint: str | Path | None = None,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+) -> Record:
+    """Carries out a multi-task run and returns its record; the global random state is left as it was.
+
+    ``scores`` are the importance scores of the parents, by run id. With ``checkpoint``, a file, a killed run goes on
+    from there. In the record, ``metrics`` and the dev outputs among the ``arrays`` are named ``stage/task/...``, where
+    the stage is "multi-task" or, say, "fine-tuned@0.001".
+
+    Raises SuperticketsError as :func:`supertickets.training.fine_tune` and
+    :func:`supertickets.sharing.train_together` do.
+    """
+    started = time.perf_counter()
+    shared, data, together = trained_together(spec, scores, checkpoint, on_epoch)
+    trained = time.perf_counter()
+    metrics, arrays = {}, _given(data, shared.tickets)
+
+    def keep(stage: str, name: str, logits: np.ndarray) -> None:
+        arrays[f"{stage}/{name}/dev_logits"] = logits
+        for split, values in scored_splits(data[name].task, logits, data[name].selection).items():
+            metrics[f"{stage}/{name}/{split}"] = values
+
+    for name, given in data.items():
+        keep("multi-task", name, together.dev_logits[name])
+        for hyper in spec.fine_tuning:
+            keep(f"fine-tuned{at_rate(hyper)}", name, _fine_tuned(alone(shared, name), given, hyper, spec.seed))
+    return Record(
+        spec=spec,
+        epochs=together.epochs,
+        best_epoch=together.best_epoch,
+        metrics=metrics,
+        size=_sizes(shared.tickets, shape_of(load_encoder(spec.encoder, 1, spec.seed))),
+        arrays=arrays,
+        timings={"train": trained - started, "total": time.perf_counter() - started},
+        environment=setting(),
+        tasks={name: task_facts(given.task, given.selection) for name, given in data.items()},
+    )
+
+
+def trained_together(
+    spec: SharingSpec,
+    scores: Mapping[str, Scores],
+    checkpoint: str | Path | None = None,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+) -> tuple[SharedModel, dict[str, TaskData], Together]:
+    """The first part of :func:`train_shared`: the trained shared model, the tasks' data by name, and how it went."""
+    tokenizer = load_tokenizer(spec.encoder)
+    data = {
+        ref.name: task_data(ref.load(), tokenizer, spec.hyper.max_length, spec.selection_fraction, spec.split_seed)
+        for ref in spec.data
+    }
+    outputs = {name: given.task.num_labels for name, given in data.items()}
+    dropouts = dict(zip(data, spec.dropouts, strict=True))
+    whole = shared_model(spec.encoder, outputs, None, spec.seed, dropouts)
+    shape = shape_of(next(iter(whole.models.values())))
+    tickets = {
+        name: rule.ticket((shape.n_layers, shape.n_heads), spec.seed, scores.get(rule.parent))
+        for name, rule in zip(data, spec.tickets, strict=True)
+    }
+    shared = share(whole.models, tickets)
+    device = best_device()
+    for model in shared.models.values():
+        model.to(device)  # pyright: ignore[reportArgumentType]  # a decorator of transformers hides its self
+    together = train_together(shared, list(data.values()), spec.hyper, spec.seed, checkpoint, on_epoch=on_epoch)
+    return shared, data, together
+
+
+def _given(data: Mapping[str, TaskData], tickets: Mapping[str, Ticket]) -> dict[str, np.ndarray]:
+    arrays: dict[str, np.ndarray] = {}
+    for name, given in data.items():
+        arrays |= {f"{name}/{key}": array for key, array in split_arrays(given.task, given.selection).items()}
+        arrays[f"{name}/heads"], arrays[f"{name}/ffns"] = tickets[name].heads, tickets[name].ffns
+    return arrays
+
+
+def _sizes(tickets: Mapping[str, Ticket], shape: EncoderShape) -> dict[str, float]:
+    units = shared_units(tickets)
+    sizes = {f"{name}/weights_remaining": ticket.weights_remaining(shape) for name, ticket in tickets.items()}
+    return {**sizes, "average_compression": units.average_compression(shape), "stored": units.stored(shape)}
+
+
+def _fine_tuned(model: PreTrainedModel, given: TaskData, hyper: Hyper, seed: int) -> np.ndarray:
+    """Dev outputs of a task's own model after fine-tuning it from the shared weights."""
+    device = model.device
+    with (
+        task_vocabulary(model, hyper, given.train, given.dev) as (train, dev),
+        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+        fast_forward(model),
+    ):
+        torch.manual_seed(seed)
+        fit(model, given.task, train, dev, given.selection, hyper, seed)
+        return predict(model, dev, hyper.precision)

@@ -1,0 +1,19 @@
+"""Statistics: intervals, tests, phases, and the decomposition into noise, bias and variance."""
+
+from typing import TYPE_CHECKING
+
+from supertickets.rooms import handed_on
+
+if TYPE_CHECKING:
+    from supertickets.statistics.decomposition import TERMS, bias_variance, bootstrap, compare
+    from supertickets.statistics.intervals import Interval, holm, jackknife, mean_interval, paired_difference, verdict
+    from supertickets.statistics.phases import (
+        Boundary,
+        PhaseBoundaries,
+        phase_boundaries,
+        rises_then_falls,
+        winners_curse,
+    )
+    from supertickets.statistics.spread import equal_variances, pitman_morgan, sd_interval, seeds_needed, spread_power
+else:
+    __getattr__, __dir__ = handed_on(__name__)

@@ -1,0 +1,36 @@
+"""Studies: which runs stand behind a table or figure, at which scale; sweeps, `find` and `share`."""
+
+from typing import TYPE_CHECKING
+
+from supertickets.rooms import handed_on
+
+if TYPE_CHECKING:
+    from supertickets.studies.experiments import (
+        adaptation_sources,
+        adaptations,
+        answers_on_test,
+        full_run,
+        importance_runs,
+        multi_task,
+        on_test_sets,
+        phase_transition,
+        subset_sweeps,
+        ticket_sweep,
+        training_set_sweeps,
+    )
+    from supertickets.studies.finding import Found, find
+    from supertickets.studies.inputs import Inputs, at_hand, recorded
+    from supertickets.studies.plans import plan
+    from supertickets.studies.profiles import (
+        default_hyper,
+        get_profile,
+        multi_task_hyper,
+        with_adaptation,
+        with_subsets,
+        with_training_sets,
+    )
+    from supertickets.studies.statuses import status
+    from supertickets.studies.sweeps import drift, sweep, verify
+    from supertickets.studies.ticket_share import share
+else:
+    __getattr__, __dir__ = handed_on(__name__)

@@ -1,0 +1,345 @@
+"""Which runs stand behind which table or figure: plain lists of specs, built from a profile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import zip_longest
+from typing import Any
+
+import pandas as pd
+
+from supertickets.errors import SuperticketsError
+from supertickets.runs import (
+    AdaptationSpec,
+    Hyper,
+    RunSpec,
+    RunStore,
+    SharingSpec,
+    Spec,
+    TicketRule,
+    means_by,
+    super_tickets,
+)
+from supertickets.studies.inputs import Inputs, at_hand
+from supertickets.studies.profiles import TASK_DROPOUT, Profile, multi_task_hyper
+from supertickets.tasks import DataRef, answers
+from supertickets.tickets import KINDS, LEVELS
+
+_Stages = Callable[[Profile, RunStore, Inputs], Iterator[Sequence[Spec]]]
+
+
+def full_run(
+    encoder: str,
+    data: DataRef,
+    seed: int,
+    hyper: Hyper,
+    estimators: tuple[str, ...] = ("example",),
+    inputs: Inputs | None = None,
+    **fields: Any,
+) -> RunSpec:
+    """Fine-tuning of the full model (ST-DNN), at whose end importance is scored. ``fields``: others of RunSpec."""
+    dropout = TASK_DROPOUT.get(data.name, hyper.task_dropout)
+    return RunSpec(
+        encoder=encoder,
+        encoder_revision=(inputs or at_hand()).revision(encoder),
+        data=data,
+        seed=seed,
+        hyper=replace(hyper, task_dropout=dropout),
+        estimators=estimators,
+        **fields,
+    )
+
+
+def rewound(parent: RunSpec, kind: str, level: float, estimator: str = "example") -> RunSpec:
+    """The rewinding run of a full run's ticket at a sparsity level: same data, seed and schedule (section 3)."""
+    if estimator not in parent.estimators:
+        raise SuperticketsError(f"The parent run takes no {estimator} scores; it takes {', '.join(parent.estimators)}.")
+    rule = TicketRule(kind, level, "" if kind == "random" else parent.id, estimator)
+    return replace(parent, ticket=rule, estimators=())
+
+
+def ticket_sweep(full: RunSpec, levels: Iterable[float] = LEVELS, kinds: Iterable[str] = KINDS) -> list[RunSpec]:
+    """A full run and its rewinding runs: 25 with the paper's eight levels and three kinds (section 5.4)."""
+    levels = tuple(levels)
+    return [full, *(rewound(full, kind, level) for kind in kinds for level in levels)]
+
+
+def phase_transition(profile: Profile, kinds: Iterable[str] = KINDS, inputs: Inputs | None = None) -> list[RunSpec]:
+    """The runs behind Figures 4 and 7 and Tables 1, 6 and 7: every task, seed, kind and level of a profile.
+
+    The data of a task are the same for every seed; a seed sets the task head, batches, dropout and random tickets, and
+    is shared by all of its tickets, so that conditions are paired.
+    """
+    kinds, inputs = tuple(kinds), inputs or at_hand()
+    specs = []
+    for task in profile.tasks:
+        ref = inputs.data(task, **profile.data_of(task))
+        for seed in profile.seeds:
+            specs += _sweep(profile, ref, seed, kinds, inputs)
+    return specs
+
+
+def _sweep(
+    profile: Profile, ref: DataRef, seed: int, kinds: Iterable[str], inputs: Inputs, hyper: Hyper | None = None
+) -> list[RunSpec]:
+    """A full run and its rewinding runs at the profile's levels of each kind."""
+    full = full_run(profile.encoder, ref, seed, hyper or profile.hyper_of(ref.name), inputs=inputs)
+    by_kind = {kind: profile.levels_by_kind.get(kind, profile.levels) for kind in kinds}
+    return [full, *(rewound(full, kind, level) for kind, levels in by_kind.items() for level in levels)]
+
+
+def subset_sweeps(profile: Profile, inputs: Inputs | None = None) -> list[RunSpec]:
+    """The runs behind Figure 5: one task, its whole training set and smaller ones, full model and winning tickets.
+
+    Smaller training sets are stratified parts of larger ones (in the lab: drawn afresh); all share one dev set.
+    """
+    specs, task, inputs = [], profile.subsets.task, inputs or at_hand()
+    for size in (None, *profile.subsets.sizes):
+        sizes = {} if size is None else {"train_size": size}
+        ref = inputs.data(task, **{**profile.data_of(task), **sizes})
+        for seed in profile.seeds:
+            specs += _sweep(profile, ref, seed, ["winning"], inputs)
+    return specs
+
+
+def training_set_sweeps(
+    profile: Profile, inputs: Inputs | None = None, kinds: Iterable[str] = KINDS, repeats: int = 1
+) -> list[RunSpec]:
+    """The runs behind Figure 1: every level and kind on independent training sets, one dev set for all.
+
+    Training set k is drawn with ``train_seed=k``: afresh in the lab, a part of its own of real training data. Its
+    runs have the seed k too, so that the spread over them is all there is: data, head initialisation and order. With
+    ``repeats`` every training set has so many seeds of its own, which tells the two apart.
+    """
+    kinds, inputs = tuple(kinds), inputs or at_hand()
+    specs = []
+    sets = profile.sets
+    for k in range(sets.first, sets.first + sets.n):
+        arguments = {"train_size": sets.size, "train_seed": k, "noise": sets.noise}
+        ref = inputs.data(sets.task, **{**profile.data_of(sets.task), **arguments})
+        for seed in (k + 1000 * repeat for repeat in range(repeats)):
+            specs += _sweep(profile, ref, seed, kinds, inputs, sets.hyper)
+    return specs
+
+
+LIGHT = (0.1, 0.2, 0.3)
+"""The levels of light pruning, at which the paper's gains lie."""
+
+
+def light_sweeps(profile: Profile, inputs: Inputs | None = None) -> list[RunSpec]:
+    """The runs behind the powered test of the central claim: full models and light winning tickets of many sets."""
+    each = (replace(profile, sets=sets, levels=LIGHT) for sets in profile.light)
+    return [spec for one in each for spec in training_set_sweeps(one, inputs, ["winning"])]
+
+
+def rate_runs(profile: Profile, inputs: Inputs | None = None) -> list[RunSpec]:
+    """The runs that tune the learning rate (5.2): every task's full model at each of the profile's rates.
+
+    A task's rate is that with the best mean selection score (:func:`chosen_rates`).
+    """
+    inputs, specs = inputs or at_hand(), []
+    for task in profile.tasks:
+        ref = inputs.data(task, **profile.data_of(task))
+        for seed in profile.seeds:
+            for rate in profile.rates:
+                hyper = replace(profile.hyper, learning_rate=rate)
+                specs.append(full_run(profile.encoder, ref, seed, hyper, inputs=inputs))
+    return specs
+
+
+def chosen_rates(specs: Iterable[RunSpec], frame: pd.DataFrame) -> pd.DataFrame:
+    """Mean selection and report score of every task and learning rate, in order, and which rate is chosen.
+
+    ``frame`` holds the records of :func:`rate_runs`; ties go to the lower selection loss. One row per task and rate.
+    """
+    rates = {spec.id: spec.hyper.learning_rate for spec in specs}
+    known = frame.loc[frame["run"].isin(rates)]
+    known = known.assign(learning_rate=[rates[run] for run in known["run"]])
+    scores = ["selection_score", "selection_loss", "report_score"]
+    means = [
+        means_by(rows, "learning_rate", scores).assign(task=task) for task, rows in known.groupby("task", sort=False)
+    ]
+    table = pd.concat(means, ignore_index=True).loc[:, ["task", "learning_rate", *scores]]
+    best = (
+        table.sort_values(["selection_score", "selection_loss"], ascending=[False, True]).groupby("task").head(1).index
+    )
+    return table.assign(chosen=table.index.isin(best))
+
+
+def importance_runs(profile: Profile, inputs: Inputs | None = None) -> list[RunSpec]:
+    """The runs behind Figure 6: the full model of every task and seed, whose importance scores are compared.
+
+    To the profile's tasks come those of ``across``, with fewer training examples.
+    """
+    further = replace(profile, tasks=profile.across, data={**profile.data, "train_size": profile.across_size})
+    return [spec for each in (profile, further) for spec in phase_transition(each, (), inputs)]
+
+
+def multi_task(profile: Profile, frame: pd.DataFrame, inputs: Inputs | None = None) -> list[SharingSpec]:
+    """The runs behind Tables 3, 5 and 8: for every seed MT-DNN and Ticket-Share on the profile's tasks.
+
+    ``frame`` holds the single-task sweeps (:func:`phase_transition`), which give each task's super ticket, of the same
+    seed and schedule (A.2.1). At most 5 epochs together, then the single-task schedule for each task, at each of the
+    profile's learning rates. A seed that lacks a task's super ticket has no Ticket-Share run.
+    """
+    inputs = inputs or at_hand()
+    refs = [inputs.data(task, **profile.data_of(task)) for task in sorted(profile.tasks)]
+    dropouts = tuple(TASK_DROPOUT.get(ref.name, profile.hyper.task_dropout) for ref in refs)
+    chosen = super_tickets(frame).set_index(["task", "seed"]) if len(frame) else frame
+    # The matched rate first: it is the one of Table 3.
+    rates = dict.fromkeys((profile.hyper.learning_rate, *profile.rates))
+    fine_tuning = tuple(replace(profile.hyper, learning_rate=rate) for rate in rates)
+    specs = []
+    for seed in profile.seeds:
+        common: dict[str, Any] = {
+            "encoder": profile.encoder,
+            "encoder_revision": inputs.revision(profile.encoder),
+            "data": tuple(refs),
+            "dropouts": dropouts,
+            "seed": seed,
+            "hyper": multi_task_hyper(profile.hyper),
+            "fine_tuning": fine_tuning,
+        }
+        specs.append(SharingSpec(tickets=tuple(TicketRule() for _ in refs), **common))
+        rows = [chosen.loc[(ref.name, seed)] for ref in refs if (ref.name, seed) in chosen.index]
+        if len(rows) == len(refs):
+            rules = (TicketRule("winning", float(row["level"]), row["parent"], row["estimator"]) for row in rows)
+            specs.append(SharingSpec(tickets=tuple(rules), **common))
+    return specs
+
+
+def adaptation_sources(profile: Profile, inputs: Inputs | None = None) -> list[RunSpec]:
+    """The single-task runs that :func:`adaptations` starts from: the source task's full model and winning tickets."""
+    chosen = profile.adaptation
+    at_source = replace(
+        profile, tasks=(chosen.source,), seeds=profile.seeds[: chosen.n_seeds], data={**profile.data, **chosen.data}
+    )
+    return phase_transition(at_source, ["winning"], inputs)
+
+
+def adaptations(
+    profile: Profile, frame: pd.DataFrame, shared: Iterable[SharingSpec], inputs: Inputs | None = None
+) -> list[AdaptationSpec]:
+    """The runs behind Table 4: every source model adapted to every target, fraction and draw.
+
+    ``frame`` holds the records of :func:`adaptation_sources`, whose full models and super tickets are sources;
+    ``shared`` are the runs of :func:`multi_task`, of which the shared encoders are.
+    """
+    chosen, inputs = profile.adaptation, inputs or at_hand()
+    seeds = profile.seeds[: chosen.n_seeds]
+    picked = set(super_tickets(frame)["run"]) | set(frame.loc[frame["kind"] == "full", "run"]) if len(frame) else set()
+    sources: list[tuple[RunSpec | SharingSpec, str]] = [
+        (spec, "") for spec in adaptation_sources(profile, inputs) if spec.id in picked
+    ]
+    for spec in shared:
+        if spec.seed in seeds:
+            along = chosen.source if chosen.source in {ref.name for ref in spec.data} else ""
+            sources.append((replace(spec, fine_tuning=()), along))
+    specs = []
+    for target in chosen.targets:
+        ref = inputs.data(target, **{**profile.data_of(target), **chosen.data})
+        hyper = replace(profile.hyper, task_dropout=TASK_DROPOUT.get(ref.name, profile.hyper.task_dropout))
+        for fraction in chosen.fractions:
+            for draw in range(chosen.draws if fraction < 1 else 1):
+                specs += [AdaptationSpec(source, ref, fraction, draw, along, hyper) for source, along in sources]
+    return specs
+
+
+def on_test_sets(specs: Iterable[RunSpec], frame: pd.DataFrame, inputs: Inputs | None = None) -> list[RunSpec]:
+    """The runs behind Table 2: every full model and super ticket of a sweep again, predicting its task's test set.
+
+    ``frame`` holds the sweep's records. The training is the same but for one thing: in the lab, training examples that
+    also occur in the test set (a handful) are replaced.
+    """
+    chosen = set(super_tickets(frame)["run"]) | set(frame.loc[frame["kind"] == "full", "run"])
+    inputs = inputs or at_hand()
+    again = [spec for spec in specs if spec.id in chosen]
+    refs = {ref: inputs.data(**ref.request(), with_test=True) for ref in dict.fromkeys(spec.data for spec in again)}
+    return [replace(spec, data=refs[spec.data]) for spec in again]
+
+
+def answers_on_test(specs: Iterable[RunSpec], store: RunStore, seed: int, kind: str = "winning") -> dict[str, Any]:
+    """One seed's predictions on the test sets, task by task, as :func:`supertickets.tasks.write_submission` takes.
+
+    ``specs`` are those of :func:`on_test_sets`; ``kind`` is "winning" for the super tickets or "full".
+    """
+    found: dict[str, Any] = {}
+    for spec in specs:
+        if spec.seed == seed and spec.ticket.kind == kind:
+            found |= answers(spec.data.load(), store[spec.id].arrays["test_logits"])
+    return found
+
+
+def _figure1(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
+    yield training_set_sweeps(profile, inputs)
+
+
+def _light(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
+    yield light_sweeps(profile, inputs)
+
+
+def _rates(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
+    yield rate_runs(profile, inputs)
+
+
+def _table1(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
+    yield phase_transition(profile, inputs=inputs)
+
+
+def _table2(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
+    sweep = phase_transition(profile, ["winning"], inputs)
+    yield sweep
+    frame = store.frame(sweep)
+    yield on_test_sets(sweep, frame, inputs) if len(frame) else []
+
+
+def _table3(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
+    sweep = phase_transition(profile, ["winning"], inputs)
+    yield sweep
+    yield multi_task(profile, store.frame(sweep), inputs)
+
+
+def _table4(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
+    sweep, sources = phase_transition(profile, ["winning"], inputs), adaptation_sources(profile, inputs)
+    yield [*sweep, *sources]
+    yield adaptations(profile, store.frame(sources), multi_task(profile, store.frame(sweep), inputs), inputs)
+
+
+def _figure5(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
+    yield subset_sweeps(profile, inputs)
+
+
+def _figure6(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
+    yield importance_runs(profile, inputs)
+
+
+EXPERIMENTS: Mapping[str, _Stages] = {
+    "rates": _rates,
+    "figure1": _figure1,
+    "light": _light,
+    "table1": _table1,
+    "table2": _table2,
+    "table3": _table3,
+    "table4": _table4,
+    "figure5": _figure5,
+    "figure6": _figure6,
+}
+"""Stages by name. The runs of Table 1 are also those of Tables 6 and 7 and of Figures 3, 4 and 7, the runs of Table 3
+those of Tables 5 and 8."""
+
+
+def stages(
+    experiment: str, profile: Profile, store: RunStore, inputs: Inputs | None = None
+) -> Iterator[Sequence[Spec]]:
+    """The runs of an experiment, stage by stage; "all" goes through every experiment.
+
+    Take the next stage when the runs of the one before are carried out: it is made from their records. Raises
+    SuperticketsError for an unknown experiment.
+    """
+    if experiment not in (*EXPERIMENTS, "all"):
+        raise SuperticketsError(f"Unknown experiment {experiment!r}; known: {', '.join(EXPERIMENTS)}, all.")
+    chosen = EXPERIMENTS if experiment == "all" else [experiment]
+    parts = [EXPERIMENTS[name](profile, store, inputs or at_hand()) for name in chosen]
+    for stage in zip_longest(*parts, fillvalue=()):  # what depends on nothing goes side by side
+        yield list({spec.id: spec for part in stage for spec in part}.values())

@@ -1,0 +1,221 @@
+"""What of an experiment is done, and what time and memory the rest will take, as measured on runs like them."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from supertickets.engines import Costs, default_workers, gpu_memory, likeness, machine_memory
+from supertickets.runs import RunStore, Spec, in_words, readable, task_of
+from supertickets.studies.experiments import stages
+from supertickets.studies.inputs import Inputs
+from supertickets.studies.profiles import Profile
+from supertickets.studies.sweeps import MEASURED
+
+ALIKE = 5
+"""So many finished runs of every kind are read to estimate what missing ones of that kind will take."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """How far the runs of one task, or of several together, are.
+
+    ``seconds`` is the estimated time of the missing runs on one worker, without ``n_unknown`` of them that no finished
+    run is like.
+    """
+
+    task: str
+    n_done: int = 0
+    n_missing: int = 0
+    n_failed: int = 0
+    seconds: float = 0.0
+    n_unknown: int = 0
+
+    @property
+    def time(self) -> str:
+        """The time of the missing runs in words."""
+        if self.n_unknown == self.n_missing:
+            return "unknown" if self.n_missing else "-"
+        return readable(self.seconds) + (f" + {self.n_unknown} unknown" if self.n_unknown else "")
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Memory in MiB: ``peak`` of a run (NaN: not measured) and what ``place`` has, which ``n_runs`` at once share."""
+
+    peak: float
+    there: float
+    n_runs: int
+    place: str
+
+    @property
+    def fitting(self) -> int:
+        """So many runs fit side by side."""
+        return int(self.there // self.peak)
+
+    def __str__(self) -> str:
+        if math.isnan(self.peak):
+            return "memory: not measured yet"
+        text = f"memory: up to {in_words(self.peak)} a worker"
+        text += f", {in_words(self.n_runs * self.peak)} with {self.n_runs} at once" if self.n_runs > 1 else ""
+        if math.isnan(self.there):
+            return text
+        text += f"; {self.place} has {in_words(self.there)}"
+        if self.n_runs <= self.fitting:
+            return text
+        fix = f"only {self.fitting} at once will" if self.fitting else "not even one will"
+        return f"{text}. That will not fit: {fix}; use fewer workers or a larger machine."
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How far an experiment is: ids of runs done, errors by id of runs that failed, specs of the missing ones.
+
+    ``seconds`` is the estimated time of the missing runs on one worker and ``wall`` that on ``workers``, without
+    ``n_unknown`` runs that no finished run is like; both are NaN if none is. ``parts`` tells them apart by task.
+    ``open_ended`` says that a later stage's runs are not all known yet, since they depend on missing ones.
+    """
+
+    experiment: str
+    done: tuple[str, ...]
+    failed: Mapping[str, str]
+    missing: tuple[Spec, ...]
+    seconds: float
+    wall: float
+    workers: int
+    n_unknown: int
+    parts: tuple[Part, ...]
+    needs: Needs
+    open_ended: bool
+
+    def __str__(self) -> str:
+        total = len(self.done) + len(self.failed) + len(self.missing)
+        text = f"{self.experiment}: {len(self.done)} of {total} runs done, {len(self.missing)} missing"
+        text += f", {len(self.failed)} failed" if self.failed else ""
+        text += f"; time: {self._time()}" if self.missing else ""
+        text += "; more runs follow from their results" if self.open_ended else ""
+        return f"{text}\n{self.needs}" if self.missing and not math.isnan(self.needs.peak) else text
+
+    def _time(self) -> str:
+        if math.isnan(self.seconds):
+            return "unknown until one like them has finished (sweep one seed to find out)"
+        text = f"about {readable(self.seconds)} on one worker"
+        text += f", {readable(self.wall)} with {self.workers}" if self.workers > 1 else ""
+        return text + (f", not counting {self.n_unknown} runs that none like has finished" if self.n_unknown else "")
+
+    def table(self) -> str:
+        """A line for every task: runs done, missing and failed, and the time of the missing ones on one worker."""
+        rows = [("task", "done", "missing", "failed", "time on one worker")]
+        rows += [
+            (part.task, str(part.n_done), str(part.n_missing), str(part.n_failed), part.time) for part in self.parts
+        ]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = []
+        for name, *numbers, time in rows:
+            middle = (number.rjust(width) for number, width in zip(numbers, widths[1:], strict=False))
+            lines.append("  ".join([name.ljust(widths[0]), *middle, time]))
+        return "\n".join(lines)
+
+
+def plan(
+    experiment: str, profile: Profile, store: RunStore, inputs: Inputs | None = None, workers: int | None = None
+) -> Plan:
+    """How far an experiment is, without carrying out anything. Of the records, only a few of every kind are read.
+
+    ``workers`` is as in :func:`supertickets.studies.sweep`. Raises SuperticketsError as
+    :func:`supertickets.studies.experiments.stages` does.
+    """
+    known: dict[str, Spec] = {}
+    there, failures = set(store.ids()), store.failures()
+    open_ended, waiting = False, False
+    for stage in stages(experiment, profile, store, inputs):
+        open_ended = open_ended or waiting
+        known |= {spec.id: spec for spec in stage}
+        waiting = any(spec.id not in there for spec in stage)
+    done = tuple(run_id for run_id in known if run_id in there)
+    failed = {run_id: failures[run_id] for run_id in known if run_id in failures and run_id not in there}
+    missing = tuple(spec for run_id, spec in known.items() if run_id not in there and run_id not in failed)
+
+    measured = _measured(missing, [known[run_id] for run_id in done], sorted(there - set(done)), store)
+    costs = {spec.id: measured.seconds.of(_kinds(spec)) for spec in missing}
+    sure = [cost for cost in costs.values() if not math.isnan(cost)]
+    n_workers = max(1, min(default_workers() if workers is None else workers, len(missing)))
+    return Plan(
+        experiment,
+        done,
+        failed,
+        missing,
+        seconds=sum(sure) if sure or not missing else math.nan,
+        wall=max(sum(sure) / n_workers, *sure) if sure else math.nan if missing else 0.0,
+        workers=n_workers,
+        n_unknown=len(costs) - len(sure),
+        parts=tuple(_parts(known.values(), there, failed, costs)),
+        needs=_needs(max((measured.peak(spec) for spec in missing), default=0.0), n_workers),
+        open_ended=open_ended,
+    )
+
+
+@dataclass
+class _Measured:
+    """What finished runs took, by what they are like."""
+
+    seconds: Costs = field(default_factory=Costs)
+    peaks: dict[tuple[object, ...], float] = field(default_factory=dict)
+
+    def peak(self, spec: Spec) -> float:
+        """The largest peak memory of runs most like this one; 0 if it is unknown."""
+        return next((self.peaks[key] for key in _kinds(spec) if key in self.peaks), 0.0)
+
+
+def _kinds(spec: Spec) -> tuple[tuple[object, ...], ...]:
+    """What a run is like, the finest first, of the same task: another task's data may be of quite another size."""
+    return likeness(spec)[:2]
+
+
+def _measured(missing: Sequence[Spec], done: Sequence[Spec], others: Sequence[str], store: RunStore) -> _Measured:
+    by_kind: dict[tuple[object, ...], list[str]] = {}
+    for spec in done:
+        for key in _kinds(spec):
+            by_kind.setdefault(key, []).append(spec.id)
+    wanted = {next((key for key in keys if key in by_kind), None) for keys in map(_kinds, missing)}
+    draw = random.Random(0)
+    ids = {run_id for key in wanted if key is not None for run_id in _drawn(by_kind[key], ALIKE, draw)}
+    if None in wanted:  # another experiment may have had runs like these
+        ids |= set(_drawn(others, MEASURED, draw))
+    found = _Measured()
+    on_gpu = torch.cuda.is_available()
+    for record in store.records(sorted(ids)):
+        found.seconds.add(record.spec, record.timings.get("total", math.nan))
+        peak = record.memory.get("gpu_reserved" if on_gpu else "process", 0.0)
+        for key in _kinds(record.spec):
+            found.peaks[key] = max(peak, found.peaks.get(key, 0.0))
+    return found
+
+
+def _drawn(ids: Sequence[str], n: int, draw: random.Random) -> list[str]:
+    return draw.sample(list(ids), min(n, len(ids)))
+
+
+def _parts(
+    specs: Iterable[Spec], there: set[str], failed: Mapping[str, str], costs: Mapping[str, float]
+) -> Iterable[Part]:
+    by_task: dict[str, list[str]] = {}
+    for spec in specs:
+        by_task.setdefault(task_of(spec), []).append(spec.id)
+    for task, ids in by_task.items():
+        missing = [costs[run_id] for run_id in ids if run_id in costs]
+        sure = [cost for cost in missing if not math.isnan(cost)]
+        n_done, n_failed = sum(run_id in there for run_id in ids), sum(run_id in failed for run_id in ids)
+        yield Part(task, n_done, len(missing), n_failed, sum(sure), len(missing) - len(sure))
+
+
+def _needs(peak: float, workers: int) -> Needs:
+    """Of GPUs, each has its share of the workers; what CUDA needs for itself is left out."""
+    peak = peak or math.nan
+    if torch.cuda.is_available():
+        return Needs(peak, gpu_memory(), -(-workers // torch.cuda.device_count()), "a GPU")
+    return Needs(peak, machine_memory(), workers, "the machine")

@@ -1,0 +1,134 @@
+"""Experiments by the names of the paper's tables and figures: what of them is done, and carrying out the rest.
+
+Some runs depend on the outcome of others: a multi-task run needs super tickets, which are chosen on the scores of a
+sweep. So an experiment comes in stages; the runs of a stage are known once those before it are in the store.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from supertickets.engines import PROCESSES, Costs, Engine, Progress, Summary, carry_out, run_all
+from supertickets.errors import SuperticketsError
+from supertickets.models import encoder_revision
+from supertickets.runs import RunStore, mean_report_score, placed
+from supertickets.studies.experiments import stages
+from supertickets.studies.inputs import Inputs
+from supertickets.studies.profiles import Profile
+from supertickets.training import run_conditions
+
+MEASURED = 200
+"""So many finished runs are read to estimate what others will take."""
+
+
+def sweep(
+    experiment: str,
+    profile: Profile,
+    store: RunStore,
+    inputs: Inputs | None = None,
+    workers: int | None = None,
+    engine: Engine = PROCESSES,
+    *,
+    retry_failed: bool = False,
+    progress: bool = True,
+) -> Summary:
+    """Carries out what is missing of an experiment, stage after stage, and says what was done.
+
+    Killed at any moment, the same call goes on where it was; ``workers`` and ``engine`` are
+    those of :func:`supertickets.engines.run_all`. Raises SuperticketsError as
+    :func:`~supertickets.studies.experiments.stages` and it do.
+    """
+    finished: dict[str, None] = {}
+    found: dict[str, None] = {}
+    failed: dict[str, str] = {}
+    # Of all records, since the runs of other experiments tell the cost of these as well.
+    bar = Progress(experiment, progress, _measured(store.ids(), store) if progress else Costs())
+    try:
+        for stage in stages(experiment, profile, store, inputs):
+            did = run_all(stage, store, workers, engine, retry_failed=retry_failed, progress=bar)
+            finished |= dict.fromkeys(did.finished)
+            found |= dict.fromkeys(did.found)
+            failed |= did.failed
+    finally:
+        bar.close()
+    # Stages share runs: what one carried out the next finds.
+    return Summary(list(finished), [run_id for run_id in found if run_id not in finished], failed)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """A stored record beside the same run carried out again.
+
+    ``difference`` is the largest difference of any output, ``score`` and ``again`` the mean report scores.
+    ``same_setting`` says whether library versions, device and threads are those of the stored run: if so, everything
+    must be identical; elsewhere rounding differs, and training may drift apart (:func:`drift`).
+    """
+
+    run: str
+    difference: float
+    score: float
+    again: float
+    same_setting: bool
+
+    @property
+    def ok(self) -> bool:
+        """Whether the record stands: identical outputs, or another setting, which says nothing against it."""
+        return self.difference == 0 or not self.same_setting
+
+    def __str__(self) -> str:
+        if self.difference == 0:
+            return f"{self.run}: identical"
+        where = "DIFFERS in the same setting" if self.same_setting else "differs, in another setting"
+        return (
+            f"{self.run}: {where}: outputs by up to {self.difference:.3g}, score {self.score:.4f}, now {self.again:.4f}"
+        )
+
+
+def drift(found: Sequence[Verification]) -> float:
+    """By how much the mean report score of runs carried out in another setting differs from the stored ones; 0 if none.
+
+    Another device draws other dropout masks and other libraries round otherwise, so that training drifts apart as
+    between two seeds. With 500 training examples the scores of two seeds differ by some 3 points (standard deviation),
+    the means of three runs by 1.7: 0.05, three times that, is what the command tolerates. A model trained on wrong
+    labels or from wrong weights is further off.
+    """
+    elsewhere = [one.again - one.score for one in found if not one.same_setting]
+    return abs(sum(elsewhere)) / max(1, len(elsewhere))
+
+
+def verify(store: RunStore, sample: int, seed: int = 0, data_dir: str | Path | None = None) -> Iterator[Verification]:
+    """Carries out ``sample`` randomly chosen stored runs again, one by one, and compares; the store is left alone.
+
+    ``data_dir`` holds the data of tasks other than the lab's, which a record does not place. Raises SuperticketsError
+    if the store is empty, a run cannot be carried out, or its encoder is not what it was.
+    """
+    ids = store.ids()
+    if not ids:
+        raise SuperticketsError(f"The run store {store.path} holds no finished run; there is nothing to verify.")
+    for run_id in sorted(random.Random(seed).sample(ids, min(sample, len(ids)))):
+        record = store[run_id]
+        source = getattr(record.spec, "source", record.spec)
+        if (here := encoder_revision(source.encoder)) != source.encoder_revision:
+            raise SuperticketsError(
+                f"The encoder {source.encoder} is not what it was for run {run_id}: it is {here} here."
+            )
+        with run_conditions():
+            again = carry_out(placed(record.spec, data_dir), store)
+        names = [name for name in record.arrays if name.endswith("logits")]
+        difference = max(float(np.abs(record.arrays[name] - again.arrays[name]).max(initial=0)) for name in names)
+        same = record.environment == again.environment
+        yield Verification(run_id, difference, mean_report_score(record), mean_report_score(again), same)
+
+
+def _measured(ids: Sequence[str], store: RunStore) -> Costs:
+    """What some of these runs took, drawn at random."""
+    costs = Costs()
+    for record in store.records(random.Random(0).sample(list(ids), min(MEASURED, len(ids)))):
+        costs.add(record.spec, record.timings.get("total", math.nan))
+    return costs

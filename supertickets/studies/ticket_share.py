@@ -1,0 +1,129 @@
+"""Ticket-Share on tasks of one's own: what ``supertickets share`` does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from supertickets.errors import SuperticketsError
+from supertickets.models import load_encoder, load_tokenizer, name_labels, save_compacted, shape_of
+from supertickets.runs import Hyper
+from supertickets.sharing import alone, shared_model, task_data, train_together
+from supertickets.studies.profiles import TASK_DROPOUT, default_hyper, multi_task_hyper
+from supertickets.tasks import DataRef
+from supertickets.tickets import EncoderShape, SharedUnits, Ticket, load_authors_ticket, shared_units
+from supertickets.training import scored_splits
+
+AUTHORS_FILES = ("heads_to_mask.json", "ffn_to_mask.json")
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What :func:`share` found: a row of scores per task, who uses which units, the encoder's shape, and the folder."""
+
+    scores: pd.DataFrame
+    units: SharedUnits
+    shape: EncoderShape
+    out: Path
+
+    def __str__(self) -> str:
+        lines = [
+            f"{row['task']}: report score {row['report_score']:.3f} (selection {row['selection_score']:.3f}), "
+            f"ticket keeps {row['weights_remaining']:.1%} of the encoder"
+            for row in self.scores.to_dict("records")
+        ]
+        union = self.units.union
+        lines.append(
+            f"The shared encoder stores {self.units.stored(self.shape):.1%} of the weights ({union.kept_heads} heads, "
+            f"{union.kept_ffns} FFNs used by some task); the tickets keep "
+            f"{self.units.average_compression(self.shape):.1%} on average."
+        )
+        return "\n".join(lines)
+
+
+def share(
+    refs: Mapping[str, DataRef],
+    tickets: Mapping[str, str | Path],
+    encoder: str,
+    out: str | Path,
+    seed: int = 0,
+    hyper: Hyper | None = None,
+    selection_fraction: float = 0.1,
+    progress: bool = True,
+) -> Shared:
+    """Trains one encoder on all tasks, each with its own ticket (Algorithm 1), and writes the results to ``out``.
+
+    ``tickets`` names a file for every task of ``refs``: a ticket as ``supertickets find`` writes it, or a folder with
+    the authors' ``heads_to_mask.json`` and ``ffn_to_mask.json``. ``out`` receives ``scores.csv``, ``shared.json`` (the
+    tickets, their union and exclusive parts) and for every task a folder with its model, compacted to its ticket, for
+    :func:`supertickets.load_compacted`. A killed call goes on from ``out/checkpoint.safetensors``.
+
+    Raises SuperticketsError for tickets that do not fit, tasks without data, or anything that cannot be written.
+    """
+    out = Path(out)
+    hyper = multi_task_hyper(default_hyper(encoder)) if hyper is None else hyper
+    shape = shape_of(load_encoder(encoder, 2, seed))
+    loaded = {name: read_ticket(path, (shape.n_layers, shape.n_heads)) for name, path in tickets.items()}
+    if set(loaded) != set(refs):
+        raise SuperticketsError(
+            f"Tasks and tickets must have the same names; the tasks are {', '.join(sorted(refs))}, the tickets "
+            f"{', '.join(sorted(loaded))}."
+        )
+    units = shared_units(loaded)
+    tokenizer = load_tokenizer(encoder)
+    data = [task_data(refs[name].load(), tokenizer, hyper.max_length, selection_fraction) for name in sorted(refs)]
+    outputs = {given.name: given.task.num_labels for given in data}
+    dropouts = {name: TASK_DROPOUT.get(name, hyper.task_dropout) for name in outputs}
+    shared = shared_model(encoder, outputs, loaded, seed, dropouts)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SuperticketsError(f"The folder {out} cannot be made: {error.strerror}.") from error
+    with tqdm(total=hyper.epochs, desc=f"{len(data)} tasks", unit="epoch", disable=not progress) as bar:
+
+        def on_epoch(_values: dict[str, float]) -> None:
+            bar.update()
+
+        together = train_together(shared, data, hyper, seed, out / "checkpoint.safetensors", on_epoch=on_epoch)
+    rows = []
+    for given in data:
+        name, ticket = given.name, loaded[given.name]
+        scored = scored_splits(given.task, together.dev_logits[name], given.selection)
+        row: dict[str, object] = {"task": name, "weights_remaining": ticket.weights_remaining(shape)}
+        for split, values in scored.items():
+            row |= {f"{split}_{metric}": value for metric, value in values.items()}
+        rows.append(row)
+        model = alone(shared, name)
+        name_labels(model, given.task)
+        save_compacted(model.cpu(), ticket, out / name, tokenizer)  # pyright: ignore[reportArgumentType]
+    scores = pd.DataFrame(rows)
+    scores.to_csv(out / "scores.csv", index=False)
+    parts = {"union": units.union, "intersection": units.intersection}
+    content = {
+        **{name: part.to_json() for name, part in parts.items()},
+        "tickets": {name: ticket.to_json() for name, ticket in units.tickets.items()},
+        "exclusive": {name: ticket.to_json() for name, ticket in units.exclusive.items()},
+        "stored": units.stored(shape),
+        "average_compression": units.average_compression(shape),
+    }
+    (out / "shared.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return Shared(scores, units, shape, out)
+
+
+def read_ticket(path: str | Path, shape: tuple[int, int]) -> Ticket:
+    """A ticket from its JSON file, or from a folder with the authors' two mask files (for an encoder of ``shape``)."""
+    path = Path(path)
+    if path.is_dir():
+        lacking = [name for name in AUTHORS_FILES if not (path / name).exists()]
+        if lacking:
+            raise SuperticketsError(
+                f"The folder {path} has no {lacking[0]}: give a ticket's JSON file, or a folder with the authors' "
+                f"{' and '.join(AUTHORS_FILES)}."
+            )
+        return load_authors_ticket(path / AUTHORS_FILES[0], path / AUTHORS_FILES[1], shape)
+    return Ticket.load(path)

@@ -1,0 +1,17 @@
+"""Tasks as data: examples, metrics, splits and samples, and where they come from."""
+
+from typing import TYPE_CHECKING
+
+from supertickets.rooms import handed_on
+
+if TYPE_CHECKING:
+    from supertickets.tasks.facts import TaskFacts, constant_score, split_arrays, task_facts
+    from supertickets.tasks.lab_tasks import LAB_TASKS
+    from supertickets.tasks.metrics import METRICS, score
+    from supertickets.tasks.published import benchmark, canonical_name
+    from supertickets.tasks.sampling import nested_subset, shuffled, split_dev
+    from supertickets.tasks.sources import DataRef, data_ref, load_task
+    from supertickets.tasks.submission import answers, write_submission
+    from supertickets.tasks.task import Examples, Task
+else:
+    __getattr__, __dir__ = handed_on(__name__)

@@ -1,0 +1,201 @@
+"""The pass of a model through its encoder, without what surrounds the arithmetic, for a CPU.
+
+Before the first and after the last layer a library that can do everything asks what it is to do: for a small model
+these questions take as long as a layer. And autograd makes the gradient of the word embeddings anew in every step, a
+table of which a minibatch has touched a few rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from supertickets.models import Family, NoAttention, family_of
+from supertickets.training.fast.layers import layer_forward
+
+
+@contextmanager
+def by_hand(model: PreTrainedModel) -> Iterator[None]:
+    """The model's encoder is computed by hand while the context lasts, its last layer for the first token alone.
+
+    That token is all that a classifier reads. Logits and gradients are the model's own (float64: to 1e-11); dropout
+    draws other numbers. Backward passes add to ``parameter.grad`` themselves: ``torch.autograd.grad`` sees none of a
+    layer's parameters. A layer stays as it is where that cannot be: in an encoder with another activation than BERT's
+    GELU, while something is hooked to a module (a gate), or if gradients are wanted that do not reach its input.
+    The model may be compacted, and its tickets may change from step to step (:func:`supertickets.sharing.using`).
+    """
+    family = family_of(model)
+    layers = list(model.get_submodule(family.layers).children()) if model.config.hidden_act == "gelu" else []
+    encoder = cast(PreTrainedModel, model.base_model)
+    with ExitStack() as stack:
+        for layer in layers:
+            stack.enter_context(instead(layer, layer_forward(layer, family, first=layer is layers[-1])))
+        if layers:
+            parent = model.get_submodule(family.layers.rpartition(".")[0])
+            bias_of = parent.compute_position_bias if family.position_bias else None
+            stack.enter_context(instead(encoder, _forward(encoder, layers, bias_of)))
+            words = cast(nn.Embedding, encoder.get_input_embeddings())
+            stack.enter_context(instead(words, _lookup(words)))
+        yield
+
+
+def _forward(encoder: PreTrainedModel, layers: list[nn.Module], bias_of: Any) -> Callable[..., Any]:
+    """The families' encoders: embeddings, layers, pooler. Asked for more than that, they answer themselves.
+
+    ``bias_of`` makes the bias on attention scores ``(1, A, L, L)`` of hidden states, where a family has one.
+    """
+    plain = encoder.forward
+
+    def forward(
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        **more: Any,
+    ) -> Any:
+        more = {name: value for name, value in more.items() if value is not None and name != "return_dict"}
+        if input_ids is None or more or (attention_mask is not None and attention_mask.dim() != 2):
+            return plain(input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids, **more)
+        states = encoder.get_submodule("embeddings")(input_ids=input_ids, token_type_ids=token_type_ids)
+        if (project := getattr(encoder, "embeddings_project", None)) is not None:
+            states = project(states)
+        added = [_added(attention_mask, states)]
+        if bias_of is not None:
+            added.append(bias_of(states[:1]))
+        for layer in layers:
+            found = layer(states, *added)
+            states = found[0] if bias_of is not None else found
+        pooler = getattr(encoder, "pooler", None)
+        pooled = None if pooler is None else pooler(states)
+        return BaseModelOutputWithPooling(last_hidden_state=states, pooler_output=pooled)
+
+    return forward
+
+
+def _added(attention_mask: Tensor | None, states: Tensor) -> Tensor:
+    """What is added to the scores of tokens: nothing, or to padding so much that it gets no share, ``(B, 1, 1, n)``.
+
+    Short rows are filled up to ``n`` columns, since softmax is ten times slower on rows of 15 than on rows of 16.
+    """
+    n_examples, n_tokens, _ = states.shape
+    low = torch.finfo(states.dtype).min
+    added = states.new_zeros(n_examples, n_tokens)
+    if attention_mask is not None:
+        added.masked_fill_(attention_mask == 0, low)
+    more = -n_tokens % 16 if n_tokens < 64 else 0
+    return F.pad(added, (0, more), value=low)[:, None, None]
+
+
+def _lookup(words: nn.Embedding) -> Callable[[Tensor], Tensor]:
+    plain = words.forward
+
+    def forward(ids: Tensor) -> Tensor:
+        table = words.weight  # looked up anew: a task's own vocabulary may have taken its place
+        return _Rows.apply(table, ids, words.padding_idx) if table.requires_grad else plain(ids)
+
+    return forward
+
+
+class _Rows(torch.autograd.Function):
+    """Rows of a table; in the backward pass only these rows of its gradient are touched."""
+
+    @staticmethod
+    def forward(ctx: Any, table: nn.Parameter, ids: Tensor, padding: int | None) -> Tensor:
+        ctx.table, ctx.ids, ctx.padding = table, ids, padding
+        return F.embedding(ids, table)
+
+    @staticmethod
+    def backward(ctx: Any, d_rows: Tensor) -> Any:
+        table, d_rows = ctx.table, d_rows.reshape(-1, d_rows.shape[-1])
+        if table.grad is None:
+            table.grad = torch.zeros_like(table)
+        kept = None if ctx.padding is None else table.grad[ctx.padding].clone()
+        table.grad.index_add_(0, ctx.ids.reshape(-1), d_rows.to(table.dtype))
+        if kept is not None:  # the padding token's row gets no gradient
+            table.grad[ctx.padding] = kept
+        return None, None, None
+
+
+@contextmanager
+def first_token_only(model: PreTrainedModel) -> Iterator[None]:
+    """The last layer is computed for the first token alone while the context lasts: nothing else of it is ever read.
+
+    Keys and values still come from all tokens. Logits and gradients are the same (float64: to 1e-11) for a sixth of the
+    work less in six layers, with dropout drawn for fewer elements. The model may be compacted or gated.
+    """
+    family = family_of(model)
+    layer = list(model.get_submodule(family.layers).children())[-1]
+    dropout, norm = (layer.get_submodule(f"{family.attention_sum}.{name}") for name in ("dropout", "LayerNorm"))
+
+    def forward(
+        hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        position_bias: Tensor | None = None,
+        *_: Any,
+        **__: Any,
+    ) -> Any:
+        added = [it[:, :, :1] for it in (attention_mask, position_bias) if it is not None]
+        context = _context(layer, family, hidden_states, sum(added[1:], added[0]) if added else None)
+        attended = norm(dropout(layer.get_submodule(family.attention_out)(context)) + hidden_states[:, :1])
+        # Looked up anew: a ticket may have put something else in the FFN's place.
+        ffn_in, ffn_output = layer.get_submodule(family.ffn_in), layer.get_submodule(family.ffn_out.rpartition(".")[0])
+        states = ffn_output(ffn_in(attended), attended)
+        return (states,) if family.position_bias else states
+
+    with instead(layer, forward):
+        yield
+
+
+@contextmanager
+def instead(layer: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """``forward`` in the place of the layer's own, or of what is there already, while the context lasts."""
+    before = layer.__dict__.get("forward")
+    layer.forward = forward
+    try:
+        yield
+    finally:
+        del layer.forward
+        if before is not None:
+            layer.forward = before
+
+
+def _context(layer: nn.Module, family: Family, hidden_states: Tensor, mask: Tensor | None) -> Tensor:
+    """All heads side by side for the first token, ``(batch, 1, heads x size)``, from any backend's mask for it."""
+    attention = layer.get_submodule(family.attention)
+    first = hidden_states[:, :1]
+    if isinstance(attention, NoAttention):
+        return first[..., :0]
+    size = int(attention.attention_head_size)  # pyright: ignore[reportArgumentType]
+
+    def heads(path: str, states: Tensor) -> Tensor:
+        return layer.get_submodule(path)(states).unflatten(-1, (-1, size)).transpose(1, 2)
+
+    query, key, value = heads(family.query, first), heads(family.key, hidden_states), heads(family.value, hidden_states)
+    dropout = cast(nn.Dropout, attention.get_submodule("dropout")).p if layer.training else 0.0
+    return F.scaled_dot_product_attention(query, key, value, mask, dropout).transpose(1, 2).flatten(2)
+
+
+@contextmanager
+def fast_forward(model: PreTrainedModel) -> Iterator[None]:
+    """The forward pass that is fastest on the model's device, while the context lasts; it computes the same.
+
+    The last layer is computed for the first token alone (:func:`first_token_only`). On a CPU layers
+    are computed by hand (:func:`by_hand`), and where they are not, with the plain attention
+    backend: with dropout the fused kernel falls back to a slow path there.
+    """
+    encoder = cast(PreTrainedModel, model.base_model)  # shared models have a config of their own
+    before = encoder.config._attn_implementation or "sdpa"
+    if changes := model.device.type == "cpu" and before != "eager":  # not every model can be told
+        encoder.set_attn_implementation("eager")
+    try:
+        with first_token_only(model), by_hand(model) if model.device.type == "cpu" else nullcontext():
+            yield
+    finally:
+        if changes:
+            encoder.set_attn_implementation(before)

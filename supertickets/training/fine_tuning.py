@@ -1,0 +1,119 @@
+"""One fine-tuning or rewinding run: a pure function from a spec to a record (sections 3 and 5.2, A.1.2).
+
+Rewinding (Renda et al. 2020) is starting again: the pre-trained encoder is loaded anew, cut down to the ticket, given
+a fresh task head from the same seed, and trained with the original schedule. The smaller model really is smaller
+(:func:`supertickets.models.compact`), so a light ticket also costs less to train.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from supertickets.models import (
+    compact,
+    importance_scores,
+    load_encoder,
+    load_tokenizer,
+    name_labels,
+    save_compacted,
+    shape_of,
+)
+from supertickets.runs import Record, RunSpec, setting
+from supertickets.tasks import split_arrays, split_dev, task_facts
+from supertickets.tickets import Scores
+from supertickets.training.batching import cached_encode, eval_batches
+from supertickets.training.fast import fast_forward, task_vocabulary
+from supertickets.training.loop import best_device, fit, predict, scored, scored_splits
+
+
+def fine_tune(
+    spec: RunSpec,
+    scores: Scores | None = None,
+    save_to: str | Path | None = None,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+) -> Record:
+    """Carries out one run and returns its record; the global random state is left as it was.
+
+    ``scores`` are the parent run's importance scores (winning and losing tickets only). With ``save_to`` the trained,
+    compacted model is written there, tokenizer included. The same spec on the same machine with the same number of
+    threads gives the same record, timings aside.
+
+    Raises SuperticketsError for bad data, an unknown encoder, missing scores, or a loss that is not finite.
+    """
+    started = time.perf_counter()
+    task = spec.data.load()
+    tokenizer = load_tokenizer(spec.encoder)
+    selection = split_dev(task, spec.selection_fraction, spec.split_seed)
+    train = cached_encode(task, "train", tokenizer, spec.hyper.max_length)
+    dev = cached_encode(task, "dev", tokenizer, spec.hyper.max_length)
+    test = None if task.test is None else cached_encode(task, "test", tokenizer, spec.hyper.max_length)
+
+    device = best_device()
+    model = load_encoder(spec.encoder, task.num_labels, spec.seed, spec.hyper.task_dropout)
+    shape = shape_of(model)
+    ticket = spec.ticket.ticket((shape.n_layers, shape.n_heads), spec.seed, scores)
+    ticket = replace(
+        ticket,
+        seed=spec.seed,
+        encoder=spec.encoder,
+        revision=spec.encoder_revision,
+        provenance={"run": spec.id, "parent": spec.ticket.parent, "task": spec.data.name},
+    )
+    full = spec.ticket.kind == "full"
+    model = model if full else compact(model, ticket)
+    model.to(device)  # pyright: ignore[reportArgumentType]  # a decorator of transformers hides its self
+
+    loaded = time.perf_counter()
+    arrays = {**split_arrays(task, selection), "heads": ticket.heads, "ffns": ticket.ffns}
+    splits = [train, dev] if test is None else [train, dev, test]
+    with task_vocabulary(model, spec.hyper, *splits) as splits:
+        train, dev, *rest = splits
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), fast_forward(model):
+            torch.manual_seed(spec.seed)
+            fitted = fit(model, task, train, dev, selection, spec.hyper, spec.seed, on_epoch)
+        trained = time.perf_counter()
+        arrays["dev_logits"] = logits = predict(model, dev, spec.hyper.precision)
+        metrics = scored_splits(task, logits, selection)
+        if task.test is not None:
+            arrays["test_logits"] = predict(model, rest[0], spec.hyper.precision)
+            if task.test.labelled:  # benchmarks keep the labels of their test sets to themselves
+                everything = np.ones(len(task.test), dtype=bool)
+                metrics["test"] = scored(task, task.test, arrays["test_logits"], everything)
+        evaluated = time.perf_counter()
+        for estimator in spec.estimators if full else ():
+            found = importance_scores(model, eval_batches(train), estimator)
+            arrays[f"importance/{estimator}/heads"] = found.heads
+            arrays[f"importance/{estimator}/ffns"] = found.ffns
+            arrays[f"importance/{estimator}/n_examples"] = np.array([found.n_examples])
+    rated = time.perf_counter()
+    if save_to is not None:
+        name_labels(model, task)
+        save_compacted(model.cpu(), ticket, save_to, tokenizer)
+    return Record(
+        spec=spec,
+        epochs=fitted.epochs,
+        best_epoch=fitted.best_epoch,
+        metrics=metrics,
+        size={
+            "weights_remaining": ticket.weights_remaining(shape),
+            "weights_remaining_without_embeddings": ticket.weights_remaining(shape, embeddings=False),
+            "heads_kept": float(ticket.heads.mean()),
+            "ffns_kept": float(ticket.ffns.mean()),
+        },
+        arrays=arrays,
+        timings={
+            "load": loaded - started,
+            "train": trained - loaded,
+            "evaluate": evaluated - trained,
+            "importance": rated - evaluated,
+            "total": time.perf_counter() - started,
+        },
+        environment=setting(),
+        tasks={task.name: task_facts(task, selection)},
+    )

@@ -1,0 +1,140 @@
+"""The training loop of one task (sections 5.2, A.1.2): epochs, early stopping, predictions, scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from supertickets.errors import SuperticketsError
+from supertickets.models import example_losses
+from supertickets.runs import Hyper
+from supertickets.tasks import Examples, Task, score
+from supertickets.training.batching import Batch, EncodedSplit, eval_batches, train_batches
+from supertickets.training.fast import fast_forward
+from supertickets.training.optimiser import Optimiser, flat_parameters
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What :func:`fit` returns: the score of every epoch and which epoch's weights the model holds (from 1)."""
+
+    epochs: tuple[dict[str, float], ...]
+    best_epoch: int
+
+
+def best_device() -> torch.device:
+    """The GPU if there is one, else the CPU: where runs are carried out."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def fit(
+    model: PreTrainedModel,
+    task: Task,
+    train: EncodedSplit,
+    dev: EncodedSplit,
+    selection: np.ndarray,
+    hyper: Hyper,
+    seed: int,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+) -> Fitted:
+    """Trains ``model`` in place: Adamax, linear warm-up and decay, clipping, early stopping on the selection split.
+
+    Dropout draws from torch's global generator, batches from ``seed``. Afterwards the model holds the weights of the
+    epoch with the best selection score (ties: the lower selection loss). Raises SuperticketsError if a loss is not
+    finite.
+    """
+    steps_per_epoch = -(-len(train) // hyper.batch_size)
+    chosen = dev.rows(np.flatnonzero(selection))
+    best: tuple[float, float] | None = None
+    epochs: list[dict[str, float]] = []
+    with flat_parameters(model) as flat:
+        optimiser = Optimiser.of(flat, hyper, steps_per_epoch * hyper.epochs)
+        best_epoch, best_weights = 0, flat.detach()
+        while len(epochs) < hyper.epochs and len(epochs) - best_epoch < hyper.patience:
+            batches = train_batches(train, hyper.batch_size, seed, len(epochs))
+            train_loss = train_epoch(model, batches, optimiser) / steps_per_epoch
+            logits = predict(model, chosen, hyper.precision)
+            values = epoch_values(task, logits, selection, train_loss, len(epochs) + 1, hyper)
+            epochs.append(values)
+            if on_epoch is not None:
+                on_epoch(values)
+            reached = (values["selection_score"], -values["selection_loss"])
+            if best is None or reached > best:
+                best, best_epoch, best_weights = reached, len(epochs), flat.detach().clone()
+        with torch.no_grad():
+            flat.copy_(best_weights)
+    return Fitted(tuple(epochs), best_epoch)
+
+
+def train_epoch(model: PreTrainedModel, batches: Iterator[Batch], optimiser: Optimiser) -> float:
+    """One pass over the training batches; the sum of their losses."""
+    model.train()
+    total = torch.zeros((), device=model.device)
+    for batch in batches:
+        batch = batch.to(model.device)
+        with autocast(model.device, optimiser.hyper.precision):
+            logits = model(**batch.inputs).logits
+        loss = example_losses(logits, batch.labels).mean()
+        loss.backward()
+        optimiser.step()
+        total += loss.detach()
+    return total.item()
+
+
+def epoch_values(
+    task: Task, logits: np.ndarray, selection: np.ndarray, train_loss: float, epoch: int, hyper: Hyper
+) -> dict[str, float]:
+    """What an epoch (from 1) leaves: ``train_loss``, and metrics and loss of the selection rows as ``selection_...``.
+
+    Raises SuperticketsError if a loss is not finite.
+    """
+    loss = mean_loss(logits, task.dev.labels[selection])
+    if not (np.isfinite(train_loss) and np.isfinite(loss)):
+        raise SuperticketsError(
+            f"The loss of task {task.name} is {train_loss} (selection: {loss}) in epoch {epoch} at learning rate "
+            f"{hyper.learning_rate}: training has diverged; lower the learning rate or check the data."
+        )
+    values = scored(task, task.dev, logits, selection)
+    return {"train_loss": train_loss, **{f"selection_{name}": value for name, value in values.items()}}
+
+
+@torch.no_grad()
+def predict(model: PreTrainedModel, split: EncodedSplit, precision: str = "fp32") -> np.ndarray:
+    """Outputs of the task head ``(n_examples, n_outputs)``, float32, in the split's own order; eval mode."""
+    was_training = model.training
+    model.eval()
+    outputs = np.empty((len(split), model.config.num_labels or 0), dtype=np.float32)
+    with fast_forward(model), autocast(model.device, precision):
+        for batch in eval_batches(split):
+            logits = model(**batch.to(model.device).inputs).logits
+            outputs[batch.index] = logits.float().cpu().numpy()
+    model.train(was_training)
+    return outputs
+
+
+def autocast(device: torch.device, precision: str):
+    """bf16 autocast on the device, or nothing for fp32."""
+    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
+def mean_loss(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Mean loss of outputs ``(n, n_outputs)`` against labels: cross-entropy, or squared error for float labels."""
+    return float(example_losses(torch.from_numpy(logits).double(), torch.from_numpy(labels)).mean())
+
+
+def scored_splits(task: Task, logits: np.ndarray, selection: np.ndarray) -> dict[str, dict[str, float]]:
+    """Metrics and loss of dev outputs on the selection split, the report split and the whole of dev, by name."""
+    splits = (("selection", selection), ("report", ~selection), ("dev", np.ones_like(selection)))
+    return {name: scored(task, task.dev, logits[rows], rows) for name, rows in splits}
+
+
+def scored(task: Task, examples: Examples, logits: np.ndarray, rows: np.ndarray) -> dict[str, float]:
+    """Metrics and mean loss of the ``rows`` of a split, for which ``logits`` are given."""
+    labels = examples.labels[rows]
+    groups = None if examples.groups is None else examples.groups[rows]
+    return {**score(task.metrics, labels, logits, groups), "loss": mean_loss(logits, labels)}

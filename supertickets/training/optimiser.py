@@ -1,0 +1,130 @@
+"""Adamax on whole vectors (Kingma and Ba 2015, section 7.1), for parameters that lie together.
+
+The operations of :class:`torch.optim.Adamax` and :func:`torch.nn.utils.clip_grad_norm_` in their order, without the
+bookkeeping around them, which for a small model costs as much as they do.
+"""
+
+# torch does not export its list-wise operations (those its own optimisers are made of) to type checkers.
+# pyright: reportPrivateImportUsage=false
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from supertickets.runs import Hyper
+
+BETAS, EPSILON = (0.9, 0.999), 1e-8  # those of torch.optim.Adamax
+
+
+@torch.no_grad()
+def adamax_step(
+    weights: list[Tensor],
+    gradients: list[Tensor],
+    averages: list[Tensor],
+    infinities: list[Tensor],
+    updates: Sequence[int],
+    rate: float,
+    clip: float,
+    weight_decay: float = 0.0,
+) -> None:
+    """One step in place; the gradients, clipped to the norm ``clip`` all together, are zero afterwards.
+
+    Per vector: weights, gradient, momentum and infinity norm, of one shape, and how often it has been updated, this
+    time included (which corrects the momentum's bias).
+
+    >>> weights, gradient = torch.ones(2), torch.tensor([1.0, -2.0])
+    >>> adamax_step([weights], [gradient], [torch.zeros(2)], [torch.zeros(2)], [1], rate=0.1, clip=10.0)
+    >>> weights, gradient
+    (tensor([0.9000, 1.1000]), tensor([0., 0.]))
+    """
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    torch._foreach_mul_(gradients, torch.clamp(clip / (norm + 1e-6), max=1.0))
+    if weight_decay:
+        torch._foreach_add_(gradients, weights, alpha=weight_decay)
+    torch._foreach_lerp_(averages, gradients, 1 - BETAS[0])
+    torch._foreach_mul_(infinities, BETAS[1])
+    torch._foreach_abs_(gradients)
+    torch._foreach_add_(gradients, EPSILON)
+    torch._foreach_maximum_(infinities, gradients)
+    torch._foreach_addcdiv_(weights, averages, infinities, [-rate / (1 - BETAS[0] ** times) for times in updates])
+    torch._foreach_zero_(gradients)
+
+
+@contextmanager
+def flat_parameters(model: nn.Module) -> Iterator[nn.Parameter]:
+    """All of a model's parameters as one vector, gradient included, while the context lasts.
+
+    The model's parameters become views of the vector, so a step of the optimiser, the norm of the gradient and a copy
+    of the weights are one operation each and not one per tensor. Backward passes add to the gradient: zero it with
+    ``optimiser.zero_grad(set_to_none=False)``. A parameter that gets no gradient has gradient zero and stays as it
+    is under Adamax without weight decay. Afterwards every parameter is a tensor of its own again, without gradient.
+
+    >>> layer = nn.Linear(2, 1)
+    >>> with flat_parameters(layer) as flat, torch.no_grad():
+    ...     _ = flat.fill_(2.0)
+    >>> layer.weight.tolist(), layer.bias.tolist()
+    ([[2.0, 2.0]], [2.0])
+    """
+    # Matrices first: so those of query, key and value are next to one another, to be read as one, and so are biases.
+    parameters = sorted(model.parameters(), key=lambda parameter: -parameter.dim())
+    with torch.no_grad():
+        flat = nn.Parameter(torch.cat([parameter.reshape(-1) for parameter in parameters]))
+        flat.grad = torch.zeros_like(flat)
+        start = 0
+        for parameter in parameters:
+            stop = start + parameter.numel()
+            parameter.data = flat.data[start:stop].view_as(parameter)
+            parameter.grad = flat.grad[start:stop].view_as(parameter)
+            start = stop
+    try:
+        yield flat
+    finally:
+        for parameter in parameters:
+            parameter.grad = None
+            parameter.data = parameter.data.clone()
+
+
+@dataclass
+class Optimiser:
+    """Adamax on a model's flat parameters, its learning rate rising, then falling over all steps (A.1.2)."""
+
+    flat: torch.nn.Parameter
+    average: torch.Tensor
+    infinity: torch.Tensor
+    hyper: Hyper
+    factor: Callable[[int], float]
+    steps: int = 0
+
+    @classmethod
+    def of(cls, flat: torch.nn.Parameter, hyper: Hyper, n_steps: int) -> Optimiser:
+        """A fresh one for training of ``n_steps``."""
+        return cls(flat, torch.zeros_like(flat), torch.zeros_like(flat), hyper, warmup_then_decay(hyper, n_steps))
+
+    def step(self) -> None:
+        """Updates the parameters, the gradient clipped and zeroed afterwards."""
+        assert self.flat.grad is not None
+        rate, state = self.hyper.learning_rate * self.factor(self.steps), ([self.average], [self.infinity])
+        self.steps += 1
+        adamax_step([self.flat], [self.flat.grad], *state, [self.steps], rate, self.hyper.clip, self.hyper.weight_decay)
+
+
+def warmup_then_decay(hyper: Hyper, n_steps: int) -> Callable[[int], float]:
+    """Factor of the learning rate at a step (from 0): linear up over the first ``warmup`` share, then linear to zero.
+
+    >>> factor = warmup_then_decay(Hyper(warmup=0.1), 100)
+    >>> factor(0), factor(9), factor(10), factor(99)
+    (0.1, 1.0, 1.0, 0.011111111111111112)
+    """
+    n_warmup = max(1, int(hyper.warmup * n_steps)) if hyper.warmup else 0
+
+    def factor(step: int) -> float:
+        if step < n_warmup:
+            return (step + 1) / n_warmup
+        return max(0.0, (n_steps - step) / max(1, n_steps - n_warmup))
+
+    return factor

@@ -1,0 +1,107 @@
+"""Figures and tables as HTML: text alternatives, data, colours that follow the page."""
+
+from __future__ import annotations
+
+import base64
+import re
+import xml.etree.ElementTree as ET
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from supertickets.chapters.display import figure_html, measured, show_table, table_html, tabs
+from supertickets.errors import SuperticketsError
+
+
+def line(label: str = "winning") -> Figure:
+    fig = Figure()
+    ax = fig.subplots()
+    ax.plot([0, 1], [1, 0], marker="o", label=label)
+    ax.legend()
+    return fig
+
+
+def csv_of(text: str) -> str:
+    found = re.search(r'href="data:text/csv;base64,([^"]+)"', text)
+    assert found is not None
+    return base64.b64decode(found.group(1)).decode()
+
+
+def test_figure_needs_words() -> None:
+    with pytest.raises(SuperticketsError, match=r"Figure 'curve' needs a text alternative"):
+        figure_html(line(), "  ", name="curve")
+
+
+def test_figure_is_well_formed_and_carries_its_data() -> None:
+    frame = pd.DataFrame({"level": [0.1, 0.2], "score": [0.123456789, 1.0]})
+    text = figure_html(line(), 'Falls; "winning" < full & rest.', frame, "curve")
+    figure = ET.fromstring(text)
+    svg = figure.find("{http://www.w3.org/2000/svg}svg")
+    assert svg is not None
+    assert svg.get("role") == "img"
+    assert svg.get("aria-label") == 'Falls; "winning" < full & rest.'
+    assert csv_of(text) == "level,score\n0.1,0.123456789\n0.2,1.0\n"
+    assert "<metadata>" not in text
+    assert "<style" not in text
+    assert csv_of(figure_html(line(), "Falls.", [{"a": 1}])) == "a\n1\n"
+    assert "text/csv" not in figure_html(line(), "Falls.")
+
+
+def test_same_figure_same_text_and_ids_of_their_own() -> None:
+    first, again, other = (figure_html(line(label), "Falls.", name="curve") for label in ("a", "a", "b"))
+    assert first == again
+    ids = [set(re.findall(r'\bid="([^"]+)"', text)) - {"figure-curve"} for text in (first, other)]
+    assert ids[0]
+    assert not ids[0] & ids[1]
+    targets = set(re.findall(r'href="#([^"]+)"', first)) | set(re.findall(r"url\(#([^)]+)\)", first))
+    assert targets
+    assert targets <= ids[0]
+
+
+def test_black_and_white_follow_the_page_but_not_on_coloured_cells() -> None:
+    text = figure_html(line(), "Falls.")
+    assert "#000000" not in text
+    assert "#ffffff" not in text.replace("var(--st-surface, #ffffff)", "")
+    assert "currentColor" in text
+    fig = Figure()
+    ax = fig.subplots()
+    ax.pcolormesh([[0.0, 1.0]])
+    ax.text(0.5, 0.5, "0.1", color="white")
+    ax.text(1.5, 0.5, "0.9", color="black")
+    cells = figure_html(fig, "Two cells.")
+    assert "fill: #fefefe" in cells
+    assert "fill: #202020" in cells
+
+
+def test_table_scrolls_in_its_own_box_and_keeps_all_digits_in_its_data() -> None:
+    frame = pd.DataFrame(
+        {"task": ["a<b", None], "score": [0.123456, float("nan")]}, index=pd.Index([3, 4], name="seed")
+    )
+    text = table_html(frame, "Scores & more.", "scores", decimals=3)
+    ET.fromstring(text)
+    assert '<div class="st-scroll" tabindex="0" role="region" aria-label="Scores &amp; more.">' in text
+    assert "<td>0.123</td>" in text
+    assert "a&lt;b" in text
+    assert "NaN" not in text
+    assert csv_of(text) == "task,score\na<b,0.123456\n,\n"
+    assert csv_of(table_html(frame, "Scores.", index=True)).startswith("seed,task,score\n3,")
+
+
+def test_tabs_hold_what_each_scale_shows_under_names_of_its_own(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda made: shown.append(made.data))
+    frame = pd.DataFrame({"score": [0.5]})
+    with tabs() as tab:
+        for key, title in (("minilm", "MiniLM <on> GLUE"), ("lab", "Lab")):
+            with tab(key, title):
+                show_table(frame, "Scores.", "table-1")
+                measured("It rises.")
+        with tab("mpnet", "MPNet"):
+            pass  # nothing recorded: no tab
+    show_table(frame, "Scores.", "table-1")
+    first, after = shown
+    assert first.count('<section class="st-tab"') == 2
+    assert 'id="table-table-1-minilm"' in first and 'download="table-1-lab.csv"' in first
+    assert "MiniLM &lt;on&gt; GLUE" in first and first.count("It rises.") == 2
+    assert 'id="table-table-1"' in after and "st-tab" not in after.replace("st-table", "")

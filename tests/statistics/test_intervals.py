@@ -1,0 +1,151 @@
+"""Intervals, paired tests and Holm's correction, against SciPy and by simulation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from supertickets.errors import SuperticketsError
+from supertickets.statistics import intervals as st
+
+
+def test_mean_interval_is_scipys_t_interval():
+    x = np.random.default_rng(0).normal(size=7)
+    interval = st.mean_interval(x, 0.9)
+    low, high = stats.t.interval(0.9, 6, loc=x.mean(), scale=stats.sem(x))
+    assert (interval.low, interval.high) == pytest.approx((low, high), abs=1e-12)
+    assert (interval.n, interval.mean, interval.sd) == pytest.approx((7, x.mean(), x.std(ddof=1)))
+
+
+def test_mean_interval_of_one_and_of_equal_values():
+    one = st.mean_interval([0.5])
+    assert one.mean == 0.5
+    assert not one.known
+    same = st.mean_interval([0.5, 0.5, 0.5])
+    assert (same.low, same.high, same.sd) == (0.5, 0.5, 0.0)
+
+
+def test_mean_interval_covers_at_its_confidence():
+    x = np.random.default_rng(1).normal(size=(3000, 5))
+    intervals = [st.mean_interval(row) for row in x]
+    covered = np.mean([i.low <= 0 <= i.high for i in intervals])
+    assert abs(covered - 0.95) < 0.013  # three standard errors
+
+
+def test_paired_difference_is_scipys_paired_test():
+    rng = np.random.default_rng(2)
+    a, b = rng.normal(0.3, 1, 9), rng.normal(0, 1, 9)
+    result, expected = st.paired_difference(a, b), stats.ttest_rel(a, b)
+    ends = expected.confidence_interval(0.95)
+    assert result.p == pytest.approx(expected.pvalue, abs=1e-12)
+    assert result.statistic == pytest.approx(expected.statistic)
+    assert (result.interval.low, result.interval.high) == pytest.approx((ends.low, ends.high))
+    assert result.effect == pytest.approx((a - b).mean())
+
+
+def test_paired_difference_without_spread():
+    zero = st.paired_difference([0.5, 0.6], [0.5, 0.6])
+    assert (zero.p, zero.interval.low, zero.interval.high) == (1.0, 0.0, 0.0)
+    assert st.verdict(zero.interval) == "not supported"
+    shifted = st.paired_difference([0.6, 0.7, 0.9], [0.5, 0.6, 0.8])
+    assert shifted.p == 0.25
+    assert shifted.effect == pytest.approx(0.1)
+    assert st.verdict(shifted.interval) == "inconclusive"
+
+
+def test_paired_difference_of_one_pair_gives_the_effect_only():
+    result = st.paired_difference([0.9], [0.7])
+    assert result.effect == pytest.approx(0.2)
+    assert math.isnan(result.p)
+    assert st.verdict(result.interval) == "inconclusive"
+
+
+def test_paired_t_keeps_its_error_rate():
+    rng = np.random.default_rng(3)
+    p = np.array([st.paired_difference(a, b).p for a, b in rng.normal(size=(2000, 2, 5))])
+    assert abs(np.mean(p < 0.05) - 0.05) < 0.015
+
+
+def test_paired_bootstrap_is_seeded_and_close_to_t_for_many_pairs():
+    rng = np.random.default_rng(4)
+    a, b = rng.normal(0.2, 1, 200), rng.normal(0, 1, 200)
+    first = st.paired_bootstrap(a, b, 2000, seed=1)
+    again = st.paired_bootstrap(a, b, 2000, seed=1)
+    other = st.paired_bootstrap(a, b, 2000, seed=2)
+    assert first == again
+    assert first != other
+    exact = st.mean_interval(a - b)
+    assert abs(first.low - exact.low) < 0.03
+    assert abs(first.high - exact.high) < 0.03
+
+
+def test_paired_bootstrap_without_spread_or_pairs():
+    assert not st.paired_bootstrap([1.0], [0.5]).known
+    same = st.paired_bootstrap([1.0, 2.0], [1.0, 2.0])
+    assert (same.low, same.high) == (0.0, 0.0)
+    with pytest.raises(SuperticketsError, match="BCa"):
+        st.paired_bootstrap([1.0, 2.0], [0.0, 0.0], method="bca")
+
+
+def test_bootstrap_is_too_short_for_five_seeds_as_documented():
+    rng = np.random.default_rng(5)
+    inside = [
+        i.low <= 0 <= i.high
+        for d in rng.normal(size=(600, 5))
+        for i in [st.paired_bootstrap(d, np.zeros(5), 499, method="percentile")]
+    ]
+    assert 0.77 < np.mean(inside) < 0.88
+
+
+def test_holm_by_hand_and_with_a_missing_test():
+    # sorted 0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1, then made to rise
+    assert st.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    adjusted = st.holm([0.01, math.nan, 0.04])
+    assert adjusted[[0, 2]] == pytest.approx([0.02, 0.04])
+    assert math.isnan(adjusted[1])
+    assert st.holm([0.9, 0.8]).max() == 1.0
+    assert st.holm([]).size == 0
+
+
+def test_holm_controls_the_family_wise_error():
+    p = np.random.default_rng(6).uniform(size=(4000, 8))
+    assert np.mean([st.holm(row).min() < 0.05 for row in p]) == pytest.approx(0.049, abs=0.011)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "above", "below"),
+    [
+        (0.1, 0.2, "supported", "not supported"),
+        (-0.2, -0.1, "not supported", "supported"),
+        (-0.1, 0.1, "inconclusive", "inconclusive"),
+        (-0.1, 0.0, "not supported", "inconclusive"),
+        (math.nan, math.nan, "inconclusive", "inconclusive"),
+    ],
+)
+def test_verdict(low, high, above, below):
+    interval = st.Interval(5, 0.0, 1.0, low, high)
+    assert st.verdict(interval) == above
+    assert st.verdict(interval, direction="below") == below
+    assert st.verdict(st.Interval(5, 0.0, 1.0, low + 0.5, high + 0.5), threshold=0.5) == above
+
+
+def test_mistakes_are_named():
+    with pytest.raises(SuperticketsError, match="3 and 2"):
+        st.paired_difference([1.0, 2.0, 3.0], [1.0, 2.0])
+    with pytest.raises(SuperticketsError, match="not finite"):
+        st.mean_interval([1.0, math.nan])
+    with pytest.raises(SuperticketsError, match="at least one run"):
+        st.mean_interval([])
+    with pytest.raises(SuperticketsError, match="between 0 and 1"):
+        st.mean_interval([1.0, 2.0], confidence=95)
+    with pytest.raises(SuperticketsError, match="p-values"):
+        st.holm([1.2])
+    with pytest.raises(SuperticketsError, match="'below'"):
+        st.verdict(st.mean_interval([1.0, 2.0]), direction="up")
+    with pytest.raises(SuperticketsError, match="different length"):
+        st.score_matrix([[1.0, 2.0], [1.0]], [0.0, 0.1])
+    with pytest.raises(SuperticketsError, match="must rise"):
+        st.score_matrix([[1.0, 2.0]], [0.1, 0.0])

@@ -1,0 +1,233 @@
+"""Rise and fall, phase boundaries and the winner's curse: by hand, and by simulation of what they promise."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from supertickets.errors import SuperticketsError
+from supertickets.statistics import phases
+
+LEVELS = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
+FALLING = np.array([0.91, 0.91, 0.91, 0.90, 0.89, 0.88, 0.85, 0.80, 0.74])
+RISING_FIRST = np.array([0.91, 0.94, 0.935, 0.90, 0.89, 0.88, 0.85, 0.80, 0.74])
+
+
+def runs(rng: np.random.Generator, curve: np.ndarray, n: int, sd: float = 0.01) -> np.ndarray:
+    """Seeds share a part of their luck over all levels, as paired runs do."""
+    return curve + sd * (rng.normal(size=(n, 1)) + rng.normal(size=(n, len(curve))))
+
+
+@pytest.mark.parametrize(("n", "method"), [(5, "Bonferroni t"), (8, "sign flips of max t")])
+def test_rise_and_fall_is_found_where_it_is(n, method):
+    result = phases.rises_then_falls(LEVELS, runs(np.random.default_rng(0), RISING_FIRST, n, 0.004))
+    assert result.verdict == "supported"
+    assert result.method == method
+    assert result.best_level in (0.1, 0.2)
+    assert result.p == max(result.p_rise, result.p_fall) <= 0.05
+
+
+@pytest.mark.parametrize("n", [5, 8])
+def test_a_falling_curve_is_rarely_called_a_rise(n):
+    """The error rate is at most 5%, at the edge (three levels exactly as good as the full model)."""
+    rng = np.random.default_rng(1)
+    wrong = [
+        phases.rises_then_falls(LEVELS, runs(rng, FALLING, n), n_resamples=256).verdict == "supported"
+        for _ in range(400)
+    ]
+    assert np.mean(wrong) < 0.05 + 2.5 * math.sqrt(0.05 * 0.95 / 400)
+
+
+def test_the_uncorrected_test_of_the_best_level_would_be_wrong_much_more_often():
+    rng = np.random.default_rng(2)
+    flat = np.r_[np.full(8, 0.9), 0.5]
+    corrected, uncorrected = [], []
+    for _ in range(300):
+        x = runs(rng, flat, 8)
+        corrected.append(phases.rises_then_falls(LEVELS, x, n_resamples=256).p <= 0.05)
+        gains = x[:, 1:] - x[:, :1]
+        best = gains[:, gains.mean(axis=0).argmax()]
+        t = best.mean() / stats.sem(best)
+        uncorrected.append(stats.t.sf(t, len(best) - 1) <= 0.05)
+    assert np.mean(corrected) < 0.09
+    assert np.mean(uncorrected) > 0.13
+
+
+def test_collapsed_levels_do_not_hide_a_rise():
+    """Eight seeds and seven levels far below the full model: the first step sets them aside."""
+    curve = np.array([0.9, 0.93, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5])
+    result = phases.rises_then_falls(LEVELS, runs(np.random.default_rng(3), curve, 8, 0.005))
+    assert result.p_rise == pytest.approx(1 / 256 + phases.BETA)
+
+
+def test_levels_not_clearly_worse_are_counted_in_the_correction():
+    """Five seeds: the best level's one-sided p, times the two levels that could have been chosen."""
+    rng = np.random.default_rng(12)
+    x = np.full((5, 5), 0.9)
+    x[:, 1] += 0.004 + 0.003 * rng.normal(size=5)
+    x[:, 2] += -0.002 + 0.01 * rng.normal(size=5)  # a little below the full model: may still be a rise
+    x[:, 3] += -0.3 + 0.01 * rng.normal(size=5)  # clearly below: set aside
+    x[:, 4] = 0.5 + 0.01 * rng.normal(size=5)
+    gain = x[:, 1] - x[:, 0]
+    one = float(stats.t.sf(gain.mean() / stats.sem(gain), 4))
+    assert (x[:, 2] - x[:, 0]).mean() < 0
+    assert phases.rises_then_falls([0, 0.1, 0.2, 0.3, 0.4], x).p_rise == pytest.approx(2 * one + phases.BETA)
+
+
+def test_honest_gain_is_unbiased_where_the_apparent_one_is_not():
+    rng = np.random.default_rng(4)
+    flat = np.full(9, 0.9)
+    results = [phases.rises_then_falls(LEVELS, runs(rng, flat, 6), n_resamples=64) for _ in range(300)]
+    honest = np.array([r.gain.mean for r in results])
+    apparent = np.array([r.apparent_gain.mean for r in results])
+    standard_error = honest.std(ddof=1) / math.sqrt(len(honest))
+    assert abs(honest.mean()) < 3 * standard_error
+    assert apparent.mean() > 10 * standard_error
+
+
+def test_not_supported_needs_evidence_and_margin():
+    rng = np.random.default_rng(5)
+    clearly_falling = runs(rng, np.linspace(0.9, 0.5, 9), 8, 0.002)
+    assert phases.rises_then_falls(LEVELS, clearly_falling).verdict == "not supported"
+    flat_then_falling = runs(rng, FALLING, 8, 0.002)
+    assert phases.rises_then_falls(LEVELS, flat_then_falling).verdict == "inconclusive"
+    assert phases.rises_then_falls(LEVELS, flat_then_falling, margin=0.01).verdict == "not supported"
+    rising = runs(rng, np.linspace(0.5, 0.9, 9), 8, 0.002)
+    assert phases.rises_then_falls(LEVELS, rising).verdict == "not supported"
+
+
+def test_curves_without_spread_are_not_certain():
+    curve = np.tile([0.9, 0.92, 0.5], (3, 1))
+    result = phases.rises_then_falls([0, 0.1, 0.2], curve)
+    assert result.p_rise == pytest.approx(1 / 8)
+    assert result.p_fall == pytest.approx(1 / 8)
+    assert result.verdict == "inconclusive"
+
+
+def test_boundaries_by_hand():
+    winning = np.tile([0.80, 0.82, 0.76, 0.60], (3, 1))
+    random = np.tile([0.80, 0.75, 0.70, 0.66], (3, 1))
+    found = phases.phase_boundaries([0, 0.2, 0.4, 0.6], winning, random, chance=0.5)
+    # winning - random goes from 0.06 at 0.4 to -0.06 at 0.6; 0.65 lies 11/16 of the way from 0.76 to 0.60.
+    assert found.best.level == found.best.low == found.best.high == 0.2
+    assert found.meeting.level == pytest.approx(0.5)
+    assert found.collapse is not None
+    assert found.collapse.level == pytest.approx(0.4 + 0.2 * 11 / 16)
+    assert found.meeting.found == 1.0
+
+
+def test_boundaries_beyond_the_last_level_are_infinite():
+    winning, random = np.tile(FALLING, (4, 1)), np.tile(FALLING - np.linspace(0, 0.2, 9), (4, 1))
+    found = phases.phase_boundaries(LEVELS, winning, random)
+    assert found.best.level == 0.0
+    assert found.meeting == phases.Boundary(math.inf, math.inf, math.inf, 0.0)
+    assert found.collapse is None
+
+
+def test_boundary_intervals_hold_the_truth_and_depend_on_the_seed_only():
+    rng = np.random.default_rng(6)
+    random_curve = np.r_[0.91, np.full(8, 0.80)]
+    winning, random = runs(rng, RISING_FIRST, 12), runs(rng, random_curve, 12)
+    found = phases.phase_boundaries(LEVELS, winning, random, n_resamples=500)
+    assert found.best.low <= 0.1 <= found.best.high <= 0.2
+    assert found.meeting.low <= 0.7 <= found.meeting.high
+    assert found.meeting.low > 0.6
+    assert found == phases.phase_boundaries(LEVELS, winning, random, n_resamples=500)
+
+
+def test_random_tickets_meeting_before_the_best_level_do_not_count():
+    winning = np.tile([0.80, 0.70, 0.85, 0.70], (2, 1))
+    random = np.tile([0.80, 0.75, 0.75, 0.75], (2, 1))
+    found = phases.phase_boundaries([0, 0.1, 0.2, 0.3], winning, random)
+    assert found.best.level == 0.2
+    assert found.meeting.level == pytest.approx(0.2 + 0.1 * 0.10 / 0.15)
+
+
+def placebo_runs(rng: np.random.Generator, n_examples: int, seeds: int = 6) -> tuple[np.ndarray, np.ndarray]:
+    """Nine levels, all right on 80% of the examples: there is no gain to find."""
+    selection = (rng.random((seeds, 9, n_examples)) < 0.8).astype(float)
+    report = (rng.random((seeds, 9, 9 * n_examples)) < 0.8).astype(float)
+    return selection, report
+
+
+def test_winners_curse_shows_a_gain_where_there_is_none_and_says_so():
+    selection, report = placebo_runs(np.random.default_rng(7), 40)
+    result = phases.winners_curse(LEVELS, selection.mean(2), report.mean(2), selection, n_resamples=200)
+    assert result.apparent.low > 0  # a plain t interval believes the gain
+    assert result.honest.low < 0 < result.honest.high
+    assert result.p > 0.05
+    assert abs(result.placebo - result.apparent.mean) < 0.04
+    assert result.optimism.mean == pytest.approx(result.apparent.mean - result.honest.mean)
+    assert set(result.chosen) <= set(LEVELS[1:])
+    assert result.n_levels == 8
+
+
+def test_placebo_gain_is_that_of_the_best_of_eight_normals():
+    """Accuracy differences of 8 levels against the full model: E max(Z_1..Z_8) x sd of one accuracy."""
+    selection, report = placebo_runs(np.random.default_rng(8), 100)
+    result = phases.winners_curse(LEVELS, selection.mean(2), report.mean(2), selection, n_resamples=300)
+    expected_max = np.random.default_rng(0).normal(size=(20000, 8)).max(axis=1).mean()
+    assert result.placebo == pytest.approx(expected_max * math.sqrt(0.8 * 0.2 / 100), rel=0.08)
+
+
+def test_placebo_from_scores_alone_is_close_when_luck_is_independent():
+    rng = np.random.default_rng(9)
+    selection, report = placebo_runs(rng, 100, seeds=40)
+    with_values = phases.winners_curse(LEVELS, selection.mean(2), report.mean(2), selection, n_resamples=100)
+    scores_only = phases.winners_curse(LEVELS, selection.mean(2), report.mean(2))
+    assert scores_only.null == "centred scores"
+    assert scores_only.placebo == pytest.approx(with_values.placebo, rel=0.15)
+
+
+def test_placebo_from_scores_alone_by_hand():
+    scores = np.array([[0.8, 0.9, 0.7], [0.8, 0.7, 0.8], [0.8, 0.8, 0.9]])  # level means 0.8: residuals are deviations
+    result = phases.winners_curse([0, 0.1, 0.2], scores, scores, n_resamples=4000)
+    per_seed = np.array([0.1, 0.0, 0.1]) * math.sqrt(3 / 2)
+    assert result.placebo == pytest.approx(per_seed.mean(), abs=4 * per_seed.std() / math.sqrt(3 * 4000))
+
+
+def test_a_real_gain_is_beyond_the_placebo():
+    rng = np.random.default_rng(10)
+    right = np.r_[0.6, np.full(8, 0.9)][None, :, None]
+    selection = (rng.random((5, 9, 100)) < right).astype(float)
+    result = phases.winners_curse(LEVELS, selection.mean(2), selection.mean(2), selection, n_resamples=200)
+    assert result.p == pytest.approx(1 / 201)
+    assert result.placebo_high < result.apparent.mean
+    assert result.optimism.mean == 0.0
+
+
+def test_winners_curse_with_another_metric():
+    """Predictions are shuffled, not correctness; the metric scores them."""
+    rng = np.random.default_rng(11)
+    labels = rng.integers(0, 2, 60)
+    predictions = np.where(rng.random((3, 9, 60)) < 0.8, labels, 1 - labels)
+
+    def f1(p: np.ndarray) -> np.ndarray:
+        hits = ((p == 1) & (labels == 1)).sum(axis=-1)
+        return 2 * hits / ((p == 1).sum(axis=-1) + (labels == 1).sum())
+
+    result = phases.winners_curse(LEVELS, f1(predictions), f1(predictions), predictions, f1, n_resamples=100)
+    assert 0.03 < result.placebo < 0.2
+    with pytest.raises(SuperticketsError, match="metric"):
+        phases.winners_curse(LEVELS, f1(predictions), f1(predictions), predictions, n_resamples=10)
+
+
+def test_mistakes_are_named():
+    x = np.ones((3, 9))
+    with pytest.raises(SuperticketsError, match="full model, 0, not 0"):
+        phases.rises_then_falls([0.1, 0.2, 0.3], x[:, :3])
+    with pytest.raises(SuperticketsError, match="two pruned levels"):
+        phases.rises_then_falls([0, 0.1], x[:, :2])
+    with pytest.raises(SuperticketsError, match="at least 2"):
+        phases.rises_then_falls(LEVELS, x[:1])
+    with pytest.raises(SuperticketsError, match="3 and 2"):
+        phases.phase_boundaries(LEVELS, x, x[:2])
+    with pytest.raises(SuperticketsError, match="3 and 2"):
+        phases.winners_curse(LEVELS, x, x[:2])
+    with pytest.raises(SuperticketsError, match="more seeds"):
+        phases.winners_curse(LEVELS, x[:1], x[:1])
+    with pytest.raises(SuperticketsError, match=r"\(3, 9\)"):
+        phases.winners_curse(LEVELS, x, x, x)

@@ -1,0 +1,410 @@
+"""``supertickets find``, from files to a model that reloads: undisturbed, again, killed and resumed, and mistakes."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tiny import WORDS
+
+from supertickets import cli
+from supertickets.chapters.report import caveats, verdict_sentence, write_report
+from supertickets.engines import best_precision
+from supertickets.errors import SuperticketsError
+from supertickets.models import importance_scores, load_compacted, load_tokenizer
+from supertickets.runs import Hyper, Record, RunStore
+from supertickets.studies import Found, find
+from supertickets.studies.finding import Gain, bootstrap_gain, predictions_frame
+from supertickets.tasks import DataRef, Task, data_ref
+from supertickets.tickets import Ticket
+from supertickets.training import cached_encode, eval_batches, predict
+
+HYPER = Hyper(learning_rate=2e-3, batch_size=4, epochs=4)
+LEVELS, SEEDS = (0.3, 0.6), (0, 1)
+
+
+def reference(toy: Path) -> DataRef:
+    return data_ref(train=toy / "train.csv", dev=toy / "dev.csv", text="text", label="verdict")
+
+
+def find_toy(encoder: Path, data: DataRef, out: Path, keep_full: Path | None = None) -> Found:
+    return find(data, str(encoder), out, SEEDS, LEVELS, HYPER, 0.3, workers=1, keep_full=keep_full, progress=False)
+
+
+@pytest.fixture(scope="module")
+def found(encoder, toy, tmp_path_factory) -> Found:
+    """An undisturbed find; read only."""
+    folder = tmp_path_factory.mktemp("found")
+    result = find_toy(encoder, reference(toy), folder / "out", keep_full=folder / "full")
+    write_report(result)
+    return result
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def results(out: Path) -> dict[str, bytes]:
+    """What must not depend on how often a find was killed: everything but the records' timings and the report."""
+    files = contents(out / "model")
+    return files | {name: (out / name).read_bytes() for name in ("ticket.json", "predictions.csv")}
+
+
+def same_numbers(first: RunStore, second: RunStore) -> None:
+    assert sorted(first.ids()) == sorted(second.ids())
+    for run in first.ids():
+        assert first[run].metrics == second[run].metrics
+        assert first[run].epochs == second[run].epochs
+        for name, array in first[run].arrays.items():
+            np.testing.assert_array_equal(array, second[run].arrays[name])
+
+
+def command(encoder: Path, toy: Path, out: Path, options: Mapping[str, str] | None = None) -> list[str]:
+    """Arguments of the command line that ask for what ``found`` is; options replace them, "" leaves one out."""
+    values = {
+        "encoder": str(encoder),
+        "train": str(toy / "train.csv"),
+        "dev": str(toy / "dev.csv"),
+        "text": "text",
+        "label": "verdict",
+        "out": str(out),
+        "seeds": "2",
+        "levels": "0.3,0.6",
+        "learning-rate": str(HYPER.learning_rate),
+        "batch-size": str(HYPER.batch_size),
+        "epochs": str(HYPER.epochs),
+        "precision": "fp32",
+        "selection-fraction": "0.3",
+        "workers": "1",
+        **(options or {}),
+    }
+    return ["find", "--quiet", *(part for name, value in values.items() if value for part in (f"--{name}", value))]
+
+
+def run_command(monkeypatch, arguments: list[str]) -> int:
+    """Exit status of the console script."""
+    monkeypatch.setattr(sys, "argv", ["supertickets", *arguments])
+    try:
+        cli.main()
+    except SystemExit as stopped:
+        return int(stopped.code or 0)
+    return 0
+
+
+def test_files_and_the_choice(found):
+    assert found.summary.failed == {}
+    assert len(found.summary.finished) == 6
+    assert found.level in LEVELS
+    assert {path.name for path in found.out.iterdir()} == {
+        "ticket.json",
+        "model",
+        "predictions.csv",
+        "curve.csv",
+        "report.html",
+        "runs",
+    }
+    winning = found.frame.loc[found.frame["kind"] == "winning"]
+    means = winning.groupby("level")["selection_score"].mean()
+    assert means[found.level] == means.max()
+    # The runs differ, so that the tests below can tell one run's numbers from another's.
+    store = RunStore(found.out / "runs")
+    assert len({store[run].arrays["dev_logits"].tobytes() for run in store.ids()}) == 6
+    assert found.frame["report_score"].nunique() > 2
+    assert found.gain.low < found.gain.high
+    assert found.selection_size == 18
+    assert found.gain.n_examples == 42
+    assert found.gain.n_seeds == 2
+    assert found.gain.low <= found.gain.value <= found.gain.high
+    assert len(pd.read_csv(found.out / "curve.csv")) == 6
+
+
+def test_the_ticket_holds_the_scores_it_was_chosen_by(found):
+    ticket = Ticket.load(found.out / "ticket.json")
+    assert ticket == found.chosen.ticket()
+    assert ticket.level == found.level
+    assert ticket.provenance["run"] == found.chosen.id
+    assert ticket.scores is not None
+    np.testing.assert_array_equal(ticket.scores.heads, found.full.scores("example").heads)
+    assert ticket.scores.n_examples == 48
+
+
+def test_the_model_reloads_and_gives_the_written_predictions(found):
+    model, tokenizer = load_compacted(found.out / "model"), load_tokenizer(str(found.out / "model"))
+    logits = predict(model, cached_encode(found.task, "dev", tokenizer, HYPER.max_length))
+    np.testing.assert_array_equal(logits, found.chosen.arrays["dev_logits"])
+    written = pd.read_csv(found.out / "predictions.csv")
+    pd.testing.assert_frame_equal(written, predictions_frame(found.task, found.chosen), check_dtype=False, rtol=1e-6)
+    names = model.config.id2label or {}
+    assert list(written["prediction"]) == [names[row] for row in logits.argmax(1)]
+    assert written["split"].value_counts().to_dict() == {"report": 42, "selection": 18}
+    assert written["text_1"][0] == found.task.dev.texts[0][0]
+    smaller, full = (
+        sum(p.numel() for p in load_compacted(path).parameters())
+        for path in (found.out / "model", found.out.parent / "full")
+    )
+    assert smaller < full
+
+
+def test_the_report_says_verdict_level_caveats_and_provenance(found):
+    page = (found.out / "report.html").read_text(encoding="utf-8")
+    verdict = verdict_sentence(found)
+    assert f"prunes {found.level:.0%} of the heads and FFNs" in verdict
+    for part in (verdict, *caveats(found), f"{found.level:.0%} (super ticket)", found.chosen.id):
+        assert html.escape(part) in page
+    assert "<svg" in page
+    assert "src=" not in page.replace('src="data:', "")
+    assert "http" not in "".join(line for line in page.splitlines() if "<link" in line or "<script" in line)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [(0.01, 0.03, "is better than"), (-0.03, -0.01, "is worse than"), (-0.01, 0.03, "cannot be told apart from")],
+)
+def test_better_is_said_only_if_the_interval_says_so(found, low, high, said):
+    sentence = verdict_sentence(Found(**{**vars(found), "gain": Gain((low + high) / 2, low, high, 42, 2)}))
+    assert said in sentence
+    assert f"[{100 * low:+.1f}, {100 * high:+.1f}]" in sentence
+
+
+def test_the_gain_is_the_mean_difference_on_the_report_split(found):
+    store = RunStore(found.out / "runs")
+    chosen = found.frame.loc[(found.frame["kind"] == "winning") & (found.frame["level"] == found.level)]
+    by_hand = []
+    for run, parent in zip(chosen["run"], chosen["parent"], strict=True):
+        correct = []
+        for record in (store[run], store[parent]):
+            report = ~record.arrays["selection"]
+            answers = record.arrays["dev_logits"].argmax(1)
+            correct.append((answers == record.arrays["dev_labels"])[report].mean())
+        by_hand.append(correct[0] - correct[1])
+    assert found.gain.value == pytest.approx(np.mean(by_hand), abs=1e-12)
+    assert bootstrap_gain(found.task, [(found.full, found.full)]) == Gain(0.0, 0.0, 0.0, 42, 1)
+
+
+def test_the_full_model_that_was_kept_gives_the_ticket_its_scores(found):
+    model = load_compacted(found.out.parent / "full")
+    train = cached_encode(found.task, "train", load_tokenizer(found.full.spec.encoder), HYPER.max_length)
+    again = importance_scores(model, eval_batches(train))
+    np.testing.assert_allclose(again.heads, found.ticket.scores.heads, rtol=1e-6)
+    np.testing.assert_allclose(again.ffns, found.ticket.scores.ffns, rtol=1e-6)
+    dev = cached_encode(found.task, "dev", load_tokenizer(found.full.spec.encoder), HYPER.max_length)
+    np.testing.assert_array_equal(predict(model, dev), found.full.arrays["dev_logits"])
+
+
+def test_again_repeats_no_run_and_changes_no_file(found, encoder, toy, tmp_path):
+    out = Path(shutil.copytree(found.out, tmp_path / "out"))
+    before = contents(out)
+    again = find_toy(encoder, reference(toy), out)
+    write_report(again)
+    assert again.summary.finished == []
+    assert again.gain == found.gain
+    after = contents(out)
+    assert {name for name in before if before[name] != after[name]} <= {"report.html"}
+    assert after.keys() == before.keys()
+
+
+def test_a_model_that_is_missing_is_made_again(found, encoder, toy, tmp_path):
+    # As after a kill between the last run and the writing of the model, with the saved models lost too.
+    shutil.copytree(found.out / "runs", tmp_path / "out" / "runs")
+    again = find_toy(encoder, reference(toy), tmp_path / "out")
+    assert again.summary.finished == []
+    assert results(tmp_path / "out") == results(found.out)
+
+
+def test_a_model_that_cannot_be_made_again_is_refused(found, encoder, toy, tmp_path):
+    store = RunStore(found.out / "runs")
+    elsewhere = RunStore(tmp_path / "out" / "runs")
+    for run in store.ids():
+        record = store[run]
+        arrays = {**record.arrays, "dev_logits": record.arrays["dev_logits"] + np.float32(1e-3)}
+        elsewhere.save(Record(**{**vars(record), "arrays": arrays}))
+    with pytest.raises(SuperticketsError, match=r"other predictions than the record.*start in a new folder"):
+        find_toy(encoder, reference(toy), tmp_path / "out")
+    assert not (tmp_path / "out" / "model").exists()
+
+
+def test_killed_and_resumed(found, encoder, toy, tmp_path):
+    out = tmp_path / "out"
+    arguments = [sys.executable, "-m", "supertickets.cli", *command(encoder, toy, out)]
+    process = subprocess.Popen(arguments, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    store, deadline = RunStore(out / "runs"), time.monotonic() + 120
+    while len(store.ids()) < 2 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    printed = process.communicate()[0]
+    done = set(store.ids())
+    assert 0 < len(done) < 6, printed
+    assert not (out / "ticket.json").exists()
+    # Resumed twice: with the models that the killed call had saved, and without them.
+    shutil.copytree(out, tmp_path / "lost")
+    shutil.rmtree(tmp_path / "lost" / ".models")
+    for folder in (out, tmp_path / "lost"):
+        resumed = find_toy(encoder, reference(toy), folder)
+        assert set(resumed.summary.found) == done
+        assert len(resumed.summary.finished) == 6 - len(done)
+        same_numbers(RunStore(folder / "runs"), RunStore(found.out / "runs"))
+        assert results(folder) == results(found.out)
+        assert resumed.gain == found.gain
+        assert not (folder / ".models").exists()
+
+
+def test_the_command_says_what_was_found(found, encoder, toy, tmp_path, monkeypatch, capsys):
+    out = Path(shutil.copytree(found.out, tmp_path / "out"))
+    assert run_command(monkeypatch, command(encoder, toy, out)) == 0
+    printed = capsys.readouterr().out
+    assert "0 runs carried out, 6 found in the store" in printed
+    assert verdict_sentence(found) in printed
+    assert str(out / "report.html") in printed
+
+
+def broken_files(folder: Path) -> dict[str, str]:
+    folder.mkdir(exist_ok=True)
+    texts = {
+        "one_class.csv": "text,verdict\n" + "the film was good,kind\n" * 20,
+        "empty.csv": "",
+        "header_only.csv": "text,verdict\n",
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return {name: str(folder / name) for name in texts}
+
+
+FAULTS = {
+    "unknown encoder": ({"encoder": "lab-huge"}, ["lab-huge", "lab-base"]),
+    "encoder folder": ({"encoder": "./nowhere"}, ["nowhere"]),
+    "unknown task": ({"task": "sarcasm", "train": "", "dev": "", "text": "", "label": ""}, ["sarcasm", "entailment"]),
+    "missing column": ({"label": "answer"}, ["answer", "train.csv", "text", "verdict"]),
+    "no dev": ({"dev": ""}, ["dev"]),
+    "dev is not there": ({"dev": "nowhere.csv"}, ["nowhere.csv"]),
+    "levels": ({"levels": "0.3,many"}, ["--levels", "0.3,many"]),
+    "level above one": ({"levels": "0.3,1.5"}, ["--levels", "0.3,1.5"]),
+    "one class": ({"train": "one_class.csv"}, ["class"]),
+    "empty file": ({"train": "empty.csv"}, ["empty.csv"]),
+    "header only": ({"train": "header_only.csv"}, ["header_only.csv"]),
+    "diverged": ({"learning-rate": "1e30", "seeds": "1", "levels": "0.3"}, ["diverged", "lower the learning rate"]),
+    "precision": ({"precision": "fp8"}, ["fp8", "fp32, bf16"]),
+    "selection fraction": ({"selection-fraction": "1.5"}, ["1.5"]),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_mistake_is_one_line_and_status_2(fault, encoder, toy, tmp_path, monkeypatch, capsys):
+    files = broken_files(tmp_path / "broken")
+    options, parts = FAULTS[fault]
+    options = {name: files.get(value, value) for name, value in options.items()}
+    assert run_command(monkeypatch, command(encoder, toy, tmp_path / "out", options)) == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1, error
+    assert error.startswith("supertickets: ")
+    assert [part for part in parts if part not in error] == [], error
+    assert not (tmp_path / "out" / "model").exists()
+
+
+def test_out_that_is_a_file_is_one_line(encoder, toy, tmp_path, monkeypatch, capsys):
+    (tmp_path / "out").write_text("mine")
+    assert run_command(monkeypatch, command(encoder, toy, tmp_path / "out")) == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1, error
+    assert str(tmp_path / "out") in error
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+@pytest.mark.parametrize("place", ["out", "", "out/model", "out/runs", "mine", "mine/notes.txt"])
+def test_the_full_model_never_replaces_what_is_not_its_own(place, encoder, toy, tmp_path):
+    for name in ("out/runs", "mine"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    (tmp_path / "out" / "ticket.json").write_text("{}")
+    before = contents(tmp_path)
+    with pytest.raises(SuperticketsError, match="name another"):
+        find_toy(encoder, reference(toy), tmp_path / "out", keep_full=tmp_path / place)
+    assert contents(tmp_path) == before
+
+
+def test_a_model_folder_of_somebody_else_stays(encoder, toy, tmp_path):
+    (tmp_path / "out" / "model").mkdir(parents=True)
+    (tmp_path / "out" / "model" / "weights.bin").write_text("theirs")
+    with pytest.raises(SuperticketsError, match="holds no model of ours"):
+        find_toy(encoder, reference(toy), tmp_path / "out")
+    assert (tmp_path / "out" / "model" / "weights.bin").read_text() == "theirs"
+
+
+def small_find(encoder: Path, data: DataRef, out: Path) -> tuple[Found, Task]:
+    hyper = Hyper(learning_rate=3e-3, batch_size=16, epochs=1)
+    result = find(data, str(encoder), out, (0,), (0.4,), hyper, 0.3, workers=1, progress=False)
+    write_report(result)
+    return result, result.task
+
+
+def test_regression(encoder, tmp_path):
+    rng = np.random.default_rng(0)
+    for name, n in (("train", 40), ("dev", 40)):
+        rows = [(WORDS[i], WORDS[6 + j]) for i, j in rng.integers((6, 3), size=(n, 2))]
+        values = [(word in WORDS[:3]) + 0.01 * index for index, (word, _) in enumerate(rows)]
+        texts = [f"the {noun} was {word}" for word, noun in rows]
+        pd.DataFrame({"text": texts, "value": values}).to_csv(tmp_path / f"{name}.csv", index=False)
+    data = data_ref(train=tmp_path / "train.csv", dev=tmp_path / "dev.csv", text="text", label="value")
+    found, task = small_find(encoder, data, tmp_path / "out")
+    assert task.kind == "regression"
+    written = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    assert list(written.columns) == ["split", "text_1", "label", "prediction"]
+    model = load_compacted(tmp_path / "out" / "model")
+    logits = predict(model, cached_encode(task, "dev", load_tokenizer(str(encoder)), HYPER.max_length))
+    np.testing.assert_allclose(written["prediction"], logits[:, 0], rtol=1e-6)
+    report = written.loc[written["split"] == "report"]
+    expected = (report["label"].corr(report["prediction"]) + report["label"].corr(report["prediction"], "spearman")) / 2
+    assert found.chosen.metrics["report"]["score"] == pytest.approx(expected, abs=1e-6)
+    assert json.loads((tmp_path / "out" / "model" / "config.json").read_text())["problem_type"] == "regression"
+
+
+def test_sentence_pairs(encoder, tmp_path):
+    rng = np.random.default_rng(1)
+    for name in ("train", "dev"):
+        words = rng.integers(6, size=(40, 2))
+        frame = {
+            "first": [f"the film was {WORDS[a]}" for a, _ in words],
+            "second": [f"the book was {WORDS[b]}" for _, b in words],
+            "same": ["yes" if (a < 3) == (b < 3) else "no" for a, b in words],
+        }
+        pd.DataFrame(frame).to_csv(tmp_path / f"{name}.csv", index=False)
+    data = data_ref(train=tmp_path / "train.csv", dev=tmp_path / "dev.csv", text=("first", "second"), label="same")
+    found, task = small_find(encoder, data, tmp_path / "out")
+    assert task.label_names == ("no", "yes")
+    written = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    assert written["text_2"].str.startswith("the book was").all()
+    np.testing.assert_allclose(written["probability_no"] + written["probability_yes"], 1.0, atol=1e-6)
+    assert load_compacted(tmp_path / "out" / "model").config.id2label == {0: "no", 1: "yes"}
+    report = written.loc[written["split"] == "report"]
+    assert found.chosen.metrics["report"]["accuracy"] == pytest.approx((report["label"] == report["prediction"]).mean())
+
+
+def test_a_full_model_that_only_guesses_is_named(found):
+    def caveats_at(accuracy: float) -> str:
+        full = replace(found.full, metrics={"report": {"score": accuracy, "accuracy": accuracy}})
+        return " ".join(caveats(replace(found, full=full)))
+
+    assert "has not learnt the task" in caveats_at(0.5)
+    assert "has not learnt the task" not in caveats_at(0.95)
+
+
+@pytest.mark.parametrize(("native", "bf16", "wanted"), [(True, 0.5, "bf16"), (True, 2.0, "fp32"), (False, 0.5, "fp32")])
+def test_precision_is_bf16_only_where_it_is_the_faster(monkeypatch, native, bf16, wanted):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx512_bf16": native}, raising=False)
+    monkeypatch.setattr(
+        "supertickets.engines.resources._product", lambda dtype: bf16 if dtype is torch.bfloat16 else 1.0
+    )
+    assert best_precision() == wanted

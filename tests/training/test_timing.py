@@ -1,0 +1,108 @@
+"""Step times: operations against a count by hand, what the frame holds, and that masks save no operation."""
+
+import numpy as np
+import pytest
+from tiny import toy_full_run
+from transformers import BertConfig
+
+from supertickets.chapters.speed.claims import profile_sentences
+from supertickets.errors import SuperticketsError
+from supertickets.runs import Hyper
+from supertickets.tasks import data_ref
+from supertickets.tickets import Ticket, full_ticket
+from supertickets.training import step_profile, step_times, timing
+from supertickets.training.timing import operations, peak_rate
+
+CONFIG = BertConfig(hidden_size=8, num_attention_heads=2, num_hidden_layers=2, intermediate_size=12)
+QUICK = Hyper(learning_rate=3e-3, batch_size=16, epochs=1)
+
+
+@pytest.fixture(scope="module")
+def times(encoder, toy):
+    ref = data_ref(train=toy / "train.csv", dev=toy / "dev.csv", text=("text",), label="verdict")
+    return step_times(str(encoder), ref, QUICK, levels=(0.4, 0.8), n_batches=2, repeats=3)
+
+
+def products(*shapes: tuple[int, int, int]) -> int:
+    """Operations of matrix products, each (a, b) times (b, c)."""
+    return sum(2 * a * b * c for a, b, c in shapes)
+
+
+def test_operations_of_the_full_model_are_those_counted_by_hand():
+    n = 5
+    first = products((n, 8, 8), (n, 8, 8), (n, 8, 8), (n, 8, 8))  # query, key, value, output
+    first += 2 * products((n, 4, n), (n, n, 4)) + products((n, 8, 12), (n, 12, 8))  # two heads of size 4; the FFN
+    last = products((1, 8, 8), (n, 8, 8), (n, 8, 8), (1, 8, 8))  # only the first token asks and goes on
+    last += 2 * products((1, 4, n), (1, n, 4)) + products((1, 8, 12), (1, 12, 8))
+    pooler = products((1, 8, 8))
+    assert operations(CONFIG, full_ticket((2, 2)), n) == first + last + pooler
+
+
+def test_operations_of_a_ticket_count_what_it_keeps():
+    n = 5
+    ticket = Ticket(np.array([[True, False], [False, False]]), np.array([False, True]))
+    one_head = products((n, 8, 4), (n, 8, 4), (n, 8, 4), (n, 4, 8), (n, 4, n), (n, n, 4))
+    ffn, pooler = products((1, 8, 12), (1, 12, 8)), products((1, 8, 8))
+    assert operations(CONFIG, ticket, n) == one_head + ffn + pooler
+
+
+def test_there_is_a_row_per_level_way_and_mode(times):
+    assert list(times.columns) == [
+        "level",
+        "way",
+        "mode",
+        "seconds",
+        "ratio",
+        "low",
+        "high",
+        "operations",
+        "weights_remaining",
+        "utilisation",
+    ]
+    found = list(times[["level", "way", "mode"]].itertuples(index=False, name=None))
+    ways = [(0.0, "compacted"), *((level, way) for level in (0.4, 0.8) for way in ("compacted", "masked"))]
+    assert sorted(found) == sorted((level, way, mode) for level, way in ways for mode in ("training", "inference"))
+    assert (times["seconds"] > 0).all()
+    assert ((times["low"] <= times["ratio"]) & (times["ratio"] <= times["high"])).all()
+
+
+def test_the_full_model_is_the_measure_and_tickets_have_fewer_operations(times):
+    full = times[times["level"] == 0]
+    assert full[["ratio", "low", "high", "operations", "weights_remaining"]].to_numpy() == pytest.approx(1.0)
+    shares = times.groupby("level")["operations"].unique()
+    assert all(len(share) == 1 for share in shares)  # both ways and modes are compared with the same share
+    assert 0 < shares[0.8][0] < shares[0.4][0] < 1
+
+
+def test_all_models_of_a_round_are_timed_before_the_next_round(monkeypatch):
+    clock, called = iter(range(1000)), []
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: float(next(clock)))
+    timed = {(0.0, way, "training"): lambda way=way: called.append(way) for way in "ab"}
+    found = timing._in_turn(timed, repeats=2)
+    assert called == ["a", "b"] * 3  # one round more, which does not count
+    assert {len(seconds) for seconds in found.values()} == {2}
+    assert {float(second) for seconds in found.values() for second in seconds} == {1.0}
+
+
+def test_an_unknown_encoder_is_refused(toy):
+    ref = data_ref(train=toy / "train.csv", dev=toy / "dev.csv", text=("text",), label="verdict")
+    with pytest.raises(SuperticketsError, match="no-such-folder"):
+        step_times("./no-such-folder", ref, QUICK, levels=(0.4,), n_batches=1, repeats=1)
+
+
+def test_the_profile_of_a_step_accounts_for_all_of_its_time(encoder, toy):
+    spec = toy_full_run(encoder, toy)
+    frame = step_profile(str(encoder), spec.data, spec.hyper, (0.0, 0.6), n_batches=2)
+    assert frame["level"].tolist() == [0.0, 0.6]
+    products, elementwise, between = (np.array(frame[name]) for name in ("products", "elementwise", "between"))
+    assert min(products.min(), elementwise.min()) > 0.01
+    assert between.min() >= 0
+    assert (products + elementwise + between).min() >= 0.999
+    assert min(frame["rate"]) > 0
+    # A step of tiny matrices is far from a large product, and both are rates of the same device.
+    rate, utilisation = np.array(frame["rate"]), np.array(frame["utilisation"])
+    assert 0 < utilisation.min() <= utilisation.max() < 1
+    assert 1e9 * rate / utilisation == pytest.approx(np.full(2, peak_rate()), rel=0.5)
+    sentences = profile_sentences(frame)
+    assert sentences[0].startswith("The full model: a training step takes")
+    assert sentences[1].startswith("At level 60%")

@@ -1,0 +1,250 @@
+"""Our sweep beside the Trainer's on the same specs, steps beside their operations, and the engine's own cost.
+
+``make bench`` runs every measurement in a process of its own, one after another, and writes one JSON file of rows with
+what produced them, which chapter 9 shows. Times of a machine mean nothing elsewhere; ratios of one run do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[1]
+TASKS = ("entailment", "paraphrase", "acceptability")
+REAL_SIZE = 640
+REAL_LEVELS = (0.2, 0.5, 0.8)
+MARK = "row: "
+
+
+def specs_of(suite: str, precision: str, seeds: Sequence[int], data_dir: str) -> list[Any]:
+    """The runs both sides carry out: the lab's grid, or a task's full model and winning tickets on real data."""
+    from supertickets.studies import full_run, get_profile, phase_transition, ticket_sweep
+    from supertickets.tasks import data_ref
+
+    if suite == "lab":
+        return phase_transition(get_profile("lab", tasks=TASKS, seeds=seeds))
+    if suite == "engine":  # runs without parents, of a second or so
+        profile = get_profile("lab", tasks=TASKS[:1], seeds=range(30), levels=(0.4, 0.5, 0.6, 0.7))
+        return [spec for spec in phase_transition(profile, ["random"]) if spec.ticket.kind == "random"]
+    profile = get_profile("minilm")
+    ref = data_ref(suite, data_dir=data_dir, train_size=REAL_SIZE)
+    full = full_run("minilm", ref, seeds[0], replace(profile.hyper, epochs=1, precision=precision))
+    return ticket_sweep(full, REAL_LEVELS, ["winning"])
+
+
+def ours(specs: Sequence[Any], workers: int) -> Iterator[dict[str, Any]]:
+    """The sweep of a fresh store, workers' start included."""
+    import torch
+
+    from supertickets.engines import run_all
+    from supertickets.runs import RunStore
+
+    with tempfile.TemporaryDirectory() as folder:
+        store, started = RunStore(folder), time.perf_counter()
+        run_all(specs, store, workers=workers, progress=False).raise_if_failed()
+        wall = time.perf_counter() - started
+        records = {record.id: record for record in store.records([spec.id for spec in specs])}
+        for spec in specs:
+            record = records[spec.id]
+            seconds = record.timings["total"]
+            yield _row(spec, seconds, record.metrics["report"]["score"], len(record.epochs))
+    busy = sum(record.timings["total"] for record in records.values())
+    yield {"wall": wall, "busy": busy, "gpus": torch.cuda.device_count()}
+
+
+def theirs(specs: Sequence[Any]) -> Iterator[dict[str, Any]]:
+    """The Trainer, one run after another; imports do not count."""
+    import baseline
+
+    scores: dict[str, Any] = {}
+    started = time.perf_counter()
+    for spec in specs:
+        found = baseline.train(spec, scores.get(spec.ticket.parent))
+        scores[spec.id] = found.scores
+        yield _row(spec, found.seconds, found.score, found.epochs)
+    yield {"wall": time.perf_counter() - started}
+
+
+def engine(specs: Sequence[Any], workers: int) -> Iterator[dict[str, Any]]:
+    """Runs of about a second by workers that are there already: what is not spent in runs is the engine's."""
+    from supertickets.engines import run_all
+    from supertickets.runs import RunStore
+
+    with tempfile.TemporaryDirectory() as folder:
+        store = RunStore(folder)
+        run_all(specs[:workers], store, workers=workers, progress=False).raise_if_failed()
+        started = time.perf_counter()
+        run_all(specs[workers:], store, workers=workers, progress=False).raise_if_failed()
+        wall = time.perf_counter() - started
+        busy = sum(record.timings["total"] for record in store.records([spec.id for spec in specs[workers:]]))
+    yield {"runs": len(specs) - workers, "wall": wall, "busy": busy, "overhead": workers * wall / busy - 1}
+
+
+def steps(suite: str, data_dir: str) -> Iterator[dict[str, Any]]:
+    """Step times at every level, compacted and masked."""
+    from supertickets.training import step_times
+
+    settings = {"lab": {}, "RTE": {"n_batches": 2, "repeats": 5}}.get(suite, {"n_batches": 6, "repeats": 5})
+    yield from step_times(*_timed(suite, data_dir), **settings).to_dict("records")
+
+
+def profiles(suite: str, data_dir: str) -> Iterator[dict[str, Any]]:
+    """Where the time of a training step goes, for the full model and at the highest level."""
+    from supertickets.training import step_profile
+
+    yield from step_profile(*_timed(suite, data_dir), n_batches=8 if suite == "lab" else 2).to_dict("records")
+
+
+def _timed(suite: str, data_dir: str) -> tuple[Any, ...]:
+    """Encoder, data and settings of the steps that are timed."""
+    from supertickets.studies import get_profile
+    from supertickets.tasks import data_ref
+
+    lab = suite == "lab"
+    profile = get_profile("lab" if lab else "minilm")
+    ref = data_ref(TASKS[0], **profile.data) if lab else data_ref(suite, data_dir=data_dir)
+    return profile.encoder, ref, profile.hyper
+
+
+def _row(spec: Any, seconds: float, score: float, epochs: int) -> dict[str, Any]:
+    task, rule = spec.data.name, spec.ticket
+    row = {"task": task, "seed": spec.seed, "kind": rule.kind, "level": rule.level}
+    return {**row, "seconds": seconds, "score": score, "epochs": epochs}
+
+
+def measured(side: str, suite: str, threads: int, workers: int, options: argparse.Namespace, **more: Any) -> list[dict]:
+    """The rows of one side, measured in a process of its own; the last one has ``peak_mib``, the memory of the tree."""
+    settings = {"side": side, "suite": suite, "workers": workers, "seeds": options.seeds, "data_dir": options.data_dir}
+    settings |= {"precision": "fp32", "first": 0, **more}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    command = [sys.executable, __file__, "--side", json.dumps(settings)]
+    print(f"{time.strftime('%H:%M:%S')} {suite}: {side}, {settings['precision']}, {threads} threads", file=sys.stderr)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
+    memory = Memory(process.pid)
+    out, _ = process.communicate()
+    peak = memory.stop()
+    if process.returncode:
+        raise SystemExit(f"The benchmark {settings} failed; run it alone: {' '.join(command[1:])}")
+    rows = [json.loads(line.removeprefix(MARK)) for line in out.splitlines() if line.startswith(MARK)]
+    rows[-1]["peak_mib"] = peak
+    common = {"suite": suite, "side": side, "threads": threads, "workers": workers, "precision": settings["precision"]}
+    return [{**common, **row} for row in rows]
+
+
+class Memory:
+    """Watches the memory that a process and its children have to themselves, in MiB, until stopped."""
+
+    def __init__(self, pid: int) -> None:
+        self.peak, self.over = 0.0, threading.Event()
+        self.thread = threading.Thread(target=self._watch, args=(psutil.Process(pid),), daemon=True)
+        self.thread.start()
+
+    def _watch(self, root: psutil.Process) -> None:
+        while not self.over.wait(1.0):
+            total = 0.0
+            with contextlib.suppress(psutil.Error):
+                for process in (root, *root.children(recursive=True)):
+                    with contextlib.suppress(psutil.Error):
+                        total += process.memory_full_info().uss / 2**20
+            self.peak = max(self.peak, total)
+
+    def stop(self) -> float:
+        """The peak so far; watching ends."""
+        self.over.set()
+        self.thread.join()
+        return self.peak
+
+
+def one_side(settings: dict[str, Any]) -> None:
+    """What a process of its own does: the rows go to its output, each on a line."""
+    side, suite, data_dir = settings["side"], settings["suite"], settings["data_dir"]
+    if side in ("steps", "profile"):
+        rows = (steps if side == "steps" else profiles)(suite, data_dir)
+    else:
+        specs = specs_of(suite, settings["precision"], settings["seeds"], data_dir)
+        specs = specs[: settings["first"] or None]
+        workers = settings["workers"]
+        rows = theirs(specs) if side == "theirs" else (engine if side == "engine" else ours)(specs, workers)
+    for row in rows:
+        print(MARK + json.dumps(row), flush=True)
+
+
+def all_of_it(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Every measurement that was asked for, one after another."""
+    n, workers = len(os.sched_getaffinity(0)), options.workers or len(os.sched_getaffinity(0))
+    rows: list[dict[str, Any]] = []
+    for suite in options.suites:
+        if suite == "engine":
+            rows += measured("engine", suite, 1, workers, options)
+            continue
+        if suite != "lab" and not options.data_dir:
+            print(f"{suite} is left out: name the folder of its data with --data-dir", file=sys.stderr)
+            continue
+        for side in ("steps", "profile"):
+            rows += measured(side, suite, 1, 1, options, precision="fp32" if suite == "lab" else "bf16")
+        if suite == "lab":
+            tried = {t: measured("theirs", suite, t, 1, options, first=2)[-1]["wall"] for t in sorted({1, n})}
+            rows += [{"suite": suite, "side": "trial", "threads": t, "wall": wall} for t, wall in tried.items()]
+            rows += measured("ours", suite, 1, workers, options)
+            rows += measured("theirs", suite, min(tried, key=tried.__getitem__), 1, options)
+        else:
+            rows += measured("ours", suite, 1, workers, options, precision="bf16")
+            for precision in ("bf16", "fp32"):
+                rows += measured("theirs", suite, n, 1, options, precision=precision)
+    return rows
+
+
+def kept(path: Path, made: dict[str, Any], suites: Sequence[str]) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Rows of suites that are not measured now, and when they were; none from another device or other versions."""
+    try:
+        content = json.loads(path.read_text())
+        before, rows = content["made"], content["rows"]
+        since = before["suites"]
+    except (OSError, ValueError, KeyError):
+        return [], {}
+    if any(before.get(key) != value for key, value in made.items()):
+        return [], {}
+    return [row for row in rows if row["suite"] not in suites], {k: v for k, v in since.items() if k not in suites}
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=ROOT / "book/results/benchmarks.json")
+    parser.add_argument("--suites", default="lab,engine,RTE,CoLA", type=lambda text: text.split(","))
+    parser.add_argument("--seeds", default="0,1,2", type=lambda text: [int(part) for part in text.split(",")])
+    parser.add_argument("--workers", default=0, type=int, help="workers of our sweep (one per core; GPUs hold several)")
+    parser.add_argument("--data-dir", default="", help="folder that holds RTE/ and CoLA/")
+    parser.add_argument("--side", default="", help="one measurement, as JSON (used by the program itself)")
+    options = parser.parse_args()
+    if options.side:
+        one_side(json.loads(options.side))
+        return
+    from supertickets.runs import commit_id, device_name, library_versions
+
+    started = time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime())
+    made = {"command": "make bench", "device": device_name(), **library_versions()}
+    others, measured_before = kept(options.out, made, options.suites)
+    suites = dict.fromkeys(options.suites, f"{started} (commit {commit_id(ROOT)})")
+    rows = [*others, *all_of_it(options)]
+    content = {"format": "supertickets.benchmarks", "version": 1, "made": made | {"suites": measured_before | suites}}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(content | {"rows": rows}, indent=1) + "\n")
+    print(f"Written: {options.out}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -24,7 +24,7 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from supertickets.errors import SuperticketsError
-from supertickets.runs.provenance import LIBRARIES, commit_id, library_versions
+from supertickets.runs.provenance import LIBRARIES, PACKAGE, commit_id, library_versions
 from supertickets.runs.records import completed, record_from_json, record_json
 from supertickets.runs.run import Record, RunSpec
 from supertickets.runs.spec import data_of
@@ -161,7 +161,7 @@ def _written(file: zipfile.ZipFile, records: Iterable[Record], note: str) -> dic
     if not lines:
         raise SuperticketsError("There is no finished run to pack.")
     _add(file, _RECORDS, records_data := "\n".join(lines).encode())
-    root = Path(__file__).parents[1]
+    root = PACKAGE.parent
     commit = commit_id(root) if (root / ".git").exists() else "unknown"
     manifest = {
         "format": _FORMAT,

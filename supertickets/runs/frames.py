@@ -9,6 +9,8 @@ import pandas as pd
 
 from supertickets.errors import SuperticketsError
 from supertickets.runs.run import RunSpec
+from supertickets.runs.spec import Spec
+from supertickets.runs.words import task_of
 
 
 def super_tickets(frame: pd.DataFrame) -> pd.DataFrame:
@@ -54,7 +56,7 @@ def paired_scores(frame: pd.DataFrame, column: str = "report_score") -> pd.DataF
     return frame.pivot_table(index="seed", columns=["kind", "level"], values=column, aggfunc="first").sort_index(axis=1)
 
 
-def missing(frame: pd.DataFrame, specs: Iterable[RunSpec]) -> pd.DataFrame:
+def missing(frame: pd.DataFrame, specs: Iterable[Spec]) -> pd.DataFrame:
     """The runs among ``specs`` that have no record in ``frame``, in their order.
 
     One row per run; columns task, train_size (None: the whole training set), seed, kind, level and run (its id). The
@@ -62,14 +64,19 @@ def missing(frame: pd.DataFrame, specs: Iterable[RunSpec]) -> pd.DataFrame:
     """
     there = set(frame["run"]) if "run" in frame else set()
     rows = [
-        (spec.data.name, spec.data.train_size, spec.seed, spec.ticket.kind, spec.ticket.level, spec.id)
+        (task_of(spec), getattr(spec.data, "train_size", None), spec.seed, *_kind(spec), spec.id)
         for spec in specs
         if spec.id not in there
     ]
     return pd.DataFrame(rows, columns=["task", "train_size", "seed", "kind", "level", "run"])
 
 
-def missing_sentence(frame: pd.DataFrame, specs: Sequence[RunSpec]) -> str:
+def _kind(spec: Spec) -> tuple[str, float]:
+    """The kind and level of the ticket that a run trains, or the name of a model of several tasks."""
+    return (spec.ticket.kind, spec.ticket.level) if isinstance(spec, RunSpec) else (spec.model, 0.0)
+
+
+def missing_sentence(frame: pd.DataFrame, specs: Sequence[Spec]) -> str:
     """What :func:`missing` found, in one sentence: how many of which task and kind, and of which seeds.
 
     >>> from supertickets.tasks import DataRef

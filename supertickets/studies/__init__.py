@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         multi_task,
         on_test_sets,
         phase_transition,
+        stages,
         subset_sweeps,
         ticket_sweep,
         training_set_sweeps,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from supertickets.studies.inputs import Inputs, at_hand, recorded
     from supertickets.studies.plans import plan
     from supertickets.studies.profiles import (
+        Profile,
         default_hyper,
         get_profile,
         multi_task_hyper,

@@ -1,0 +1,58 @@
+"""A chapter's scales: recorded runs without data or encoder, and runs carried out here."""
+
+from dataclasses import replace
+
+import pytest
+
+from supertickets.chapters import chapter as chapters
+from supertickets.chapters.chapter import Chapter, each
+from supertickets.chapters.display import measured
+from supertickets.runs import RunStore, pack
+from supertickets.studies import get_profile
+
+ONE = get_profile("smoke", tasks="entailment", seeds=[0], levels=[0.3])
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """A folder of recorded runs: what ``smoke`` is here stands for a real encoder."""
+    folder = tmp_path_factory.mktemp("results")
+    live = Chapter(ONE, str(folder / "runs"))
+    assert live.here().frame("table1")["kind"].tolist() == ["full", "winning", "random", "losing"]
+    pack(RunStore(str(folder / "runs")).records(arrays=True), folder / "recorded.zip")
+    return folder
+
+
+def test_recorded_runs_are_shown_without_the_data_they_came_from(results, tmp_path, monkeypatch):
+    recorded = replace(ONE, name="recorded", seeds=(0, 1))
+    monkeypatch.setattr(chapters, "RECORDED", {"recorded": "Recorded", "never": "Never"})
+    known = {"recorded": recorded, "never": replace(recorded, name="never", encoder="another")}
+    monkeypatch.setattr(chapters, "get_profile", known.__getitem__)
+    chapter = Chapter(replace(ONE, seeds=(0,)), f"{tmp_path},{results / 'recorded.zip'}", str(results))
+    first, here = chapter.scales("table1")  # nothing of the other encoder was ever recorded
+    carried_out = set(here.frame("table1")["run"])
+    monkeypatch.setattr("supertickets.tasks.sources._load", lambda *_: pytest.fail("the data were asked for"))
+    assert (first.key, first.live, here.key, here.live) == ("recorded", False, "smoke", True)
+    assert len(first.frame("table1")) == 4
+    assert "Recorded: 4 of 8 runs" in first.told("table1")
+    assert ("4 of 8" in first.told("table1") and "Missing" in first.told("table1")) or "missing" in first.told("table1")
+    assert {record.id for record in first.records("table1")} == carried_out
+
+
+def test_without_packs_the_book_has_what_is_carried_out_here(results, tmp_path):
+    nothing = tmp_path / "none"
+    nothing.mkdir()
+    for folder in ("", str(nothing), str(tmp_path / "gone")):
+        (scale,) = Chapter(ONE, str(results / "runs"), folder).scales("table1")
+        assert scale.title == "Smoke"
+        assert "4 of 4 runs" in scale.told("table1")
+
+
+def test_each_scale_has_a_tab(results, monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda made: shown.append(made.data))
+    here = Chapter(ONE, str(results / "runs")).here()
+    for scale in each([here, here]):
+        measured(scale.title)
+    (made,) = shown
+    assert made.count('data-tab="smoke"') == 2

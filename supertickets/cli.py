@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from supertickets.engines import Summary
-    from supertickets.runs import Hyper, RunStore
+    from supertickets.runs import RunStore
     from supertickets.studies import Inputs
     from supertickets.tasks import DataRef
 
@@ -32,38 +32,60 @@ def supertickets() -> None:
     """Super tickets in pre-trained language models."""
 
 
+_Encoder = Annotated[str, typer.Option(help="lab-base, minilm, mpnet, a local folder, or a Hub id")]
+_TrainSize = Annotated[int | None, typer.Option(help="use only so many training examples of each task")]
+_Rate = Annotated[float | None, typer.Option(help="default: by encoder")]
+_BatchSize = Annotated[int | None, typer.Option(help="default: by encoder")]
+_MaxLength = Annotated[int | None, typer.Option(help="longest input in word pieces")]
+_Precision = Annotated[str, typer.Option(help="fp32, bf16, or auto: bf16 where the device is faster at it")]
+_Quiet = Annotated[bool, typer.Option(help="no progress bar")]
+_Experiment = Annotated[str, typer.Argument(help="rates, figure1, light, table1 to table4, figure5, figure6, or all")]
+_Profile = Annotated[str, typer.Option("--profile", help="a scale: lab, minilm, mpnet, paper-base and so on")]
+_Tasks = Annotated[str, typer.Option(help="comma-separated; default: the profile's")]
+_Seeds = Annotated[str, typer.Option(help="comma-separated; default: the profile's")]
+_Store = Annotated[str, typer.Option(help="folder, fsspec URL or pack of the run store; several, comma-separated")]
+_DataDir = Annotated[str | None, typer.Option(help="folder that holds TASK/train.tsv and so on; default: lab or Hub")]
+_Workers = Annotated[
+    int | None, typer.Option(min=1, help="runs side by side (default: one per core, or --runs-per-gpu per GPU)")
+]
+_Engine = Annotated[str, typer.Option(help="local (this process), processes, or ray")]
+_RunsPerGpu = Annotated[int, typer.Option(min=1, help="runs that share a GPU; without GPUs it changes nothing")]
+_Address = Annotated[str, typer.Option(help="Ray cluster: auto, HOST:PORT or ray://HOST:PORT (default: a Ray here)")]
+
+
 @app.command()
 def find(
-    encoder: Annotated[str, typer.Option(help="lab-base, minilm, mpnet, a local folder, or a Hub id")],
+    encoder: _Encoder,
     task: Annotated[str | None, typer.Option(help="a lab task, a GLUE task, or a folder's name in --data-dir")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="folder that holds TASK/train.tsv and so on")] = None,
+    data_dir: _DataDir = None,
     train: Annotated[Path | None, typer.Option(help="your training file: CSV, TSV, JSONL or Parquet")] = None,
     dev: Annotated[list[Path] | None, typer.Option(help="your dev file; cut into selection and report")] = None,
     text: Annotated[list[str] | None, typer.Option(help="text column; twice for sentence pairs")] = None,
     label: Annotated[str | None, typer.Option(help="label column")] = None,
     kind: Annotated[str | None, typer.Option(help="classification or regression (default: seen from labels)")] = None,
     metric: Annotated[list[str] | None, typer.Option(help="accuracy, f1, mcc, pearson or spearman")] = None,
-    train_size: Annotated[int | None, typer.Option(help="use only so many training examples")] = None,
+    train_size: _TrainSize = None,
     out: Annotated[Path | None, typer.Option(help="folder for the results (default: found-TASK)")] = None,
     keep_full: Annotated[Path | None, typer.Option(help="also save the fully fine-tuned model in this folder")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="number of seeds")] = 1,
     levels: Annotated[str, typer.Option(help="sparsity levels, comma-separated")] = "0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8",
-    learning_rate: Annotated[float | None, typer.Option(help="default: by encoder")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="default: by encoder")] = None,
+    learning_rate: _Rate = None,
+    batch_size: _BatchSize = None,
     epochs: Annotated[int | None, typer.Option(help="at most so many epochs (default: 6)")] = None,
-    max_length: Annotated[int | None, typer.Option(help="longest input in word pieces")] = None,
-    precision: Annotated[str, typer.Option(help="fp32, bf16, or auto: bf16 where the device is fast at it")] = "auto",
+    max_length: _MaxLength = None,
+    precision: _Precision = "auto",
     selection_fraction: Annotated[float, typer.Option(help="share of dev that chooses the level")] = 0.1,
-    workers: Annotated[int | None, typer.Option(min=1, help="worker processes (default: one per core)")] = None,
-    quiet: Annotated[bool, typer.Option(help="no progress bar")] = False,
+    workers: _Workers = None,
+    quiet: _Quiet = False,
 ) -> None:
     """Find the super ticket of a task: fine-tune, score, prune, rewind, choose, report. Resumes if it was killed."""
     from supertickets.chapters import caveats, verdict_sentence, write_report
+    from supertickets.studies import default_hyper, sparsity_levels
     from supertickets.studies import find as find_super_ticket
     from supertickets.tasks import data_ref
 
     given = {"learning_rate": learning_rate, "batch_size": batch_size, "epochs": epochs, "max_length": max_length}
-    hyper = _hyper(encoder, precision, **given)
+    hyper = default_hyper(encoder, precision, **given)
     meaning = {"text": tuple(text or ()), "label": label, "kind": kind, "metrics": tuple(metric or ())}
     data = data_ref(task, data_dir=data_dir, train=train, dev=tuple(dev or ()), train_size=train_size, **meaning)
     found = find_super_ticket(
@@ -71,7 +93,7 @@ def find(
         encoder,
         out or Path(f"found-{data.name}"),
         seeds=range(seeds),
-        levels=_levels(levels),
+        levels=sparsity_levels(levels),
         hyper=hyper,
         selection_fraction=selection_fraction,
         workers=workers,
@@ -88,23 +110,23 @@ def find(
 
 @app.command()
 def share(
-    encoder: Annotated[str, typer.Option(help="lab-base, minilm, mpnet, a local folder, or a Hub id")],
+    encoder: _Encoder,
     tasks: Annotated[list[str], typer.Option(help="NAME=TICKET: a task and its ticket's file; more may follow")],
     more: Annotated[list[str] | None, typer.Argument(help="further NAME=TICKET", metavar="NAME=TICKET...")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="folder that holds NAME/train.tsv and so on")] = None,
-    train_size: Annotated[int | None, typer.Option(help="use only so many training examples of each task")] = None,
+    data_dir: _DataDir = None,
+    train_size: _TrainSize = None,
     out: Annotated[Path, typer.Option(help="folder for the results")] = Path("shared"),
     seed: Annotated[int, typer.Option(min=0, help="of task heads, batches and dropout")] = 0,
-    learning_rate: Annotated[float | None, typer.Option(help="default: by encoder")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="default: by encoder")] = None,
+    learning_rate: _Rate = None,
+    batch_size: _BatchSize = None,
     epochs: Annotated[int | None, typer.Option(help="at most so many epochs (default: 5)")] = None,
-    max_length: Annotated[int | None, typer.Option(help="longest input in word pieces")] = None,
-    precision: Annotated[str, typer.Option(help="fp32, bf16, or auto: bf16 where the device is fast at it")] = "auto",
+    max_length: _MaxLength = None,
+    precision: _Precision = "auto",
     selection_fraction: Annotated[float, typer.Option(help="share of dev that chooses the epoch")] = 0.1,
-    quiet: Annotated[bool, typer.Option(help="no progress bar")] = False,
+    quiet: _Quiet = False,
 ) -> None:
     """Train one encoder on several tasks, each using and updating its own ticket only. Resumes if it was killed."""
-    from supertickets.studies import multi_task_hyper
+    from supertickets.studies import default_hyper, multi_task_hyper
     from supertickets.studies import share as share_tickets
     from supertickets.tasks import data_ref
 
@@ -121,25 +143,11 @@ def share(
             raise SuperticketsError(f"Task {ref.name} is named twice; tasks go by name, so give each its own.")
         refs[ref.name], tickets[ref.name] = ref, Path(path)
     given = {"learning_rate": learning_rate, "batch_size": batch_size, "epochs": epochs, "max_length": max_length}
-    hyper = _hyper(encoder, precision, **given)
+    hyper = default_hyper(encoder, precision, **given)
     hyper = hyper if epochs else multi_task_hyper(hyper)
     found = share_tickets(refs, tickets, encoder, out, seed, hyper, selection_fraction, not quiet)
     typer.echo(str(found))
     typer.echo(f"Written: {found.out}")
-
-
-_Experiment = Annotated[str, typer.Argument(help="rates, figure1, light, table1 to table4, figure5, figure6, or all")]
-_Profile = Annotated[str, typer.Option("--profile", help="a scale: lab, minilm, mpnet, paper-base and so on")]
-_Tasks = Annotated[str, typer.Option(help="comma-separated; default: the profile's")]
-_Seeds = Annotated[str, typer.Option(help="comma-separated; default: the profile's")]
-_Store = Annotated[str, typer.Option(help="folder, fsspec URL or pack of the run store; several, comma-separated")]
-_DataDir = Annotated[str | None, typer.Option(help="folder that holds TASK/train.tsv and so on; default: lab or Hub")]
-_Workers = Annotated[
-    int | None, typer.Option(min=1, help="runs side by side (default: one per core, or --runs-per-gpu per GPU)")
-]
-_Engine = Annotated[str, typer.Option(help="local (this process), processes, or ray")]
-_RunsPerGpu = Annotated[int, typer.Option(min=1, help="runs that share a GPU; without GPUs it changes nothing")]
-_Address = Annotated[str, typer.Option(help="Ray cluster: auto, HOST:PORT or ray://HOST:PORT (default: a Ray here)")]
 
 
 @app.command()
@@ -178,7 +186,7 @@ def sweep(
     runs_per_gpu: _RunsPerGpu = 1,
     address: _Address = "",
     retry_failed: Annotated[bool, typer.Option(help="carry out failed runs again")] = False,
-    quiet: Annotated[bool, typer.Option(help="no progress bar")] = False,
+    quiet: _Quiet = False,
 ) -> None:
     """Carry out what is missing of an experiment. Killed at any moment, the same command goes on from there."""
     from supertickets.engines import Engine
@@ -222,7 +230,6 @@ def log(
     store: _Store = "runs",
 ) -> None:
     """Print the log of a run: what it is, every epoch, and how it ended, with the traceback of an unforeseen error."""
-
     typer.echo(_store(store).read_log(run), nl=False)
 
 
@@ -234,7 +241,7 @@ def retry(
     engine: _Engine = "processes",
     runs_per_gpu: _RunsPerGpu = 1,
     address: _Address = "",
-    quiet: Annotated[bool, typer.Option(help="no progress bar")] = False,
+    quiet: _Quiet = False,
 ) -> None:
     """Carry out the failed runs of a store again."""
     from supertickets.engines import Engine, run_all
@@ -260,8 +267,8 @@ def verify(
 
     all_found = []
     for found in verify_runs(_store(store), sample, seed, data_dir):
-        typer.echo(str(found))
         all_found.append(found)
+        typer.echo(str(found))
     if (off := drift(all_found)) > 0:
         typer.echo(f"in another setting the mean score differs by {off:.4f}; the tolerance is {tolerance:g}")
     if off > tolerance or not all(found.ok for found in all_found):
@@ -308,29 +315,6 @@ def _tell(found: Summary) -> None:
 def _echo_failures(failures: Mapping[str, str]) -> None:
     for run_id, error in failures.items():
         typer.echo(f"{run_id} failed: {error}", err=True)
-
-
-def _hyper(encoder: str, precision: str, **given: float | None) -> Hyper:
-    """The encoder's usual hyper-parameters with those that were given."""
-    from dataclasses import replace
-
-    from supertickets.engines import best_precision
-    from supertickets.studies import default_hyper
-
-    if precision == "auto" and encoder not in ("lab-base", "lab-large"):
-        precision = best_precision()
-    settings: dict[str, Any] = {**given, "precision": precision}
-    return replace(default_hyper(encoder), **{name: x for name, x in settings.items() if x not in (None, "auto")})
-
-
-def _levels(text: str) -> tuple[float, ...]:
-    try:
-        levels = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        levels = ()
-    if not levels or len(set(levels)) < len(levels) or not all(0 < level <= 1 for level in levels):
-        raise SuperticketsError(f"--levels {text!r} is not a list of different shares in (0, 1] such as 0.1,0.2,0.4.")
-    return levels
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         default_hyper,
         get_profile,
         multi_task_hyper,
+        sparsity_levels,
         with_adaptation,
         with_subsets,
         with_training_sets,

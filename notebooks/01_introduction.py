@@ -45,7 +45,7 @@ train_size = 0  # examples in a training set; 0: the profile's
 dev_size = 0  # at most so many dev examples; 0: the profile's choice
 n_sets = 0  # number of training sets; 0: the profile's
 kinds = "winning, random, losing"  # kinds of tickets, comma-separated
-loss = ""  # brier, cross_entropy, zero_one, or squared for regression; empty: brier, or squared
+loss = ""  # the figure's: brier, cross_entropy, zero_one, or squared for regression; empty: brier, or squared
 store = "../runs"  # folder (or fsspec URL) of the run store
 data_dir = ""  # folder with TASK/train.tsv and so on; empty: the lab, or the Hub
 workers = 0  # worker processes; 0: one per core
@@ -53,10 +53,12 @@ workers = 0  # worker processes; 0: one per core
 # %%
 from dataclasses import replace
 
+from supertickets.chapters.bias_variance.claims import directions, disagreements
 from supertickets.chapters.bias_variance.figures import trade_off_figure
-from supertickets.chapters.bias_variance.tables import directions, trade_off, variance_parts
-from supertickets.chapters.display import measured, show, show_table
-from supertickets.chapters.single_task.claims import boundaries, phase_sentence, sentences, transitions
+from supertickets.chapters.bias_variance.tables import trade_off, variance_parts
+from supertickets.chapters.claims import sentences
+from supertickets.chapters.display import measured, show, show_claims, show_table
+from supertickets.chapters.single_task.claims import boundaries, phase_sentence, transitions
 from supertickets.engines import run_all
 from supertickets.runs import RunStore, missing_sentence
 from supertickets.studies import at_hand, get_profile, training_set_sweeps, with_training_sets
@@ -130,11 +132,15 @@ show_table(
 # ## Does variance fall, and does bias rise?
 #
 # Bands of single levels overlap even where every training set agrees, so the question is put to differences: the same
-# training sets and examples, winning ticket against full model, level by level.
+# training sets and examples, winning ticket against full model, on the mean of the levels; and by every loss, since
+# "bias" and "variance" mean something else for each. Brier loss and cross-entropy grade how sure an answer is, 0-1
+# loss, the loss behind the score, only which answer it is. The levels are details, a family of their own.
 
 # %%
-changes = directions(terms)
-show_table(changes, "Change of variance and bias from the full model to the winning ticket.", "directions", decimals=4)
+changes = directions(records)
+claims, details = (changes.loc[changes["detail"] == detail] for detail in (False, True))
+show_claims(claims, "Changes of bias and variance, hundredths of the loss, 95% intervals.", "directions")
+show_claims(details, "The same, winning tickets level by level.", "directions-by-level")
 
 # %% [markdown]
 # ### Whose variance is it?
@@ -154,15 +160,7 @@ show_table(parts, "Variance split into the training set's part and the seed's (t
 # ## What was found
 
 # %%
-findings = []
-for claim, rows in changes.groupby("claim", sort=False):
-    held = [f"{level:.0%}" for level in rows.loc[rows["verdict"] == "supported", "level"]]
-    opposite = [f"{level:.0%}" for level in rows.loc[rows["verdict"] == "not supported", "level"]]
-    findings.append(
-        f"That {claim} with pruning is supported at {', '.join(held) or 'no level'}; the opposite holds at "
-        f"{', '.join(opposite) or 'no level'}; the other levels are undecided (T = {rows['training sets'].max()})."
-    )
-measured(*sentences(transitions(frame)), *findings)
+measured(*sentences(transitions(frame)), *sentences(claims), *disagreements(changes))
 
 # %% [markdown]
 # **What differs from the paper, and why.** The paper's middle and right panels are sketches, and its training set is

@@ -14,6 +14,8 @@ import pandas as pd
 from supertickets.chapters import finding, paper
 from supertickets.chapters.bias_variance import figures as figure1
 from supertickets.chapters.bias_variance import tables as trade_off
+from supertickets.chapters.bias_variance.claims import directions
+from supertickets.chapters.claims import sentences
 from supertickets.chapters.display import figure_html, table_html
 from supertickets.chapters.domain_adaptation import claims as adaptation_claims
 from supertickets.chapters.domain_adaptation import figures as adaptation_figures
@@ -25,7 +27,7 @@ from supertickets.chapters.multi_task import tables as multi_task
 from supertickets.chapters.sensitivity import claims as spread_claims
 from supertickets.chapters.sensitivity import figures as rate_figures
 from supertickets.chapters.sensitivity import tables as sensitivity
-from supertickets.chapters.single_task import claims, figures, tables
+from supertickets.chapters.single_task import choice, claims, figures, tables
 from supertickets.chapters.task_shares import claims as share_claims
 from supertickets.chapters.task_shares import figures as figure6
 from supertickets.chapters.task_shares import tables as task_shares
@@ -97,18 +99,20 @@ def main(folder: str) -> None:
     multi, adapted, subsets = (store.frame(specs[name]) for name in ("table3", "table4", "figure5"))
     full = frame.loc[frame["kind"] == "full", "run"]
     records = list(store.records(full, arrays=True))
-    terms = trade_off.trade_off(store.records([spec.id for spec in specs["figure1"]], arrays=True))
+    of_sets = list(store.records([spec.id for spec in specs["figure1"]], arrays=True))
+    terms, changes = trade_off.trade_off(of_sets), directions(of_sets)
+    luck = choice.luck_of_the_choice(store.records(frame["run"], arrays=True))
     units = task_shares.importance_table(records)
     shares, agreement = task_shares.task_shares(units), task_shares.rank_agreement(units)
     several = {record.spec.data.name: record.ticket() for record in records}
     shown = [
         *(pd.DataFrame(paper.table(n)) for n in range(1, 10)),
-        *(tables.table1(frame), tables.table1_metrics(frame), tables.table2(store.frame(specs["table2"]))),
+        *(tables.table1(frame, luck=luck), tables.table1_metrics(frame), tables.table2(store.frame(specs["table2"]))),
         *(multi_task.table3(multi), adaptation_tables.table4(adapted)),
         *(sensitivity.table5(frame, multi), tables.table6(frame), tables.table7(frame), sensitivity.table8(multi)),
         *(tables.table9(records), claims.phase_table(frame)),
-        *(trade_off.directions(terms), claims.winners(frame), claims.transitions(frame), claims.light_pruning(frame)),
-        *(claims.ordering(frame), claims.optimism(frame), adaptation_claims.adaptation_claims(adapted)),
+        *(changes, claims.winners(frame), claims.transitions(frame), claims.light_pruning(frame)),
+        *(claims.falls(frame), choice.optimism(frame), adaptation_claims.adaptation_claims(adapted)),
         *(
             sharing_claims.sharing_claims(multi),
             share_claims.share_claims(units, threshold=0.75),
@@ -134,7 +138,7 @@ def main(folder: str) -> None:
     said = [
         missing_sentence(frame, specs["table1"]),
         *paper_notes(["P1"]),
-        *claims.sentences(claims.transitions(frame)),
+        *sentences(claims.transitions(frame)),
     ]
     print(f"{len(store)} runs, {len(shown)} tables, {len(drawn)} figures, {len(said)} sentences")
 

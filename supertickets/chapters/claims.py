@@ -34,6 +34,9 @@ COMPARISONS = (("SuperT", "ST-DNN"), ("Ticket-Share", "MT-DNN"))
 
 TOGETHER = "all tasks together"
 
+UNMEASURED = Interval(0, math.nan, math.nan, math.nan, math.nan)
+"""The effect of a claim whose runs are not there."""
+
 
 def claim(
     text: str,
@@ -86,6 +89,28 @@ def judged(rows: Iterable[Mapping[str, Any]], family: bool = True) -> pd.DataFra
     return table.loc[:, [*COLUMNS, *(name for name in table if name not in COLUMNS)]]
 
 
+def told(text: str, values: Mapping[str, pd.Series], together: str = TOGETHER, **fields: Any) -> list[dict[str, Any]]:
+    """The rows of a claim whose effect is known by place (task, level) and run: of their means, then of each place.
+
+    Runs that lack a place do not count for the mean; without any the claim is "not measured". Of a single place there
+    is the claim alone. ``fields`` are those of :func:`claim`.
+    """
+    if not values:
+        return []
+    means = pd.concat(values, axis=1).dropna().mean(axis=1).to_numpy()
+    where = together if len(values) > 1 else next(iter(values))
+    rows = [claim(text, where, means if len(means) else UNMEASURED, **fields, detail=False)]
+    places = values.items() if len(values) > 1 else ()
+    return rows + [claim(text, place, x, **fields, detail=True) for place, x in places if len(x)]
+
+
+def judged_apart(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """The claims of some rows judged as one family, their details as another (:func:`judged`)."""
+    rows = list(rows)
+    parts = [judged([row for row in rows if row["detail"] is detail]) for detail in (False, True)]
+    return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+
+
 def verdict(row: Mapping[str, Any]) -> str:
     """The one rule: the word for a row with ``low``, ``high``, ``limit``, ``side`` and ``p (Holm)``.
 
@@ -130,6 +155,11 @@ def sentence(row: Mapping[str, Any]) -> str:
         would = f", {row['needed']:.0f} runs would do" if math.isfinite(row["needed"]) else ""
         told.append(f"power {row['power']:.0%} for {figure(row['expected'], 1)}{would}")
     return f"{start}: {row['verdict']} ({'; '.join(told)})."
+
+
+def sentences(frame: pd.DataFrame) -> list[str]:
+    """The rows of a judged frame in words, one :func:`sentence` each."""
+    return [sentence(row) for row in frame.to_dict("records")]
 
 
 def t_power(effect: float, sd: float, n: float, alpha: float = ALPHA) -> float:

@@ -59,6 +59,15 @@ def show_table(
     _emit(table_html(frame, caption, name, index=index, decimals=decimals))
 
 
+def show_claims(frame: pd.DataFrame, caption: str, name: str = "claims") -> None:
+    """Show judged claims (:func:`supertickets.chapters.claims.judged`) as a table, one row per claim."""
+    shown = frame.drop(columns=["unit", "limit", "side", "expected", "detail", "loss", "place"], errors="ignore")
+    for style, columns in (("{:.2g}", ("p", "p (Holm)")), ("{:.0%}", ("power",)), ("{:.0f}", ("needed",))):
+        for column in columns:
+            shown[column] = ["" if value != value else style.format(value) for value in frame[column]]  # NaN: nothing
+    show_table(shown, caption, name)
+
+
 @contextmanager
 def tabs() -> Iterator[Callable[[str, str], AbstractContextManager[None]]]:
     """Show the same thing at several scales, a tab each: ``tab(key, title)`` takes whatever is shown while it lasts.

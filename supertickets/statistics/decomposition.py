@@ -25,10 +25,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from supertickets.errors import SuperticketsError
-from supertickets.statistics.intervals import Interval
+from supertickets.statistics.intervals import Interval, expansion
 from supertickets.statistics.loss_terms import Problem, crossed, prepare, terms, within_sets
 
 TERMS = ("noise", "bias2", "variance", "error")
@@ -152,6 +151,7 @@ def compare(
     confidence: float = 0.95,
     n_resamples: int = 1000,
     seed: int = 0,
+    copies: int = 1,
     **options,
 ) -> dict[str, Interval]:
     """Bootstrap intervals of the change of each term from ``baseline`` to ``predictions``.
@@ -159,7 +159,8 @@ def compare(
     Both are predictions on the same evaluation set of models trained on the *same* training sets in the same order
     (a pruned and the full model, say); the same sets and examples are drawn for both, so what they share cancels.
     This is the interval to judge "variance falls, bias rises" by: bands of single levels overlap even when every
-    training set agrees.
+    training set agrees. For the mean change of several levels, put their predictions one behind another along the
+    axis of examples, and say in ``copies`` how often the examples come: the copies of an example are drawn together.
 
     >>> rng = np.random.default_rng(0)
     >>> f = rng.normal(size=50)
@@ -176,7 +177,7 @@ def compare(
             f"{old.n_sets} x {old.n_seeds} runs; leave out the sets that one side lacks."
         )
     a, b = _terms_of(_estimate(new)), _terms_of(_estimate(old))
-    resampled_a, resampled_b = (_resample(x, over, n_resamples, seed) for x in (new, old))
+    resampled_a, resampled_b = (_resample(x, over, n_resamples, seed, copies) for x in (new, old))
     change = {name: a[name] - b[name] for name in a}
     return _intervals(change, {k: x - resampled_b[k] for k, x in resampled_a.items()}, new, over, confidence)
 
@@ -215,7 +216,9 @@ def _terms_of(d: Decomposition) -> dict[str, float]:
     return {**{name: getattr(d, name) for name in TERMS}, **d.parts}
 
 
-def _resample(problem: Problem, over: Sequence[str], n_resamples: int, seed: int) -> dict[str, np.ndarray]:
+def _resample(
+    problem: Problem, over: Sequence[str], n_resamples: int, seed: int, copies: int = 1
+) -> dict[str, np.ndarray]:
     """Terms averaged over examples for each resample, (n_resamples,) each.
 
     The jackknife would be slow inside a bootstrap: the variance of every resample is corrected by the factor it
@@ -240,7 +243,7 @@ def _resample(problem: Problem, over: Sequence[str], n_resamples: int, seed: int
         chunk = weights[start : start + step]
         share = np.full((len(chunk), n_examples), 1 / n_examples)
         if "examples" in over:
-            share = _shares(rng, n_examples, len(chunk))
+            share = np.tile(_shares(rng, n_examples // copies, len(chunk)) / copies, copies)
         drawn = {name: (x * share).sum(axis=1) for name, x in terms(problem, chunk).items()}
         if problem.loss != "zero_one":
             drawn["variance"] = drawn["variance"] * factor
@@ -276,7 +279,7 @@ def _intervals(
     n = problem.n_sets
     tail = 0.5 + confidence / 2
     wider = math.sqrt(n / (n - 1)) if "sets" in over else 1.0
-    expanded = wider * float(stats.t.ppf(tail, n - 1) / stats.norm.ppf(tail)) if "sets" in over else 1.0
+    expanded = expansion(n, confidence) if "sets" in over else 1.0
     method = (
         f"bootstrap over {' and '.join(sorted(over, reverse=True))} ({len(next(iter(resampled.values())))} resamples)"
     )

@@ -245,3 +245,13 @@ def jackknife(estimate: float, without: Iterable[float], confidence: float = 0.9
     sd = (n - 1) * float(values.std(ddof=1))  # of the pseudo-values
     half = float(stats.t.ppf(0.5 + confidence / 2, n - 1)) * sd / math.sqrt(n)
     return Interval(n, estimate, sd, estimate - half, estimate + half, confidence, "jackknife")
+
+
+def expansion(n: int, confidence: float = 0.95) -> float:
+    """How much too short bootstrap deviations of n replicates are: sqrt(n / (n - 1)) x t(n - 1) / z (Hesterberg 2015).
+
+    >>> [round(expansion(n), 2) for n in (3, 5, 12)]
+    [2.69, 1.58, 1.17]
+    """
+    tail = 0.5 + confidence / 2
+    return math.sqrt(n / (n - 1)) * float(stats.t.ppf(tail, n - 1) / stats.norm.ppf(tail))

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from supertickets.errors import SuperticketsError
-from supertickets.statistics.intervals import Interval, mean_interval, score_matrix
+from supertickets.statistics.intervals import Interval, expansion, mean_interval, score_matrix
 
 BETA = 0.005
 """Error spent on setting aside levels that are clearly worse than the full model (first step of `_p_rise`)."""
@@ -27,26 +27,29 @@ class RiseAndFall:
     """Result of :func:`rises_then_falls`.
 
     ``best_level`` has the highest mean; ``apparent_gain`` is its gain over the full model, too high because it was
-    chosen for being high. ``gain`` is honest: each seed is judged at the level that is best for the *other* seeds.
-    ``p`` is the larger of ``p_rise`` (some level beats the full model) and ``p_fall`` (the last level is below it).
+    chosen for being high. ``gain`` judges each seed at the level that is best for the *other* seeds: the luck of a
+    seed's own training is not in it, the luck of the examples, which all seeds share, is. ``fall`` is how far the last
+    level lies below the full model. ``effect`` is the smaller of the two, and ``p`` its two-sided p: for an effect
+    above zero twice the larger of ``p_rise`` (some level beats the full model) and ``p_fall`` (the last is below it).
     """
 
     n_seeds: int
     best_level: float
     apparent_gain: Interval
     gain: Interval
+    fall: Interval
+    effect: Interval
     p_rise: float
     p_fall: float
     p: float
     method: str
-    verdict: str
 
 
 @dataclass(frozen=True)
 class Boundary:
     """A boundary between phases, as a sparsity level; ``inf`` means beyond the last level tested.
 
-    ``low`` and ``high`` are bootstrap percentiles over seeds; ``found`` is the share of resamples with a boundary
+    ``low`` and ``high`` are percentiles over the resampled curves; ``found`` is the share of those with a boundary
     within the levels tested.
     """
 
@@ -92,15 +95,15 @@ def rises_then_falls(
     levels: Sequence[float],
     scores: ArrayLike,
     confidence: float = 0.95,
-    margin: float = 0.0,
     n_resamples: int = 2000,
     seed: int = 0,
 ) -> RiseAndFall:
     """Test "rises, then falls" against a monotone curve.
 
     A curve that never rises has no interior level above the full model; one that never falls does not end below it.
-    Both are rejected, or the claim is not: an intersection-union test (Berger 1982), p = max(p_rise, p_fall), which
-    needs no correction for making two tests.
+    Both are rejected, or the claim is not: an intersection-union test (Berger 1982), whose p is max(p_rise, p_fall),
+    without a correction for making two tests. The opposite is a curve that lies below the full model at *every*
+    interior level (again the largest of their p-values), or that ends above it.
 
     *Rise.* The statistic is the largest paired t over the interior levels. First, levels that are clearly worse than
     the full model are set aside, at a cost of 0.005 added to p (the two-step method of Romano, Shaikh and Wolf,
@@ -109,47 +112,41 @@ def rises_then_falls(
     hardly reach 5%, and the one-sided t-test with Bonferroni's correction for the remaining levels is used.
     *Fall.* A one-sided paired t-test of the full model against the last level.
 
-    Verdict: "supported" if p <= 1 - confidence; "not supported" if at every interior level the one-sided upper bound
-    of the gain is at most ``margin`` (the smallest gain worth having), or the curve ends above the full model;
-    else "inconclusive". Two seeds at least, three levels at least, or SuperticketsError.
+    *What luck stays in.* All seeds are scored on the same examples, and a level that happens to suit these is best for
+    the other seeds too: ``gain`` says what another seed would gain on the same examples, not on new ones. Two seeds at
+    least, three levels at least, or SuperticketsError.
 
     >>> rng = np.random.default_rng(0)
     >>> curve = np.array([0.80, 0.84, 0.83, 0.70])
     >>> result = rises_then_falls([0, 0.1, 0.2, 0.8], curve + 0.005 * rng.normal(size=(10, 4)))
-    >>> result.best_level, result.verdict
-    (0.1, 'supported')
+    >>> result.best_level, result.effect == result.gain, result.p < 0.05
+    (0.1, True, True)
     """
     x = _levels_and_scores(levels, scores)
     n = x.shape[0]
     gains = x[:, 1:] - x[:, :1]
     interior, last = gains[:, :-1], gains[:, -1]
     p_rise, method = _p_rise(interior, n_resamples, seed)
-    t_last = float(_t(last[:, None])[0])
-    # No spread: the t-test would be certain of what may be rounding; the sign-flip bound is not.
-    p_fall = float(stats.t.cdf(t_last, n - 1)) if t_last != -math.inf else 0.5**n
-    p = max(p_rise, p_fall)
-
-    upper = interior.mean(axis=0) + stats.t.ppf(confidence, n - 1) * interior.std(axis=0, ddof=1) / math.sqrt(n)
-    if p <= 1 - confidence:
-        verdict = "supported"
-    elif bool(np.all(upper <= margin)) or p_fall >= confidence:
-        verdict = "not supported"
-    else:
-        verdict = "inconclusive"
+    p_fall = _p_below(_t(last[:, None]), n)
 
     best = int(np.argmax(interior.mean(axis=0)))
     others = (interior.sum(axis=0) - interior) / (n - 1)
-    held_out = interior[np.arange(n), np.argmax(others, axis=1)]
+    gain = mean_interval(interior[np.arange(n), np.argmax(others, axis=1)], confidence)
+    fall = mean_interval(-last, confidence)
+    effect = min(gain, fall, key=lambda interval: interval.mean)
+    opposite = _p_below(_t(interior), n) if effect is gain else 1 - p_fall
+    p = max(p_rise, p_fall) if effect.mean > 0 else opposite
     return RiseAndFall(
         n_seeds=n,
         best_level=float(levels[best + 1]),
         apparent_gain=mean_interval(interior[:, best], confidence),
-        gain=mean_interval(held_out, confidence),
+        gain=gain,
+        fall=fall,
+        effect=effect,
         p_rise=p_rise,
         p_fall=p_fall,
-        p=p,
+        p=min(1.0, 2 * p),
         method=method,
-        verdict=verdict,
     )
 
 
@@ -172,7 +169,9 @@ def phase_boundaries(
     "collapses": here ``collapse`` is where winning tickets keep only ``collapse_share`` of what the full model has
     over ``chance`` (the score of a model that learnt nothing; leave it out to have no collapse).
 
-    ``winning`` and ``random`` are (seeds, levels) of the same seeds, resampled together (few seeds: short intervals).
+    ``winning`` and ``random`` are (seeds, levels) of the same seeds, resampled together. Means of resamples stray too
+    little from the estimate: their deviations are expanded as those of :func:`supertickets.statistics.bootstrap` are,
+    before the boundaries are read off the curves.
 
     >>> levels = [0, 0.2, 0.4, 0.6]
     >>> winning = [[0.80, 0.82, 0.76, 0.60], [0.81, 0.84, 0.74, 0.58]]
@@ -189,9 +188,9 @@ def phase_boundaries(
         )
     x = np.asarray(levels, dtype=float)
     n = w.shape[0]
-    rng = np.random.default_rng(seed)
+    rng, wider = np.random.default_rng(seed), expansion(n, confidence)
     draws = np.vstack([np.arange(n), rng.integers(0, n, size=(n_resamples, n))])
-    w_means, r_means = w[draws].mean(axis=1), r[draws].mean(axis=1)
+    w_means, r_means = (s.mean(axis=0) + wider * (s[draws].mean(axis=1) - s.mean(axis=0)) for s in (w, r))
     best_index = np.argmax(w_means, axis=1)
     meeting = [_first_below(x, a - b, start) for a, b, start in zip(w_means, r_means, best_index, strict=True)]
     collapse = None
@@ -222,9 +221,10 @@ def winners_curse(
     choice is among the pruned levels. The placebo gain, shown when no level is better than another, comes from
 
     * "exchanged examples", given ``selection_values`` (seeds, levels, examples), for example 1 where a prediction is
-      right and 0 where it is wrong: for each seed and example the values are shuffled over levels (full model
-      included) and the best level chosen again. ``metric`` maps (..., examples) to (...); the mean by default. This
-      is the luck of a small selection split;
+      right and 0 where it is wrong: for each seed and example the values are shuffled over the levels (full model
+      included) and the best level chosen again. Levels that are clearly worse than the full model on the report split
+      (one-sided paired t over seeds at 5%) take no part: luck does not choose them. ``metric`` maps (..., examples) to
+      (...); the mean by default. This is the luck of a small selection split;
     * "centred scores" otherwise: every level's mean over seeds is set to that of the full model, its residuals
       (times sqrt(n / (n - 1))) kept, and seeds are drawn again. This is the luck of runs; luck that all seeds share,
       because they share the selection split, is not in it. Needs two seeds or more.
@@ -246,7 +246,10 @@ def winners_curse(
     apparent, honest = x[rows, chosen] - x[:, 0], y[rows, chosen] - y[:, 0]
     rng = np.random.default_rng(seed)
     if selection_values is not None:
-        null, placebo = "exchanged examples", _exchange(selection_values, x, metric, n_resamples, rng)
+        half = stats.t.ppf(0.95, n - 1) * (y - y[:, :1]).std(axis=0, ddof=1) / math.sqrt(n) if n > 1 else math.inf
+        rivals = (y - y[:, :1]).mean(axis=0) + half >= 0
+        null = "exchanged examples"
+        placebo = _exchange(selection_values, x, metric, rivals, n_resamples, rng)
     elif n > 1:
         residuals = (x - x.mean(axis=0)) * math.sqrt(n / (n - 1))
         best = residuals[:, 1:].max(axis=1) - residuals[:, 0]
@@ -284,6 +287,12 @@ def _t(gains: np.ndarray) -> np.ndarray:
     flat = sd <= 1e-12 * np.maximum(1e-3, np.abs(mean))
     safe = np.where(flat, 1.0, sd)
     return np.where(flat, np.where(mean == 0, 0.0, np.copysign(np.inf, mean)), mean / safe * math.sqrt(len(gains)))
+
+
+def _p_below(t: np.ndarray, n: int) -> float:
+    """One-sided p of "every mean is below 0". Without spread, where t would be certain, that of the sign flips."""
+    highest = float(t.max())
+    return float(stats.t.cdf(highest, n - 1)) if math.isfinite(highest) else 0.5**n if highest < 0 else 1 - 0.5**n
 
 
 def _p_rise(gains: np.ndarray, n_resamples: int, seed: int) -> tuple[float, str]:
@@ -330,10 +339,11 @@ def _exchange(
     values: ArrayLike,
     scores: np.ndarray,
     metric: Callable[[np.ndarray], np.ndarray] | None,
+    rivals: np.ndarray,
     n_resamples: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Placebo mean gains: values shuffled over levels within each seed and example."""
+    """Placebo mean gains: values shuffled over the rivals, a mask of levels, within each seed and example."""
     v = np.asarray(values)
     if v.ndim != 3 or v.shape[:2] != scores.shape or v.shape[2] == 0:
         raise SuperticketsError(
@@ -343,8 +353,8 @@ def _exchange(
     score = metric or (lambda a: a.mean(axis=-1))
     if not np.allclose(score(v), scores, atol=1e-6):
         raise SuperticketsError("The selection values do not give the selection scores; check metric and split.")
-    found = np.empty(n_resamples)
-    for i in range(n_resamples):
-        shuffled = score(rng.permuted(v, axis=1))
+    found = np.zeros(n_resamples)
+    for i in range(n_resamples if rivals[1:].any() else 0):
+        shuffled = score(rng.permuted(v[:, rivals], axis=1))
         found[i] = (shuffled[:, 1:].max(axis=1) - shuffled[:, 0]).mean()
     return found

@@ -7,7 +7,6 @@ the expected loss of every kind and level into noise, bias and variance.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,7 +16,7 @@ from scipy.special import softmax
 
 from supertickets.errors import SuperticketsError
 from supertickets.runs import Record
-from supertickets.statistics import TERMS, Interval, bias_variance, bootstrap, compare, verdict
+from supertickets.statistics import TERMS, bias_variance, bootstrap
 from supertickets.tasks import LAB_TASKS
 
 CONDITION = ["kind", "level"]
@@ -32,32 +31,25 @@ def trade_off(records: Iterable[Record], loss: str = "", n_resamples: int = 1000
     lab the true distribution of the labels is known, and with it the noise; elsewhere noise is part of ``bias2``.
 
     One row per condition and term (noise, bias2, variance, error): ``value`` with its bootstrap interval ``low``,
-    ``high`` over training sets and examples; ``change``, ``change_low``, ``change_high`` against the full model on the
-    same training sets and examples (NaN for the full model itself and where training sets are missing); ``n_sets``;
-    ``residual`` = noise + bias2 + variance - error; ``weights_remaining``.
+    ``high`` over training sets and examples; ``n_sets``; ``residual`` = noise + bias2 + variance - error;
+    ``weights_remaining``. Changes against the full model are judged by
+    :func:`supertickets.chapters.bias_variance.claims.directions`.
 
     Raises SuperticketsError if the records are of several tasks or dev sets, or no condition has two training sets.
     """
-    usable, first, report, loss, truth = _setting(records, loss)
+    usable, first, report, loss, truth = usable_runs(records, loss)
     predictions = {
         # Of several seeds of a training set the lowest counts, being the last to be put in.
-        condition: {key[0]: _predictions(runs[key], first, report, loss) for key in reversed(runs)}
+        condition: {key[0]: predictions_of(runs[key], first, report, loss) for key in reversed(runs)}
         for condition, runs in usable.items()
     }
-    full = predictions.get(("full", 0.0), {})
     rows = []
     for condition, sets in predictions.items():
         array = np.stack(list(sets.values()))
         estimate = bias_variance(array, loss=loss, **truth)
         intervals = bootstrap(array, loss=loss, n_resamples=n_resamples, **truth)
-        shared = [key for key in sets if key in full] if condition[0] != "full" else []
-        changes: dict[str, Interval] = {}
-        if len(shared) > 1:
-            both = [np.stack([source[key] for key in shared]) for source in (sets, full)]
-            changes = compare(*both, loss=loss, n_resamples=n_resamples, **truth)
         size = np.mean([record.size["weights_remaining"] for record in usable[condition].values()])
         for term in TERMS:
-            change = changes.get(term)
             rows.append(
                 {
                     "kind": condition[0],
@@ -68,9 +60,6 @@ def trade_off(records: Iterable[Record], loss: str = "", n_resamples: int = 1000
                     "value": intervals[term].mean,
                     "low": intervals[term].low,
                     "high": intervals[term].high,
-                    "change": change.mean if change else math.nan,
-                    "change_low": change.low if change else math.nan,
-                    "change_high": change.high if change else math.nan,
                     "residual": estimate.residual,
                     "loss": loss,
                     "noise_known": estimate.noise_known,
@@ -93,7 +82,7 @@ def variance_parts(records: Iterable[Record], loss: str = "", n_resamples: int =
     and level, with the two parts of the variance, their bootstrap intervals and the training set's share. Training
     sets that lack a seed are left out; conditions with fewer than two sets or seeds have no row.
     """
-    usable, first, report, loss, truth = _setting(records, loss)
+    usable, first, report, loss, truth = usable_runs(records, loss)
     rows = []
     for condition, runs in usable.items():
         by_set: dict[int, list[Record]] = {}
@@ -103,7 +92,7 @@ def variance_parts(records: Iterable[Record], loss: str = "", n_resamples: int =
         complete = [those for those in by_set.values() if len(those) == n_seeds]
         if n_seeds < 2 or len(complete) < 2:
             continue
-        array = np.stack([[_predictions(record, first, report, loss) for record in those] for those in complete])
+        array = np.stack([[predictions_of(record, first, report, loss) for record in those] for those in complete])
         found = bootstrap(array, loss=loss, n_resamples=n_resamples, seed_axis=True, **truth)
         row: dict[str, Any] = {"kind": condition[0], "level": condition[1], "sets": len(complete), "seeds": n_seeds}
         row["variance"] = found["variance"].mean
@@ -134,39 +123,13 @@ def true_values(record: Record, rows: np.ndarray, loss: str) -> dict[str, Any]:
     }
 
 
-def directions(frame: pd.DataFrame, kind: str = "winning") -> pd.DataFrame:
-    """Does variance fall and bias rise with pruning? The change of both against the full model, level by level.
-
-    ``frame`` is that of :func:`trade_off`. "supported" means that the whole interval of the change lies on the
-    claimed side: below zero for variance, above zero for bias^2.
-    """
-    rows = []
-    for term, direction in (("variance", "below"), ("bias2", "above")):
-        for _, row in frame.loc[(frame["kind"] == kind) & (frame["term"] == term)].iterrows():
-            interval = Interval(
-                int(row["n_sets"]), row["change"], math.nan, row["change_low"], row["change_high"], method="bootstrap"
-            )
-            rows.append(
-                {
-                    "claim": f"{'variance falls' if term == 'variance' else 'bias rises'}",
-                    "level": row["level"],
-                    "training sets": int(row["n_sets"]),
-                    "full model": row["value"] - row["change"],
-                    "change": row["change"],
-                    "low": row["change_low"],
-                    "high": row["change_high"],
-                    "verdict": verdict(interval, direction=direction),
-                }
-            )
-    return pd.DataFrame(rows)
+Runs = dict[tuple[str, float], dict[tuple[int, int], Record]]
+"""Runs by kind and level, then by training set and seed."""
 
 
-_Runs = dict[tuple[str, float], dict[tuple[int, int], Record]]
-
-
-def _setting(records: Iterable[Record], loss: str) -> tuple[_Runs, Record, np.ndarray, str, dict[str, Any]]:
+def usable_runs(records: Iterable[Record], loss: str) -> tuple[Runs, Record, np.ndarray, str, dict[str, Any]]:
     """Runs by condition, then (training set, seed); one of them; report rows; the loss; what is known of the labels."""
-    groups: _Runs = {}
+    groups: Runs = {}
     for record in records:
         rule, data = record.spec.ticket, record.spec.data
         groups.setdefault((rule.kind, rule.level), {})[data.train_seed or 0, record.spec.seed] = record
@@ -185,7 +148,7 @@ def _setting(records: Iterable[Record], loss: str) -> tuple[_Runs, Record, np.nd
     return usable, first, report, loss, true_values(first, report, loss)
 
 
-def _predictions(record: Record, first: Record, report: np.ndarray, loss: str) -> np.ndarray:
+def predictions_of(record: Record, first: Record, report: np.ndarray, loss: str) -> np.ndarray:
     """A run's predictions on the report split: probabilities (examples, classes) or scores (examples,)."""
     same = record.spec.data.name == first.spec.data.name and np.array_equal(~record.arrays["selection"], report)
     if not same or not np.array_equal(record.arrays["dev_labels"], first.arrays["dev_labels"]):

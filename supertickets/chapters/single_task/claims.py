@@ -1,12 +1,10 @@
-"""The paper's four observations about single tasks (section 5.4), each put to the test on the runs.
+"""What the paper says about single tasks (sections 5.3 and 5.4), each statement put to the test on the runs.
 
-1. Winning tickets are winners: above random ones, and random ones above losing ones.
-2. The phase transition: winning tickets rise above the full model with light pruning, then fall below it.
-3. It is more pronounced in larger models.
-4. It is more pronounced with less training data.
-
-Observations 3 and 4 need a number for "pronounced". Here it is the *light gain*: winning ticket minus full model,
-averaged over the levels 10% to 30%, per seed, in points. No level is chosen, so there is no winner's curse in it.
+Every function gives rows of :func:`supertickets.chapters.claims.claim`: first the claim itself over all tasks together,
+every seed's mean over the tasks it has all of; then, with ``detail`` True and a family of their own, the same by task
+or level. Effects are in points, paired by seed. "Light" levels are 10% to 30%, averaged: no level is chosen, so there
+is no winner's curse. The effect that power is reckoned for is the paper's average gain in Table 1 (:func:`paper_gain`),
+where the paper prints none of the claim's own.
 """
 
 from __future__ import annotations
@@ -18,23 +16,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from supertickets.chapters.claims import TOGETHER
+from supertickets.chapters import paper
+from supertickets.chapters.claims import TOGETHER, UNMEASURED, claim, judged_apart, told
+from supertickets.chapters.pairs import check_size, super_ticket_pairs
 from supertickets.errors import SuperticketsError
 from supertickets.runs import paired_scores, super_tickets
-from supertickets.statistics import (
-    Boundary,
-    Interval,
-    PhaseBoundaries,
-    holm,
-    mean_interval,
-    paired_difference,
-    phase_boundaries,
-    rises_then_falls,
-    verdict,
-    winners_curse,
-)
-
-COLUMNS = ["observation", "comparison", "n", "effect", "low", "high", "p", "verdict"]
+from supertickets.statistics import Boundary, PhaseBoundaries, phase_boundaries, rises_then_falls
 
 LIGHT_LEVELS = (0.1, 0.2, 0.3)
 """The levels at which the paper sees winning tickets above the full model."""
@@ -42,215 +29,179 @@ MIDDLE_LEVELS = (0.3, 0.4, 0.5, 0.6)
 """The levels at which the order winning, random, losing is judged: neither nearly full nor nearly collapsed."""
 
 
-def light_gain(frame: pd.DataFrame, levels: Sequence[float] = LIGHT_LEVELS) -> pd.Series:
-    """Winning ticket minus full model, mean over the light ``levels``, in points, by (task, seed).
+def paper_gain(size: str = "base") -> float:
+    """The average gain of the super ticket that Table 1 prints for BERT-``size``, in points.
 
-    Seeds that lack one of the runs are left out.
+    >>> paper_gain(), paper_gain("large")
+    (0.9, 1.0)
     """
-    gains = {}
+    check_size(size)
+    printed = {row["model"]: row["average score"] for row in paper.table(1)}
+    return round(printed[f"SuperT {size}"] - printed[f"ST-DNN {size}"], 1)
+
+
+def contrasts(
+    frame: pd.DataFrame, a: str, b: str = "full", levels: Sequence[float] = LIGHT_LEVELS, b_levels: Sequence[float] = ()
+) -> dict[str, pd.Series]:
+    """Score of kind ``a`` minus kind ``b``, means over levels, in points, by seed, for every task that has both.
+
+    ``levels`` count where both kinds have them; or ``b`` is taken at ``b_levels``. Seeds that lack a run are left out.
+    """
+    found = {}
     for task, group in frame.groupby("task", sort=False):
         scores = paired_scores(group)
-        there = [("winning", level) for level in levels if ("winning", level) in scores]
-        if not there or ("full", 0.0) not in scores:
-            continue
-        complete = scores[[*there, ("full", 0.0)]].dropna()
-        difference = 100 * (complete[there].mean(axis=1) - complete[("full", 0.0)])
-        gains |= {(task, seed): gain for seed, gain in difference.items()}
-    return pd.Series(gains, dtype=float).rename_axis(["task", "seed"]) if gains else pd.Series(dtype=float)
+        free = b == "full" or b_levels
+        ours = [(a, level) for level in levels if (a, level) in scores and (free or (b, level) in scores)]
+        against = (0.0,) if b == "full" else b_levels or [level for _, level in ours]
+        theirs = [(b, level) for level in against if (b, level) in scores]
+        if ours and theirs:
+            means = [scores[columns].mean(axis=1, skipna=False) for columns in (ours, theirs)]
+            found[str(task)] = (100 * (means[0] - means[1])).dropna()
+    return found
 
 
-def winners(frame: pd.DataFrame, levels: Sequence[float] = MIDDLE_LEVELS) -> pd.DataFrame:
-    """Observation 1, over all tasks together: per seed the mean over tasks, the interval over seeds, in points.
+def super_tickets_gain(frame: pd.DataFrame, column: str = "report_score", size: str = "base") -> pd.DataFrame:
+    """Section 5.3: the super ticket of a seed beats its full model; all tasks together, and by task.
 
-    The middle levels only: at 10% there is little to choose among, at 80% little left. By task:
-    :func:`ordering`.
+    Raises SuperticketsError as :func:`~supertickets.chapters.pairs.super_ticket_pairs` does.
     """
+    pairs = super_ticket_pairs(frame, column)
+    by_task = {
+        str(task): pd.Series(own["super"].to_numpy() - own["full"].to_numpy(), own["seed"].to_list())
+        for task, own in pairs.groupby("task", sort=False)
+    }
+    return judged_apart(told("the super ticket beats the full model", by_task, expected=paper_gain(size)))
+
+
+def light_pruning(frame: pd.DataFrame, levels: Sequence[float] = LIGHT_LEVELS, size: str = "base") -> pd.DataFrame:
+    """The central claim: winning tickets of light levels beat the full model. In detail: by task and level."""
+    values = {}
+    for level in levels:
+        values |= {f"{task}, {level:.0%}": gain for task, gain in contrasts(frame, "winning", levels=[level]).items()}
+    tasks = list(dict.fromkeys(frame["task"]))
+    together = TOGETHER if len(tasks) > 1 else tasks[0]
+    at = f"{together}, mean of {', '.join(f'{level:.0%}' for level in levels)}"
+    return judged_apart(told("light pruning beats the full model", values, at, expected=paper_gain(size)))
+
+
+def winners(frame: pd.DataFrame, levels: Sequence[float] = MIDDLE_LEVELS, size: str = "base") -> pd.DataFrame:
+    """Observation 1: winning tickets lie above random ones, and random ones above losing ones, at the middle levels."""
     rows = []
     for better, worse in (("winning", "random"), ("random", "losing")):
-        differences = []
-        for _, group in frame.groupby("task", sort=False):
-            scores = paired_scores(group)
-            pairs = [level for level in levels if (better, level) in scores and (worse, level) in scores]
-            if pairs:
-                each = [scores[(better, level)] - scores[(worse, level)] for level in pairs]
-                differences.append(pd.concat(each, axis=1).mean(axis=1, skipna=False))
-        if not differences:
-            continue
-        values = 100 * pd.concat(differences, axis=1).dropna().mean(axis=1).to_numpy()
-        if len(values):
-            by_task = ordering(frame)
-            held = by_task.loc[by_task["claim"] == f"{better} above {worse}", "verdict"]
-            text = f"{better} minus {worse}, mean of {len(differences)} tasks (alone: {(held == 'supported').sum()})"
-            rows.append(_row("1 winning tickets are winners", text, mean_interval(values)))
-    return pd.DataFrame(rows, columns=COLUMNS)
+        text = f"{better} tickets lie above {worse} ones"
+        rows += told(text, contrasts(frame, better, worse, levels), expected=paper_gain(size))
+    return judged_apart(rows)
 
 
-def transitions(frame: pd.DataFrame) -> pd.DataFrame:
-    """Observation 2: does the winning curve rise above the full model and then fall? By task, and all together.
+def transitions(frame: pd.DataFrame, size: str = "base") -> pd.DataFrame:
+    """Observation 2: the winning curve rises above the full model and then falls below it.
 
-    The test is :func:`supertickets.statistics.rises_then_falls`: p is that of both together, and the effect is the gain
-    at the best level, each seed judged at the level best for the others. All together, a (task, seed) is a replicate.
-    The p-values of the single tasks are corrected for their number (Holm), and a task whose corrected p is above 0.05
-    supports nothing.
+    The effect is the smaller of rise and fall, the test that of both (:func:`supertickets.statistics.\
+rises_then_falls`). All together, a seed's curve is its mean over tasks. The level is chosen on the other seeds: the
+    luck of a seed's training is not in the rise, that of the examples, which are the same for all seeds, is.
     """
-    curves: dict[str, np.ndarray] = {}
     levels = sorted(set(frame.loc[frame["kind"] == "winning", "level"]))
+    wanted = [("full", 0.0), *(("winning", level) for level in levels)]
+    curves = {}
     for task, group in frame.groupby("task", sort=False):
         scores = paired_scores(group)
-        wanted = [("full", 0.0), *(("winning", level) for level in levels)]
         if all(column in scores for column in wanted):
-            curves[str(task)] = scores[wanted].dropna().to_numpy()
-    rows = []
+            curves[str(task)] = scores[wanted].dropna()
     if len(curves) > 1:
-        curves[TOGETHER] = np.concatenate(list(curves.values()))
-    for name, curve in curves.items():
-        if len(curve) < 2 or len(levels) < 2:
-            continue
-        found = rises_then_falls([0.0, *levels], 100 * curve)
-        row = _row("2 phase transition", f"{name}: rise at the best level", found.gain, found.p)
-        rows.append(row | {"verdict": found.verdict})
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    single = ~table["comparison"].str.startswith(TOGETHER)
-    table.loc[single, "p"] = holm(table.loc[single, "p"])
-    table.loc[single & (table["p"] > 0.05) & (table["verdict"] == "supported"), "verdict"] = "inconclusive"
-    return table
+        seeds = sorted(set.intersection(*(set(curve.index) for curve in curves.values())))
+        mean = np.mean([curve.loc[seeds].to_numpy() for curve in curves.values()], axis=0)
+        curves = {TOGETHER: pd.DataFrame(mean), **curves}
+    text, rows = "winning tickets rise, then fall (level chosen on other seeds, on the same examples)", []
+    for i, (name, curve) in enumerate(curves.items()):
+        effect, p = UNMEASURED, math.nan
+        if len(curve) > 1 and len(levels) > 1:
+            found = rises_then_falls([0.0, *levels], 100 * curve.to_numpy())
+            effect, p = found.effect, found.p
+        rows.append(claim(text, name, effect, p=p, expected=paper_gain(size), detail=i > 0))
+    return judged_apart(rows)
+
+
+def falls(frame: pd.DataFrame, size: str = "base") -> pd.DataFrame:
+    """Section 5.4 of the other two kinds: random tickets fall in every phase, losing tickets drop at once.
+
+    The phases are those of the paper's figures: up to 30%, to 60%, and beyond; "at once" is the lightest level.
+    """
+    light, middle, heavy = LIGHT_LEVELS, MIDDLE_LEVELS[1:], (0.7, 0.8)
+    phases = {
+        "random tickets fall with light pruning": contrasts(frame, "random", levels=light),
+        "random tickets fall from light to middle": contrasts(frame, "random", "random", middle, light),
+        "random tickets fall from middle to heavy": contrasts(frame, "random", "random", heavy, middle),
+        "losing tickets drop at once": contrasts(frame, "losing", levels=light[:1]),
+    }
+    fields = {"side": "below", "expected": -paper_gain(size)}
+    return judged_apart(row for text, values in phases.items() for row in told(text, values, **fields))
 
 
 def larger_models(base: pd.DataFrame, large: pd.DataFrame) -> pd.DataFrame:
-    """Observation 3: is the light gain greater in the large model? Same tasks, paired by seed."""
-    rows = []
-    a, b = light_gain(large), light_gain(base)
-    for task in _tasks(a):
-        rows += _compared("3 more pronounced in larger models", f"{task}: large minus base", a, b, task)
-    return pd.DataFrame(rows, columns=COLUMNS)
+    """Observation 3, and 5.3: in the large model the light gain is greater, and its super tickets keep less.
+
+    Same tasks, paired by seed; kept weights in percent of the encoder's. The paper's effects are those of Table 1.
+    """
+    weights = {row["model"]: row["weights remaining"] for row in paper.table(1)}
+    kept = {}
+    for frame in (base, large):
+        chosen = super_tickets(frame)
+        for task, group in chosen.groupby("task", sort=False):
+            kept.setdefault(str(task), []).append(100 * group.set_index("seed")["weights_remaining"])
+    less = {task: (both[1] - both[0]).dropna() for task, both in kept.items() if len(both) == 2}
+    gains, theirs = contrasts(large, "winning"), contrasts(base, "winning")
+    more = {task: (gain - theirs[task]).dropna() for task, gain in gains.items() if task in theirs}
+    rows = told("the light gain is greater in the large model", more, expected=paper_gain("large") - paper_gain())
+    smaller = {"side": "below", "unit": "% of weights", "expected": weights["SuperT large"] - weights["SuperT base"]}
+    return judged_apart(rows + told("super tickets of the large model keep less", less, **smaller))
 
 
-def smaller_data(frames: Mapping[int, pd.DataFrame]) -> pd.DataFrame:
-    """Observation 4: is the light gain greater with less training data? Each size against the largest, by seed.
+def smaller_data(frames: Mapping[int, pd.DataFrame], size: str = "base") -> pd.DataFrame:
+    """Observation 4: with less training data the light gain is greater. Each size against the largest, by seed.
 
-    ``frames`` maps training sizes to the records of one task at that size.
+    ``frames`` maps training sizes to the records of the same tasks at that size.
     """
     if len(frames) < 2:
         raise SuperticketsError("Comparing training sizes needs the runs of two sizes at least.")
-    sizes = sorted(frames, reverse=True)
-    gains = {size: light_gain(frames[size]) for size in sizes}
-    rows = []
-    for size in sizes[1:]:
-        for task in _tasks(gains[size]):
-            text = f"{task}: {size} minus {sizes[0]} examples"
-            rows += _compared("4 more pronounced with less data", text, gains[size], gains[sizes[0]], task)
-    return pd.DataFrame(rows, columns=COLUMNS)
+    largest, *smaller = sorted(frames, reverse=True)
+    whole, values = contrasts(frames[largest], "winning"), {}
+    for n in smaller:
+        for task, gain in contrasts(frames[n], "winning").items():
+            if task in whole:
+                values[f"{task}, {n} against {largest} examples"] = (gain - whole[task]).dropna()
+    together = f"fewer against {largest} examples"
+    return judged_apart(told("the light gain is greater with less data", values, together, expected=paper_gain(size)))
 
 
-def sentences(table: pd.DataFrame) -> list[str]:
-    """One sentence per row of the tables above: verdict, effect, interval, n."""
-    said = []
-    for row in table.to_dict("records"):
-        p = "" if np.isnan(row["p"]) else f", p = {row['p']:.3g}"
-        said.append(
-            f"{str(row['observation'])[2:].capitalize()}: {row['verdict']} ({row['comparison']}: {row['effect']:+.2f} "
-            f"points, 95% interval {row['low']:+.2f} to {row['high']:+.2f}, n = {row['n']}{p})."
-        )
-    return said
+def task_sizes(frame: pd.DataFrame, column: str = "report_score", size: str = "base") -> pd.DataFrame:
+    """Section 5.3: in larger tasks super tickets gain less, and keep more. Two slopes over the tasks, of every seed.
 
-
-def _tasks(gains: pd.Series) -> list[str]:
-    return list(dict.fromkeys(gains.index.get_level_values(0)))
-
-
-def _compared(observation: str, text: str, a: pd.Series, b: pd.Series, task: str) -> list[dict[str, object]]:
-    if task not in _tasks(b):
-        return []
-    both = pd.concat([a.loc[task], b.loc[task]], axis=1).dropna().to_numpy()
-    if not len(both):
-        return []
-    found = paired_difference(both[:, 0], both[:, 1])
-    return [_row(observation, text, found.interval, found.p)]
-
-
-def _row(observation: str, text: str, interval: Interval, p: float = float("nan")) -> dict[str, object]:
-    values = [observation, text, interval.n, interval.mean, interval.low, interval.high, p, verdict(interval)]
-    return dict(zip(COLUMNS, values, strict=True))
-
-
-def light_pruning(frame: pd.DataFrame, levels: Sequence[float] = LIGHT_LEVELS) -> pd.DataFrame:
-    """Does light pruning beat the full model? One row per task and level: paired gain in points, interval, verdict.
-
-    No choice of a level is involved, so there is no winner's curse in a row; there are several rows, though.
+    A slope is per tenfold training set; the paper's are those of its Figure 3. Only seeds that have every task count,
+    and it takes three tasks. Raises SuperticketsError as :func:`~supertickets.chapters.pairs.super_ticket_pairs` does.
     """
-    rows = []
-    for task, group in frame.groupby("task", sort=False):
-        scores = paired_scores(group)
-        for level in levels:
-            if ("winning", level) in scores and ("full", 0.0) in scores:
-                both = 100 * scores[[("winning", level), ("full", 0.0)]].dropna()
-                found = paired_difference(both.iloc[:, 0], both.iloc[:, 1])
-                rows.append({"task": task, "level": level, **_estimate(found.interval), "p": found.p})
-    return pd.DataFrame(rows)
+    pairs = super_ticket_pairs(frame, column)
+    if "train_examples" not in frame or len(set(pairs["task"])) < 3:
+        return judged_apart([])
+    pairs["gain"], pairs["weights"] = pairs["super"] - pairs["full"], 100 * pairs["weights_remaining"]
+    examples = dict(zip(frame["task"], frame["train_examples"], strict=True))
+    printed, rows = pd.DataFrame(paper.figure3()), []
+    for text, name, side, unit, scale in (
+        ("super tickets gain less in larger tasks", "gain", "below", "points per tenfold data", 1),
+        ("super tickets keep more in larger tasks", "weights", "above", "% of weights per tenfold data", 100),
+    ):
+        wide = pairs.pivot(index="seed", columns="task", values=name).dropna()
+        theirs = scale * printed[f"{'gain' if name == 'gain' else 'weights remaining'} {size}"]
+        expected = _slopes(printed["train examples"].to_numpy(), theirs.to_numpy()[None])[0]
+        values = _slopes(np.array([examples[task] for task in wide]), wide.to_numpy()) if len(wide) else UNMEASURED
+        where = f"{wide.shape[1]} tasks"
+        rows.append(claim(text, where, values, side=side, unit=unit, expected=float(expected), detail=False))
+    return judged_apart(rows)
 
 
-def ordering(frame: pd.DataFrame, levels: Sequence[float] = MIDDLE_LEVELS) -> pd.DataFrame:
-    """Are winning tickets winners (section 5.4, observation 1)? Winning - random and random - losing, in points.
-
-    Per seed the difference is averaged over the middle ``levels``; the interval is over seeds. One row per task and
-    comparison; differences that lack a run are left out.
-    """
-    rows = []
-    for task, group in frame.groupby("task", sort=False):
-        scores = paired_scores(group)
-        for better, worse in (("winning", "random"), ("random", "losing")):
-            pairs = [level for level in levels if (better, level) in scores and (worse, level) in scores]
-            if not pairs:
-                continue
-            difference = np.mean([scores[(better, level)] - scores[(worse, level)] for level in pairs], axis=0)
-            interval = mean_interval(100 * difference[~np.isnan(difference)])
-            rows.append({"task": task, "claim": f"{better} above {worse}", **_estimate(interval)})
-    return pd.DataFrame(rows)
-
-
-def optimism(frame: pd.DataFrame) -> pd.DataFrame:
-    """What choosing the best level on selection data promises, and what held-out data keep of it, in points.
-
-    ``promised`` is the super ticket's gain over the full model on the selection split it was chosen on, ``kept`` its
-    gain on the report split, ``whole dev`` the paper's protocol, which contains the selection data (P9). ``promised if
-    nothing were there`` is what the choice of the best level shows when no level differs from the full model, from
-    the spread of the runs themselves (:func:`supertickets.statistics.winners_curse`); it needs two seeds.
-    """
-    chosen, full = super_tickets(frame), frame.loc[frame["kind"] == "full"]
-    merged = chosen.merge(full, on=["task", "seed", "data"], suffixes=("", "_full"))
-    rows = []
-    for task, group in merged.groupby("task", sort=False):
-        row: dict[str, object] = {"task": task}
-        for name, split in (("promised", "selection"), ("kept", "report"), ("whole dev", "dev")):
-            row[name] = 100 * (group[f"{split}_score"] - group[f"{split}_score_full"]).mean()
-        row["promised if nothing were there"] = luck(frame.loc[frame["task"] == task])
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def luck(frame: pd.DataFrame) -> float:
-    """The gain, in points, that choosing the best of the levels on one task's selection data shows when there is none.
-
-    From the spread of the runs themselves (:func:`supertickets.statistics.winners_curse`); NaN for fewer than two
-    seeds.
-    """
-    own = frame.loc[frame["kind"].isin(["full", "winning"])]
-    selection, report = (paired_scores(own, f"{split}_score").dropna() for split in ("selection", "report"))
-    if len(selection) < 2 or selection.shape[1] < 3:
-        return float("nan")
-    levels = [float(level) for _, level in selection.columns]  # sorted: the full model's level 0 comes first
-    return 100 * winners_curse(levels, selection.to_numpy(), report.to_numpy()).placebo
-
-
-def _estimate(interval: Interval) -> dict[str, float | str]:
-    """An interval over seeds and its verdict, as columns of a row."""
-    return {
-        "seeds": interval.n,
-        "effect": interval.mean,
-        "low": interval.low,
-        "high": interval.high,
-        "verdict": verdict(interval),
-    }
+def _slopes(examples: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Least-squares slopes of values (runs, tasks) on the decimal logarithm of the tasks' examples."""
+    x = np.log10(examples) - np.log10(examples).mean()
+    return values @ x / (x @ x)
 
 
 def boundaries(frame: pd.DataFrame, score: str = "report_score", chance: float | None = None) -> PhaseBoundaries:

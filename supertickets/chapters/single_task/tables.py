@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,76 +11,65 @@ import pandas as pd
 
 from supertickets.chapters import paper
 from supertickets.chapters.pairs import check_size, kin_of, scores_in, super_ticket_pairs
-from supertickets.chapters.single_task.claims import luck
+from supertickets.chapters.single_task.claims import super_tickets_gain
 from supertickets.errors import SuperticketsError
 from supertickets.runs import Record
-from supertickets.statistics import equal_variances, holm, paired_difference, sd_interval, verdict
+from supertickets.statistics import equal_variances, paired_difference, sd_interval
 from supertickets.tasks import TaskFacts
 
 _PRINTED_SIZE = "paper: weights remaining (%)"
 
 
-def table1(frame: pd.DataFrame, column: str = "report_score", size: str = "base") -> pd.DataFrame:
+def table1(
+    frame: pd.DataFrame,
+    column: str = "report_score",
+    size: str = "base",
+    luck: Mapping[str, float] | None = None,
+) -> pd.DataFrame:
     """Table 1: the full model (ST-DNN) against the super ticket (SuperT), one row per task, in points; then "average".
 
     The super ticket of each seed is chosen on the selection split (:func:`supertickets.runs.super_tickets`);
     scores are those of ``column`` ("report_score": data the choice has not seen; "dev_score": the paper's protocol).
-    ``gain`` is the mean paired difference over seeds with its 95% t interval, ``p`` the paired t-test's (two-sided),
-    ``p (Holm)`` corrected over tasks; the verdict needs both the interval beyond zero and a corrected p of at most 5%.
-    ``luck of the choice`` (:func:`~supertickets.chapters.single_task.claims.luck`) is what choosing a level on the
-    selection data promises there when no level is better: the gain on held-out data is free of it, a gain on the whole
-    of dev is not. The last columns are the paper's row of the kin task, for BERT-``size`` ("base" or "large").
+    ``gain``, its interval and p, the verdict and its power are the rows of
+    :func:`~supertickets.chapters.single_task.claims.super_tickets_gain`: the average is the claim, judged by itself,
+    the tasks are its details, corrected together. ``luck of the choice``
+    (:func:`~supertickets.chapters.single_task.choice.luck_of_the_choice`, where it is given as ``luck``) is what
+    choosing a level on the selection data promises there when no level is better: the gain on held-out data is free of
+    it, a gain on the whole of dev is not. The last columns are the paper's row of the kin task, for BERT-``size``.
 
-    The last row follows the paper's rule (:func:`supertickets.chapters.paper.average_score`): per seed the mean over
-    tasks, a task with two metrics counting their mean; only seeds that have every task count. It is one comparison
-    more, of another claim, so Holm's correction leaves it out. Beside it stand the averages and the weights remaining
-    that the paper prints, over its eight tasks. Raises SuperticketsError as
-    :func:`~supertickets.chapters.pairs.super_ticket_pairs` does.
+    The average follows the paper's rule: per seed the mean over tasks, a task with two metrics counting their mean;
+    only seeds that have every task count. Beside it stand the averages and the weights remaining that the paper
+    prints, over its eight tasks. Raises SuperticketsError as :func:`~supertickets.chapters.pairs.super_ticket_pairs`
+    does.
     """
-    check_size(size)
     pairs = super_ticket_pairs(frame, column)
-    printed = paper.scores(1)
+    if pairs.empty:
+        return pd.DataFrame()
+    gains = super_tickets_gain(frame, column, size).rename(columns={"n": "seeds", "effect": "gain"})
+    judged = gains.set_index(gains["where"].where(gains["detail"] | (len(gains) == 1), "average"))
+    wide = pairs.pivot(index="seed", columns="task", values=["full", "super", "weights_remaining"]).dropna()
+    printed, averages = paper.scores(1), {row["model"]: row for row in paper.table(1)}
     rows = []
-    for task, group in pairs.groupby("task", sort=False):
-        row = {
-            "task": task,
-            **_gain_row(
-                group["full"].to_numpy(),
-                group["super"].to_numpy(),
-                100 * float(group["weights_remaining"].to_numpy().mean()),
-            ),
-            "luck of the choice": luck(frame.loc[frame["task"] == task]),
-        }
+    for task, own in [*pairs.groupby("task", sort=False), ("average", wide)]:
+        means = {name: pd.Series(np.ravel(own[name])).mean() for name in ("full", "super", "weights_remaining")}
+        told = judged.loc[task if task in judged.index else next(iter(judged.index))]
+        row = {"task": task, "seeds": told["seeds"], "ST-DNN": means["full"], "SuperT": means["super"]}
+        row |= {name: told[name] for name in ("gain", "low", "high", "p", "p (Holm)")}
+        row["weights remaining (%)"] = 100 * means["weights_remaining"]
+        row |= {name: told[name] for name in ("verdict", "power", "needed")}
+        if luck is not None and task in luck:
+            row["luck of the choice"] = luck[task]
         kin = kin_of(str(task))
         if kin in printed[f"ST-DNN {size}"]:
             theirs = [paper.task_score(printed[f"{model} {size}"][kin]) for model in ("ST-DNN", "SuperT")]
             row |= {"paper: task": kin, **_paper_gain(*theirs)}
         rows.append(row)
+    theirs = [averages[f"{model} {size}"] for model in ("ST-DNN", "SuperT")]
+    rows[-1] |= _paper_gain(*(row["average score"] for row in theirs))
+    rows[-1] |= {"paper: task": f"average of {len(paper.TASKS)}", _PRINTED_SIZE: theirs[1]["weights remaining"]}
     table = pd.DataFrame(rows)
-    if table.empty:
-        return table
-    corrected = holm(table["p"].to_numpy())
-    table.insert(list(table.columns).index("p") + 1, "p (Holm)", corrected)
-    # NaN (a single seed) compares as False, and its verdict is "inconclusive" already.
-    table.loc[corrected > 0.05, "verdict"] = "inconclusive"
-    columns = [*table.columns, *([_PRINTED_SIZE] if "paper: task" in table else [])]  # tasks of one's own have no kin
-    return pd.concat([table, pd.DataFrame([_average_row(pairs, size)])], ignore_index=True).loc[:, columns]
-
-
-def _average_row(pairs: pd.DataFrame, size: str) -> dict[str, Any]:
-    wide = pairs.pivot(index="seed", columns="task", values=["full", "super", "weights_remaining"]).dropna()
-    row: dict[str, Any] = {"task": "average", "seeds": 0, "verdict": "inconclusive"}
-    tasks = list(dict.fromkeys(wide.columns.get_level_values("task")))
-    if len(wide):
-        full, ticket, weights = (
-            np.array([paper.average_score(dict(zip(tasks, scores, strict=True))) for scores in wide[name].to_numpy()])
-            for name in ("full", "super", "weights_remaining")
-        )
-        row |= _gain_row(full, ticket, 100 * float(weights.mean()))
-    printed = {row["model"]: row for row in paper.table(1)}
-    theirs = printed[f"SuperT {size}"]
-    row |= _paper_gain(printed[f"ST-DNN {size}"]["average score"], theirs["average score"])
-    return row | {"paper: task": f"average of {len(paper.TASKS)}", _PRINTED_SIZE: theirs["weights remaining"]}
+    # Tasks of one's own have no kin, and then the paper's average says nothing.
+    return table if any("paper: task" in row for row in rows[:-1]) else table.filter(regex="^(?!paper)")
 
 
 def table1_metrics(frame: pd.DataFrame, split: str = "report", size: str = "base", printed_in: int = 1) -> pd.DataFrame:
@@ -110,7 +99,7 @@ def table1_metrics(frame: pd.DataFrame, split: str = "report", size: str = "base
             if theirs[0] is not None and theirs[1] is not None:
                 row |= {"paper: task": kin, **_paper_gain(theirs[0], theirs[1])}
             rows.append(row)
-    return pd.DataFrame(rows).drop(columns="verdict", errors="ignore")
+    return pd.DataFrame(rows)
 
 
 def table2(frame: pd.DataFrame) -> pd.DataFrame:
@@ -125,19 +114,10 @@ def table2(frame: pd.DataFrame) -> pd.DataFrame:
     return table1_metrics(frame.dropna(subset=["test_score"]), "test", printed_in=2)
 
 
-def _gain_row(full: np.ndarray, ticket: np.ndarray, weights: float | None = None) -> dict[str, Any]:
-    difference = paired_difference(ticket, full)
-    return {
-        "seeds": difference.n,
-        "ST-DNN": float(full.mean()),
-        "SuperT": float(ticket.mean()),
-        "gain": difference.effect,
-        "low": difference.interval.low,
-        "high": difference.interval.high,
-        "p": difference.p,
-        **({} if weights is None else {"weights remaining (%)": weights}),
-        "verdict": verdict(difference.interval),
-    }
+def _gain_row(full: np.ndarray, ticket: np.ndarray) -> dict[str, Any]:
+    gain = paired_difference(ticket, full)
+    row = {"seeds": gain.n, "ST-DNN": float(full.mean()), "SuperT": float(ticket.mean()), "gain": gain.effect}
+    return row | {"low": gain.interval.low, "high": gain.interval.high, "p": gain.p}
 
 
 def _paper_gain(full: float, ticket: float) -> dict[str, float]:

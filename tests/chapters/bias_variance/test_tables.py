@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import pytest
 from scipy.special import softmax
 
+from supertickets.chapters.bias_variance.claims import directions
 from supertickets.chapters.bias_variance.figures import trade_off_figure
-from supertickets.chapters.bias_variance.tables import directions, trade_off, variance_parts
+from supertickets.chapters.bias_variance.tables import trade_off, variance_parts
 from supertickets.chapters.single_task.claims import (
     boundaries,
     phase_sentence,
@@ -44,9 +44,11 @@ def test_the_terms_are_those_of_the_predictions_and_add_up(swept):
     assert value["noise"] == pytest.approx(1 - 0.7**2 - 0.3**2)
     assert value["variance"] == pytest.approx(p.var(axis=0, ddof=1).sum(axis=1).mean())
     assert value["error"] == pytest.approx((1 - 2 * (p * q).sum(-1) + (p**2).sum(-1)).mean())
-    assert terms.loc[terms["kind"] == "full", "change"].isna().all()
-    winning = terms.loc[(terms["kind"] == "winning") & (terms["level"] == 0.8)].set_index("term")
-    assert winning.loc["variance", "change"] == pytest.approx(winning.loc["variance", "value"] - value["variance"])
+    winning = terms.loc[(terms["kind"] == "winning") & (terms["level"] == 0.8)].set_index("term")["value"]
+    changes = directions(records, ["brier"], n_resamples=50)
+    for text, term in (("variance falls", "variance"), ("bias rises", "bias2")):
+        change = changes.loc[(changes["claim"] == text) & (changes["place"] == "80%"), "effect"]
+        np.testing.assert_allclose(change, 100 * (winning[term] - value[term]))
     for loss in ("cross_entropy", "zero_one"):
         assert np.max(np.abs(trade_off(records, loss, n_resamples=20)["residual"])) < 1e-9
 
@@ -81,11 +83,6 @@ def test_missing_runs_leave_the_rest(swept):
     assert "0.420" in fig.axes[1].get_title()
     plt.close(fig)
     assert "Phase I ends at" in phase_sentence(phases)
-    only = trade_off(
-        store.records([spec.id for spec in specs if spec.ticket.kind != "full"], arrays=True), n_resamples=9
-    )
-    assert np.all(np.isnan(only["change"]))
-    assert set(directions(only)["verdict"]) == {"inconclusive"}
 
 
 def test_one_training_set_or_two_dev_sets_are_refused(swept):
@@ -105,20 +102,7 @@ def test_a_regression_is_split_by_the_squared_loss(tmp_path):
     run_all(specs, store, workers=1, progress=False).raise_if_failed()
     terms = trade_off(store.records([spec.id for spec in specs], arrays=True), n_resamples=20)
     assert set(terms["loss"]) == {"squared"}
+    changes = directions(store.records([spec.id for spec in specs], arrays=True), n_resamples=20)
+    assert set(changes["loss"]) == {"squared"}
     np.testing.assert_allclose(terms.loc[terms["term"] == "noise", "value"], 0.25)  # (5 x 0.1)^2
     assert np.max(np.abs(terms["residual"])) < 1e-9
-
-
-def test_directions_read_the_intervals():
-    rows = [
-        {"kind": "winning", "level": level, "term": term, "n_sets": 8, "value": 1.0}
-        | {"change": (low + high) / 2, "change_low": low, "change_high": high}
-        for level, term, low, high in [
-            (0.1, "variance", -2.0, -1.0),
-            (0.2, "variance", 1.0, 2.0),
-            (0.1, "bias2", -1.0, 1.0),
-            (0.2, "bias2", 0.5, 1.0),
-        ]
-    ]
-    found = directions(pd.DataFrame(rows))
-    assert list(found["verdict"]) == ["supported", "not supported", "inconclusive", "supported"]

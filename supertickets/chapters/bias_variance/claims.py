@@ -1,0 +1,111 @@
+"""While a model shrinks its variance falls and its bias rises (section 1): put to the test, loss by loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from supertickets.chapters.bias_variance.tables import predictions_of, usable_runs
+from supertickets.chapters.claims import HOLDS, REVERSED, UNMEASURED, claim, judged_apart
+from supertickets.runs import Record
+from supertickets.statistics import Interval, compare
+
+LOSSES = {"brier": "Brier", "cross_entropy": "cross-entropy", "zero_one": "0-1", "squared": "squared"}
+"""The losses by name; of a regression there is the squared loss alone."""
+TEXTS = {"variance": ("variance falls", "below"), "bias2": ("bias rises", "above")}
+
+Predictions = Mapping[tuple[str, float], Mapping[int, np.ndarray]]
+
+
+def directions(
+    records: Iterable[Record], losses: Sequence[str] = (), kind: str = "winning", n_resamples: int = 1000
+) -> pd.DataFrame:
+    """Does variance fall and bias rise with pruning, and does the bias of other kinds of tickets grow faster?
+
+    ``records`` are those of :func:`~supertickets.chapters.bias_variance.tables.trade_off`. A claim, by each of the
+    ``losses`` (of classification all three), is about the mean change over the levels, against the full model, or
+    against ``kind`` at the same levels, on the same training sets and examples; its details are the levels. Intervals
+    are those of :func:`supertickets.statistics.compare`, p that of a t-test with their standard error. Effects are in
+    hundredths of the loss: of 0-1 loss, in points of error. Claims are corrected together over the losses, and so are
+    details. Raises SuperticketsError as ``trade_off`` does.
+    """
+    records, rows = list(records), []
+    regression = usable_runs(records, "")[3] == "squared"
+    for loss in losses or (["squared"] if regression else [name for name in LOSSES if name != "squared"]):
+        usable, first, report, _, truth = usable_runs(records, loss)
+        known: Predictions = {
+            condition: {key[0]: predictions_of(runs[key], first, report, loss) for key in reversed(runs)}
+            for condition, runs in usable.items()
+        }
+        levels = sorted(level for own, level in known if own == kind)
+        if not levels or ("full", 0.0) not in known:
+            continue
+        options = {"loss": loss, "n_resamples": n_resamples, **truth}
+        for chosen in (levels, *([level] for level in levels if len(levels) > 1)):
+            detail, name = len(chosen) < len(levels), f"{chosen[0]:.0%}"
+            name = name if len(chosen) == 1 else f"mean of {name} to {chosen[-1]:.0%}"
+            found = _changes(known, [(kind, level) for level in chosen], [("full", 0.0)] * len(chosen), options)
+            for term, (text, side) in TEXTS.items():
+                rows.append(_row(text, loss, name, found.get(term), side, detail))
+        for other in ("random", "losing"):
+            shared = [level for level in levels if (other, level) in known and other != kind]
+            if shared:
+                name = f"mean of {', '.join(f'{level:.0%}' for level in shared)}"
+                new, old = ([(own, level) for level in shared] for own in (other, kind))
+                found = _changes(known, new, old, options)
+                text = f"bias of {other} tickets grows faster than that of {kind} ones"
+                rows.append(_row(text, loss, name, found.get("bias2"), "above", False))
+    return judged_apart(rows)
+
+
+def disagreements(frame: pd.DataFrame) -> list[str]:
+    """A sentence for every claim of :func:`directions` on which losses give opposite verdicts, or that none is."""
+    said = []
+    for text, rows in frame.groupby("claim", sort=False):
+        places: dict[str, dict[str, list[str]]] = {}
+        for row in rows.to_dict("records"):
+            places.setdefault(row["place"], {}).setdefault(row["verdict"], []).append(LOSSES[row["loss"]])
+        against = [
+            f"{place} (holds by {', '.join(words[HOLDS])}; reversed by {', '.join(words[REVERSED])})"
+            for place, words in places.items()
+            if HOLDS in words and REVERSED in words
+        ]
+        if against:
+            said.append(
+                f"The losses contradict each other on whether {text}: {'; '.join(against)}. Brier and cross-entropy "
+                "measure how far the probabilities stray, 0-1 loss how often the decision changes: tickets can be less "
+                "sure of their answers, and so closer to each other, while their decisions flip more often."
+            )
+    return said or ["No two losses give opposite verdicts."]
+
+
+def _changes(
+    known: Predictions, new: Sequence[tuple[str, float]], old: Sequence[tuple[str, float]], options: Mapping[str, Any]
+) -> dict[str, Interval]:
+    """Changes of the terms from the conditions ``old`` to ``new``, averaged over them, on the sets that all have."""
+    shared = sorted(set.intersection(*(set(known[condition]) for condition in (*new, *old))))
+    if len(shared) < 2:
+        return {}
+    sides = (np.stack([np.concatenate([known[c][key] for c in side]) for key in shared]) for side in (new, old))
+    repeated: dict[str, Any] = {
+        name: np.concatenate([x] * len(new)) if isinstance(x, np.ndarray) else x for name, x in options.items()
+    }
+    new_side, old_side = sides
+    return compare(new_side, old_side, copies=len(new), **repeated)
+
+
+def _row(text: str, loss: str, place: str, change: Interval | None, side: str, detail: bool) -> dict[str, Any]:
+    where, p = f"{LOSSES[loss]}, {place}", math.nan
+    if change and change.sd > 0:
+        p = float(2 * stats.t.sf(abs(change.mean) / change.sd * math.sqrt(1 - 1 / change.n), change.n - 1))
+    shown = UNMEASURED
+    if change:
+        ends = {name: 100 * getattr(change, name) for name in ("mean", "sd", "low", "high")}
+        shown = replace(change, **ends)
+    return claim(text, where, shown, p=p, side=side, unit="hundredths", detail=detail, loss=loss, place=place)

@@ -107,8 +107,8 @@ def _connect(ray: Any, address: str) -> None:
 
 
 def _absolute(path: str) -> str:
-    """A path that names the same folder in a worker, which works elsewhere."""
-    return path if "://" in path else os.path.abspath(path)
+    """A path, or several of stores, that names the same folder in a worker, which works elsewhere."""
+    return ",".join(part if "://" in part else os.path.abspath(part.strip()) for part in path.split(","))
 
 
 def _execute(data: str, run_id: str, store_path: str, models: str | None) -> tuple[str, dict[str, Any], str]:

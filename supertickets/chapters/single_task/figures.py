@@ -85,11 +85,7 @@ def phase_transition_figure(
     return fig
 
 
-def figure3(
-    frame: pd.DataFrame,
-    size: str = "base",
-    score: str = "report_score",
-) -> Figure:
+def figure3(frame: pd.DataFrame, size: str = "base", score: str = "report_score") -> Figure:
     """Figure 3: gain of the super ticket (above) and its weights remaining (below), smallest training set first.
 
     Left our runs, with 95% t intervals over seeds; right, in grey, the paper's eight tasks for BERT-``size``. Both
@@ -185,8 +181,7 @@ def shrinking_figure(
         for axis, size in zip(line, sizes, strict=False):
             _shrinking_panel(axis, own, size)
             here = own.loc[own["train_size"] == size]
-            examples = "all" if size == "all" else f"{size:,}"
-            axis.set_title(f"{task}, {examples} examples\n{seeds_said(here['n'].to_list())}", fontsize=9)
+            axis.set_title(f"{task}, {size:,} examples\n{seeds_said(here['n'].to_list())}", fontsize=9)
         for axis in line[len(sizes) :]:
             axis.set_visible(False)
         line[0].set_ylabel("gain over the full model (points)", fontsize=9)
@@ -234,17 +229,12 @@ def _usual_level(frame: pd.DataFrame) -> float | None:
     return None if chosen.empty else float(chosen.mode().iloc[0])
 
 
-def figure3_data(
-    frame: pd.DataFrame,
-    size: str = "base",
-    score: str = "report_score",
-) -> pd.DataFrame:
+def figure3_data(frame: pd.DataFrame, size: str = "base", score: str = "report_score") -> pd.DataFrame:
     """The numbers behind :func:`figure3`: one row per task, smallest training set first.
 
     Columns: task, train size (examples), seeds; gain of the super ticket over the full model (points, paired by seed)
     with the ends of its 95% t interval; weights remaining (%) with the ends of theirs; then the paper's task, train
-    size, gain (recomputed from its Table 1) and weights remaining (%) for BERT-``size``. Raises SuperticketsError
-    where a training set's size (``train_examples``) is unknown, and as
+    size, gain (recomputed from its Table 1) and weights remaining (%) for BERT-``size``. Raises SuperticketsError as
     :func:`supertickets.chapters.pairs.super_ticket_pairs` does.
     """
     check_size(size)
@@ -252,9 +242,10 @@ def figure3_data(
     rows = []
     for name, group in super_ticket_pairs(frame, score).groupby("task", sort=False):
         task = str(name)
+        examples = int(frame.loc[frame["task"] == task, "train_examples"].max())
         gain = paired_difference(group["super"], group["full"]).interval
         weights = mean_interval(100 * group["weights_remaining"])
-        row = {"task": task, "train size": _train_size(frame, task), "seeds": gain.n}
+        row = {"task": task, "train size": examples, "seeds": gain.n}
         row |= {"gain": gain.mean, "gain, low": gain.low, "gain, high": gain.high}
         row |= {"weights": weights.mean, "weights, low": weights.low, "weights, high": weights.high}
         if kin := theirs.get(kin_of(task)):
@@ -270,10 +261,10 @@ def shrinking_data(frame: pd.DataFrame, score: str = "report_score") -> pd.DataF
     One row per task, train_size (largest first), kind and level: weights_remaining (mean), n (runs), ``full`` (the full
     model's mean score), ``gain`` over it and the ends ``low``, ``high`` of its 95% t interval, in points. A ticket is
     paired with the full model of its own data and seed; runs without that are left out. A missing ``train_size`` means
-    the whole training set: its size is that of the column ``train_examples``, or "all" without one. Raises
-    SuperticketsError without such pairs, and for a frame without a column ``train_size``.
+    the whole training set, of ``train_examples``. Raises SuperticketsError without such pairs, and for a frame without
+    these columns.
     """
-    if frame.empty or not {"train_size", score} <= set(frame):
+    if frame.empty or not {"train_size", "train_examples", score} <= set(frame):
         raise SuperticketsError(f"There are no finished runs with a train_size and a {score!r}; run the sweep first.")
     key, condition = ["encoder", "task", "data", "seed", "size"], ["task", "size", "kind", "level"]
     runs = frame.assign(size=frame["train_size"].astype(float).fillna(math.inf), score=100 * frame[score])
@@ -299,20 +290,9 @@ def shrinking_data(frame: pd.DataFrame, score: str = "report_score") -> pd.DataF
             }
         )
     data = pd.DataFrame(rows).sort_values(["train_size", "level"], ascending=[False, True], kind="stable")
-    # As objects, so that sizes stay whole numbers beside "all".
-    whole = {task: _train_size(runs.loc[runs["size"] == math.inf], task, "all") for task in set(data["task"])}
-    sizes = [
-        whole[task] if math.isinf(size) else int(size)
-        for task, size in zip(data["task"], data["train_size"], strict=True)
-    ]
-    data["train_size"] = pd.Series(sizes, index=data.index, dtype=object)
+    whole = runs.loc[runs["size"] == math.inf].groupby("task")["train_examples"].max()
+    sizes = data["train_size"].where(data["train_size"] != math.inf, data["task"].map(whole))
+    data["train_size"] = sizes.astype(int)
     names = list(dict.fromkeys(frame["task"]))
     data = data.sort_values("task", key=lambda tasks: tasks.map(names.index), kind="stable", ignore_index=True)
     return data.loc[:, ["task", "train_size", *[name for name in data if name not in ("task", "train_size")]]]
-
-
-def _train_size(frame: pd.DataFrame, task: str, unknown: str = "") -> int | str:
-    known = frame.loc[frame["task"] == task].get("train_examples", pd.Series(dtype=float)).dropna()
-    if known.empty and not unknown:
-        raise SuperticketsError(f"The records do not say how many training examples task {task!r} has.")
-    return unknown if known.empty else int(known.iloc[0])

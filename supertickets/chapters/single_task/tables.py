@@ -195,7 +195,7 @@ def table9(records: Iterable[Record]) -> pd.DataFrame:
     printed = {row["corpus"]: row for row in paper.table(9)}
     tasks: dict[str, TaskFacts] = {}
     for record in records:
-        tasks = {**record.tasks, **tasks}
+        tasks |= {name: facts for name, facts in record.tasks.items() if name not in tasks}
     rows = []
     for name, facts in tasks.items():
         texts = {1: "single sentence, ", 2: "pair of texts, "}.get(facts.texts or 0, "")

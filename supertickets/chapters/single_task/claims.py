@@ -111,7 +111,7 @@ rises_then_falls`). All together, a seed's curve is its mean over tasks. The lev
         seeds = sorted(set.intersection(*(set(curve.index) for curve in curves.values())))
         mean = np.mean([curve.loc[seeds].to_numpy() for curve in curves.values()], axis=0)
         curves = {TOGETHER: pd.DataFrame(mean), **curves}
-    text, rows = "winning tickets rise, then fall (level chosen on other seeds, on the same examples)", []
+    text, rows = "winning tickets rise, then fall, at levels chosen by other seeds on the same examples", []
     for i, (name, curve) in enumerate(curves.items()):
         effect, p = UNMEASURED, math.nan
         if len(curve) > 1 and len(levels) > 1:

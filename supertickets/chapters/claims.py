@@ -83,7 +83,7 @@ def judged(rows: Iterable[Mapping[str, Any]], family: bool = True) -> pd.DataFra
     """
     table = pd.DataFrame(list(rows))
     if table.empty:
-        return pd.DataFrame(columns=list(COLUMNS))
+        return pd.DataFrame(columns=[*COLUMNS, "detail"])
     table["p (Holm)"] = holm(table["p"]) if family else table["p"]
     table["verdict"] = [verdict(row) for row in table.to_dict("records")]
     return table.loc[:, [*COLUMNS, *(name for name in table if name not in COLUMNS)]]

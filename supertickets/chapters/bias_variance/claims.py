@@ -24,7 +24,7 @@ Predictions = Mapping[tuple[str, float], Mapping[int, np.ndarray]]
 
 
 def directions(
-    records: Iterable[Record], losses: Sequence[str] = (), kind: str = "winning", n_resamples: int = 1000
+    records: Iterable[Record], losses: Sequence[str] = (), kind: str = "winning", n_resamples: int = 400
 ) -> pd.DataFrame:
     """Does variance fall and bias rise with pruning, and does the bias of other kinds of tickets grow faster?
 
@@ -32,13 +32,14 @@ def directions(
     ``losses`` (of classification all three), is about the mean change over the levels, against the full model, or
     against ``kind`` at the same levels, on the same training sets and examples; its details are the levels. Intervals
     are those of :func:`supertickets.statistics.compare`, p that of a t-test with their standard error. Effects are in
-    hundredths of the loss: of 0-1 loss, in points of error. Claims are corrected together over the losses, and so are
-    details. Raises SuperticketsError as ``trade_off`` does.
+    hundredths of the loss: of 0-1 loss, in points of error. Each loss is a reading of its own: its claims are corrected
+    together, and so are its details. Raises SuperticketsError as ``trade_off`` does.
     """
-    records, rows = list(records), []
+    records, tables = list(records), []
     regression = usable_runs(records, "")[3] == "squared"
     for loss in losses or (["squared"] if regression else [name for name in LOSSES if name != "squared"]):
         usable, first, report, _, truth = usable_runs(records, loss)
+        rows = []
         known: Predictions = {
             condition: {key[0]: predictions_of(runs[key], first, report, loss) for key in reversed(runs)}
             for condition, runs in usable.items()
@@ -61,7 +62,8 @@ def directions(
                 found = _changes(known, new, old, options)
                 text = f"bias of {other} tickets grows faster than that of {kind} ones"
                 rows.append(_row(text, loss, name, found.get("bias2"), "above", False))
-    return judged_apart(rows)
+        tables.append(judged_apart(rows))
+    return pd.concat(tables, ignore_index=True) if tables else judged_apart([])
 
 
 def disagreements(frame: pd.DataFrame) -> list[str]:

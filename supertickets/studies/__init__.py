@@ -12,10 +12,8 @@ if TYPE_CHECKING:
         full_run,
         importance_runs,
         multi_task,
-        on_test_sets,
         phase_transition,
         stages,
-        subset_sweeps,
         ticket_sweep,
         training_set_sweeps,
     )

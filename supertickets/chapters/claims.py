@@ -33,6 +33,8 @@ COMPARISONS = (("SuperT", "ST-DNN"), ("Ticket-Share", "MT-DNN"))
 """Which model is said to adapt better than which."""
 
 TOGETHER = "all tasks together"
+MARGIN = 1.0
+"""Points that "on a par", "as well as" and "the same scores" leave room for: about the gain that the paper reports."""
 
 
 def claim(
@@ -130,6 +132,11 @@ def sentence(row: Mapping[str, Any]) -> str:
         would = f", {row['needed']:.0f} runs would do" if math.isfinite(row["needed"]) else ""
         told.append(f"power {row['power']:.0%} for {figure(row['expected'], 1)}{would}")
     return f"{start}: {row['verdict']} ({'; '.join(told)})."
+
+
+def sentences(frame: pd.DataFrame) -> list[str]:
+    """One :func:`sentence` per row of a judged frame."""
+    return [sentence(row) for row in frame.to_dict("records")]
 
 
 def t_power(effect: float, sd: float, n: float, alpha: float = ALPHA) -> float:

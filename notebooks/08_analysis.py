@@ -34,11 +34,12 @@ workers = 0  # worker processes; 0: one per core
 # %%
 import pandas as pd
 
+from supertickets.chapters.claims import COLUMNS, sentences
 from supertickets.chapters.display import measured, show, show_table
-from supertickets.chapters.sensitivity.claims import paper_power, rate_tests, sentences, spread_tests
+from supertickets.chapters.sensitivity.claims import paper_power, rate_tests, spread_tests
 from supertickets.chapters.sensitivity.figures import rates_data, rates_figure
 from supertickets.chapters.sensitivity.tables import table5, table8
-from supertickets.chapters.task_shares.claims import share_claims, share_sentences
+from supertickets.chapters.task_shares.claims import CLAIMS, dominated_sentences, share_claims
 from supertickets.chapters.task_shares.figures import agreement_figure, close_ups_figure, pies_figure
 from supertickets.chapters.task_shares.tables import (
     close_up_units,
@@ -83,11 +84,15 @@ show_table(table5(single, multi), "Table 5: standard deviation of the report sco
 
 # %% [markdown]
 # Do the models with tickets spread less? Two tests, and the larger p of the two: Brown-Forsythe does not mind a run
-# that failed, Pitman-Morgan makes use of the pairing by seed.
+# that failed, Pitman-Morgan makes use of the pairing by seed. The claims, about all tasks together, stand first.
 
 # %%
 spread = spread_tests(single, multi)
-show_table(spread, "Spread over seeds with tickets against without: ratio of standard deviations.", "spread-tests")
+show_table(
+    spread[list(COLUMNS)],
+    "Spread over seeds with tickets against without: ratio of standard deviations.",
+    "spread-tests",
+)
 
 # %% [markdown]
 # ### What five seeds can tell
@@ -104,29 +109,33 @@ show_table(power, "Power of an F test at 5% for the pairs of Table 5.", "power")
 #
 # Fine-tuning from the shared weights at several learning rates: the standard deviation over the rates of the score
 # averaged over seeds. Even if the rate did not matter, it would not be zero: *by chance* is what the seeds' noise alone
-# would give.
+# would give. Of two models the noisier one would seem more sensitive, so that part is taken off before they are
+# compared, which is done in variances.
 
 # %%
 show_table(table8(multi), "Table 8: standard deviation over learning rates, points.", "table-8")
 by_rate = rate_tests(multi)
-show_table(by_rate, "Ticket-Share minus MT-DNN: difference of these standard deviations, points.", "rate-tests")
+caption = "Ticket-Share minus MT-DNN: variance over learning rates beyond chance, squared points."
+show_table(by_rate[list(COLUMNS)], caption, "rate-tests")
 alt = "Report score against the learning rate of fine-tuning, one panel per task, MT-DNN and Ticket-Share."
 show(rates_figure(multi), alt, rates_data(multi), name="rates")
 
 # %%
-measured(*sentences(spread, by_rate))
+measured(*sentences(spread), *sentences(by_rate))
 
 # %% [markdown]
 # ## Tickets' importance across tasks (Figure 6)
 #
 # For every head and feed-forward block: its *Ticket Importance*, the mean over tasks of its importance, is the area of
-# a pie, and its *Task Shares*, each task's part of the sum, are the slices. Scores are normalised as for pruning (heads
-# by layer, FFNs together), since the losses of different tasks have different scales.
+# a pie, and its *Task Shares*, each task's part of the sum, are the slices. Scores are normalised as the paper does for
+# pruning: heads by layer, FFNs not at all. The losses of different tasks have different scales, so an FFN's shares tell
+# of those too; the claims below stand under two other rules as well.
 
 # %%
 full_specs = importance_runs(scale, inputs)
 run_all(full_specs, run_store, workers=workers or None, progress=False)
-table = importance_table(run_store.records([spec.id for spec in full_specs], arrays=True))
+records = list(run_store.records([spec.id for spec in full_specs], arrays=True))
+table = importance_table(records)
 shares = task_shares(table)
 print(f"{len(full_specs)} full models of {table['task'].nunique()} tasks, {table['seed'].nunique()} seeds")
 alt = f"A pie for every head and FFN of {scale.encoder}, by layer; slices are the shares of the tasks."
@@ -157,8 +166,22 @@ alt = "Heat map of rank correlations of head importance between tasks, with the 
 show(agreement_figure(agreement, order), alt, agreement, name="agreement")
 show_table(agreement, "Rank correlation of head importance, 95% intervals over seeds.", "agreement-table")
 claims = share_claims(table, threshold=threshold)
-show_table(claims, "The claims about shares, beside the same among seeds of one task.", "share-claims")
-measured(*share_sentences(claims, dominated))
+show_table(claims[list(COLUMNS)], "The claims about shares, beside the same among seeds of one task.", "share-claims")
+measured(*sentences(claims), *dominated_sentences(dominated))
+
+# %% [markdown]
+# ### The verdicts depend on the normalisation
+#
+# The same claims as above ("paper"), with FFNs divided by their l2 norm over layers too ("all"), and with nothing
+# divided ("raw").
+
+# %%
+lines = []
+for normalisation in ("paper", "all", "raw"):
+    found = share_claims(importance_table(records, normalisation=normalisation), threshold=threshold)
+    words = zip(CLAIMS, found["verdict"], found["where"], strict=False)
+    lines.append(f'"{normalisation}": ' + "; ".join(f"{text}: {word} ({where})" for text, word, where in words) + ".")
+measured(*lines)
 
 # %% [markdown]
 # **What differs from the paper, and why.** The paper's Figure 6 shows BERT-base and eight GLUE tasks. The further tasks

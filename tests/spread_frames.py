@@ -41,11 +41,11 @@ def shifts(by_seed, by_rate):
     return 80 + by_seed[:, None] + by_rate[None, :] + crossed
 
 
-def rate_frame(rng, seeds, slopes, tasks=3):
+def rate_frame(rng, seeds, slopes, tasks=3, noise=(1.0, 1.0)):
     """MT-DNN's and Ticket-Share's scores move by the slopes with the rate; a seed's rates share its luck."""
     scores = {}
     for i in range(tasks):
         luck = rng.normal(0, 2, (seeds, 1))
-        for model, slope in zip(("MT-DNN", "Ticket-Share"), slopes, strict=True):
-            scores[f"task {i}", model] = 80 + luck + slope * np.array([-1, 0, 1]) + rng.normal(0, 1, (seeds, 3))
+        for model, slope, sd in zip(("MT-DNN", "Ticket-Share"), slopes, noise, strict=True):
+            scores[f"task {i}", model] = 80 + luck + slope * np.array([-1, 0, 1]) + rng.normal(0, sd, (seeds, 3))
     return multi_frame(scores)

@@ -33,6 +33,8 @@ COMPARISONS = (("SuperT", "ST-DNN"), ("Ticket-Share", "MT-DNN"))
 """Which model is said to adapt better than which."""
 
 TOGETHER = "all tasks together"
+MARGIN = 1.0
+"""Points that "on a par", "as well as" and "the same scores" leave room for: about the gain that the paper reports."""
 
 UNMEASURED = Interval(0, math.nan, math.nan, math.nan, math.nan)
 """The effect of a claim whose runs are not there."""

@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from supertickets.chapters.claims import HOLDS, REVERSED, UNKNOWN, claim, judged
 from supertickets.chapters.display import figure_html, table_html
 from supertickets.chapters.single_task.figures import phase_transition_figure
 from supertickets.runs import means_by
+from supertickets.statistics import FEWEST_SEEDS, Interval
 
 if TYPE_CHECKING:
     from supertickets.studies import Found
 
-
+NORMAL = 1.96
+"""Standard errors in half a 95% interval."""
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -58,22 +61,38 @@ code {{ font-size: .9em; }}
 def verdict_sentence(found: Found) -> str:
     """The finding in words: the level, the size, the gain on held-out data with its interval, and what it supports.
 
-    "Better" and "worse" are said only if the 95% interval lies on one side of zero.
+    "Better" and "worse" are said by the rule of :mod:`supertickets.chapters.claims`. One or two runs cannot say: then
+    the sentence gives the spread over seeds (of the gain, as a standard deviation) below which they could.
     """
-    gain, size = found.gain, found.chosen.size
-    if gain.low > 0:
-        judged = "It is better than the full model on held-out data"
-    elif gain.high < 0:
-        judged = "It is worse than the full model on held-out data"
-    else:
-        judged = "On held-out data it cannot be told apart from the full model"
-    seeds = f"{gain.n_seeds} seed{'s' if gain.n_seeds > 1 else ''}"
+    gain, size, own = found.gain, found.chosen.size, found.gain.interval
+    points = Interval(gain.n, 100 * own.mean, 100 * own.sd, 100 * own.low, 100 * own.high)
+    word = judged([claim("", "", points, p=gain.p)])["verdict"].iloc[0]
+    few = f"{'One run' if gain.n == 1 else f'{gain.n} runs'} cannot say whether it is better than the full model"
+    said = {
+        HOLDS: "It is better than the full model on held-out data",
+        REVERSED: "It is worse than the full model on held-out data",
+        UNKNOWN: few if gain.n < FEWEST_SEEDS else "On held-out data it cannot be told apart from the full model",
+    }[word]
+    over = "over examples only" if gain.n < FEWEST_SEEDS else f"over {gain.n} seeds and the examples"
+    seeds = f"{gain.n} seed{'s' if gain.n > 1 else ''}"
     return (
         f"The super ticket of {found.task.name} prunes {found.level:.0%} of the heads and FFNs and keeps "
         f"{size['weights_remaining']:.1%} of the encoder's weights "
-        f"({size['weights_remaining_without_embeddings']:.1%} without embeddings). {judged}: its score differs by "
-        f"{100 * gain.value:+.1f} points, 95% interval [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}] "
-        f"({gain.n_examples} examples, {seeds})."
+        f"({size['weights_remaining_without_embeddings']:.1%} without embeddings). {said}: its score differs by "
+        f"{points.mean:+.1f} points, 95% interval [{points.low:+.1f}, {points.high:+.1f}] {over} "
+        f"({np.count_nonzero(~found.full.arrays['selection'])} examples, {seeds})."
+        f"{_what_it_takes(points) if gain.n < FEWEST_SEEDS else ''}"
+    )
+
+
+def _what_it_takes(points: Interval) -> str:
+    """The standard deviation of gains over seeds at which the interval would just touch zero."""
+    room = points.n * (points.mean / NORMAL) ** 2 - points.sd**2
+    if room <= 0:
+        return " Even if seeds made no difference, so few examples could not tell them apart."
+    return (
+        f" That would be a difference if the gains of other seeds had a standard deviation below {room**0.5:.1f} "
+        "points; run three seeds at least to see."
     )
 
 
@@ -85,16 +104,12 @@ def caveats(found: Found) -> list[str]:
         labels = found.full.arrays["dev_labels"][~found.full.arrays["selection"]]
         commonest = np.bincount(labels).max() / len(labels)
         # One-sided 97.5% of what guessing reaches on so many examples.
-        if accuracy <= commonest + 1.96 * np.sqrt(commonest * (1 - commonest) / len(labels)):
+        if accuracy <= commonest + NORMAL * np.sqrt(commonest * (1 - commonest) / len(labels)):
             notes.append(
                 f"The full model itself is right on {accuracy:.1%} of the held-out examples, not clearly more than "
                 f"always answering the commonest class ({commonest:.1%}): it has not learnt the task, and then its "
                 "tickets say nothing; try another --learning-rate, more --epochs or more data."
             )
-    if found.gain.n_seeds == 1:
-        notes.append(
-            "One seed was run: the interval covers the choice of test examples, not of the seed. --seeds 5 says more."
-        )
     if found.selection_size < 200:
         step = 100 / found.selection_size
         notes.append(

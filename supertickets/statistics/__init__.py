@@ -6,7 +6,16 @@ from supertickets.rooms import handed_on
 
 if TYPE_CHECKING:
     from supertickets.statistics.decomposition import TERMS, bias_variance, bootstrap, compare
-    from supertickets.statistics.intervals import Interval, holm, jackknife, mean_interval, paired_difference, verdict
+    from supertickets.statistics.intervals import (
+        Interval,
+        PairedDifference,
+        holm,
+        jackknife,
+        mean_interval,
+        paired_difference,
+        t_p,
+        verdict,
+    )
     from supertickets.statistics.phases import (
         Boundary,
         PhaseBoundaries,
@@ -15,5 +24,6 @@ if TYPE_CHECKING:
         winners_curse,
     )
     from supertickets.statistics.spread import equal_variances, pitman_morgan, sd_interval, seeds_needed, spread_power
+    from supertickets.statistics.two_levels import FEWEST_SEEDS, two_level_bootstrap
 else:
     __getattr__, __dir__ = handed_on(__name__)

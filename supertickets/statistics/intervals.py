@@ -160,6 +160,21 @@ def holm(p_values: ArrayLike) -> np.ndarray:
     return adjusted
 
 
+def t_p(interval: Interval, limit: float = 0.0) -> float:
+    """The two-sided p of "the quantity equals the limit" that goes with a t interval, a jackknife's for example.
+
+    NaN without an interval, and where there is no spread; 1 where the estimate is the limit itself.
+
+    >>> interval = mean_interval([3.0, 4.0, 6.0])
+    >>> round(t_p(interval, 4.0), 3), round(t_p(interval, interval.low), 3)
+    (0.742, 0.05)
+    """
+    away = abs(interval.mean - limit)
+    if not interval.known or (interval.sd == 0 and away > 0):
+        return math.nan
+    return float(2 * stats.t.sf(away * math.sqrt(interval.n) / interval.sd, interval.n - 1)) if away else 1.0
+
+
 def verdict(interval: Interval, threshold: float = 0.0, direction: str = "above") -> str:
     """The word printed beside a claim "the quantity is above (below) the threshold".
 

@@ -19,6 +19,7 @@ from supertickets.engines import Summary, run_all
 from supertickets.errors import SuperticketsError
 from supertickets.models import load_compacted
 from supertickets.runs import Hyper, Record, RunStore, choose_level
+from supertickets.statistics import PairedDifference, two_level_bootstrap
 from supertickets.studies.experiments import full_run, ticket_sweep
 from supertickets.studies.profiles import default_hyper
 from supertickets.tasks import DataRef, Task, score
@@ -26,30 +27,19 @@ from supertickets.tickets import LEVELS, Ticket
 from supertickets.training import fine_tune, run_conditions
 
 
-@dataclass(frozen=True)
-class Gain:
-    """Report score of the super ticket minus the full model's, with a 95% bootstrap interval, in score units.
-
-    Examples are resampled, and with several seeds the seeds too; both models always on the same draw.
-    """
-
-    value: float
-    low: float
-    high: float
-    n_examples: int
-    n_seeds: int
-
-
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What :func:`find` found: the frame of all runs, the level, the two records shown, their gain, the ticket."""
+    """What :func:`find` found: the frame of all runs, the level, the two records shown, their gain, the ticket.
+
+    ``gain`` is the super ticket's report score minus the full model's, in score units, over seeds and examples.
+    """
 
     task: Task
     frame: pd.DataFrame
     level: float
     chosen: Record
     full: Record
-    gain: Gain
+    gain: PairedDifference
     ticket: Ticket
     summary: Summary
     selection_size: int
@@ -112,31 +102,24 @@ def find(
     shutil.rmtree(models, ignore_errors=True)
     predictions_frame(task, chosen).to_csv(out / "predictions.csv", index=False)
     frame.to_csv(out / "curve.csv", index=False)
-    gain = bootstrap_gain(task, pairs)
+    gain = report_gain(task, pairs)
     return Found(task, frame, level, chosen, full, gain, ticket, summary, int(chosen.arrays["selection"].sum()), out)
 
 
-def bootstrap_gain(task: Task, pairs: Sequence[tuple[Record, Record]], n_resamples: int = 500, seed: int = 0) -> Gain:
+def report_gain(task: Task, pairs: Sequence[tuple[Record, Record]], n_resamples: int = 500) -> PairedDifference:
     """Mean gain of the first record of each pair over the second on the report split (pairs: one per seed)."""
     report = np.flatnonzero(~pairs[0][0].arrays["selection"])
-    groups = None if task.dev.groups is None else task.dev.groups
 
-    def gain(rows: np.ndarray, which: np.ndarray) -> float:
-        cut = None if groups is None else groups[rows]
-        values = []
-        for index in np.unique(which):
-            a, b = (
-                score(task.metrics, task.dev.labels[rows], record.arrays["dev_logits"][rows], cut)["score"]
-                for record in pairs[index]
-            )
-            values.append((a - b) * np.count_nonzero(which == index))
-        return float(np.sum(values) / len(which))
+    def gains(drawn: np.ndarray) -> list[float]:
+        rows = report[drawn]
+        cut = None if task.dev.groups is None else task.dev.groups[rows]
+        values = [
+            [score(task.metrics, task.dev.labels[rows], each.arrays["dev_logits"][rows], cut)["score"] for each in pair]
+            for pair in pairs
+        ]
+        return [new - old for new, old in values]
 
-    rng = np.random.default_rng(seed)
-    everyone = np.arange(len(pairs))
-    draws = [gain(rng.choice(report, len(report)), rng.choice(everyone, len(everyone))) for _ in range(n_resamples)]
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return Gain(gain(report, everyone), float(low), float(high), len(report), len(pairs))
+    return two_level_bootstrap(gains, len(report), n_resamples)
 
 
 def predictions_frame(task: Task, record: Record) -> pd.DataFrame:

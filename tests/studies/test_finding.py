@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 import os
 import shutil
 import signal
@@ -26,8 +27,9 @@ from supertickets.engines import best_precision
 from supertickets.errors import SuperticketsError
 from supertickets.models import importance_scores, load_compacted, load_tokenizer
 from supertickets.runs import Hyper, Record, RunStore
+from supertickets.statistics import Interval, PairedDifference
 from supertickets.studies import Found, find
-from supertickets.studies.finding import Gain, bootstrap_gain, predictions_frame
+from supertickets.studies.finding import predictions_frame, report_gain
 from supertickets.tasks import DataRef, Task, data_ref
 from supertickets.tickets import Ticket
 from supertickets.training import cached_encode, eval_batches, predict
@@ -123,11 +125,9 @@ def test_files_and_the_choice(found):
     store = RunStore(found.out / "runs")
     assert len({store[run].arrays["dev_logits"].tobytes() for run in store.ids()}) == 6
     assert found.frame["report_score"].nunique() > 2
-    assert found.gain.low < found.gain.high
     assert found.selection_size == 18
-    assert found.gain.n_examples == 42
-    assert found.gain.n_seeds == 2
-    assert found.gain.low <= found.gain.value <= found.gain.high
+    assert found.gain.n == 2
+    assert found.gain.interval.low < found.gain.effect < found.gain.interval.high
     assert len(pd.read_csv(found.out / "curve.csv")) == 6
 
 
@@ -169,14 +169,57 @@ def test_the_report_says_verdict_level_caveats_and_provenance(found):
     assert "http" not in "".join(line for line in page.splitlines() if "<link" in line or "<script" in line)
 
 
+def gained(found: Found, low: float, high: float, p: float, seeds: int) -> str:
+    mean, sd = (low + high) / 2, seeds**0.5 * (high - low) / 2 / 1.96
+    gain = PairedDifference(seeds, mean, Interval(seeds, mean, sd, low, high), math.nan, p, "made up")
+    return verdict_sentence(replace(found, gain=gain))
+
+
 @pytest.mark.parametrize(
-    ("low", "high", "said"),
-    [(0.01, 0.03, "is better than"), (-0.03, -0.01, "is worse than"), (-0.01, 0.03, "cannot be told apart from")],
+    ("low", "high", "p", "said"),
+    [
+        (0.01, 0.03, 0.01, "is better than"),
+        (-0.03, -0.01, 0.01, "is worse than"),
+        (-0.01, 0.03, 0.4, "cannot be told apart from"),
+    ],
 )
-def test_better_is_said_only_if_the_interval_says_so(found, low, high, said):
-    sentence = verdict_sentence(Found(**{**vars(found), "gain": Gain((low + high) / 2, low, high, 42, 2)}))
+def test_better_is_said_only_if_the_interval_says_so(found, low, high, p, said):
+    sentence = gained(found, low, high, p, 3)
     assert said in sentence
-    assert f"[{100 * low:+.1f}, {100 * high:+.1f}]" in sentence
+    assert f"[{100 * low:+.1f}, {100 * high:+.1f}] over 3 seeds and the examples (42 examples" in sentence
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_one_run_or_two_cannot_say_and_name_the_spread_that_could(found, seeds):
+    sentence = gained(found, 0.01, 0.03, math.nan, seeds)
+    assert f"{'One run' if seeds == 1 else '2 runs'} cannot say whether it is better" in sentence
+    assert "is better than the full model on" not in sentence and "over examples only" in sentence
+    limit = 100 * math.sqrt(seeds * ((0.02 / 1.96) ** 2 - (0.01 / 1.96) ** 2))
+    assert f"a standard deviation below {limit:.1f} points" in sentence
+    assert "Even if seeds made no difference" in gained(found, -0.01, 0.03, math.nan, seeds)
+
+
+def test_seeds_that_differ_are_not_called_better(found):
+    """The audit's case: no gain in truth, a spread of 3 points over seeds, and examples on which both agree."""
+    rng, wrong, times = np.random.default_rng(0), {1: 0, 3: 0}, 60
+    task = replace(found.task, dev=replace(found.task.dev, labels=np.zeros(400, dtype=int), groups=None))
+    for _ in range(times):
+        pairs = []
+        for _ in range(3):
+            records = []
+            common = rng.random(400)
+            for extra in (rng.normal(0, 0.03), 0.0):
+                right = common < 0.8 + extra
+                logits = np.stack([right, ~right], axis=1).astype(float)
+                records.append(
+                    replace(found.full, arrays={"selection": np.zeros(400, dtype=bool), "dev_logits": logits})
+                )
+            pairs.append((records[0], records[1]))
+        for seeds in wrong:
+            sentence = verdict_sentence(replace(found, task=task, gain=report_gain(task, pairs[:seeds], 100)))
+            wrong[seeds] += "It is better than" in sentence or "It is worse than" in sentence
+    assert wrong[1] == 0
+    assert wrong[3] / times <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / times)
 
 
 def test_the_gain_is_the_mean_difference_on_the_report_split(found):
@@ -190,8 +233,9 @@ def test_the_gain_is_the_mean_difference_on_the_report_split(found):
             answers = record.arrays["dev_logits"].argmax(1)
             correct.append((answers == record.arrays["dev_labels"])[report].mean())
         by_hand.append(correct[0] - correct[1])
-    assert found.gain.value == pytest.approx(np.mean(by_hand), abs=1e-12)
-    assert bootstrap_gain(found.task, [(found.full, found.full)]) == Gain(0.0, 0.0, 0.0, 42, 1)
+    assert found.gain.effect == pytest.approx(np.mean(by_hand), abs=1e-12)
+    same = report_gain(found.task, [(found.full, found.full)] * 3)
+    assert (same.effect, same.p, same.interval.low, same.interval.high) == (0.0, 1.0, 0.0, 0.0)
 
 
 def test_the_full_model_that_was_kept_gives_the_ticket_its_scores(found):

@@ -14,7 +14,13 @@ from supertickets.statistics import mean_interval
 
 MODELS = ("ST-DNN", "SuperT", "MT-DNN", "Ticket-Share")
 
-_PRINTED = {"ST-DNN": "MNLI-ST-DNN base", "SuperT": "MNLI-SuperT base"}
+PRINTED = {
+    "ST-DNN": "MNLI-ST-DNN base",
+    "SuperT": "MNLI-SuperT base",
+    "MT-DNN": "MT-DNN base",
+    "Ticket-Share": "Ticket-Share base",
+}
+"""The models' names in the paper's Table 4."""
 
 
 def by_seed(frame: pd.DataFrame, column: str = "report_score") -> pd.DataFrame:
@@ -69,6 +75,6 @@ def table4(frame: pd.DataFrame, column: str = "report_score") -> pd.DataFrame:
                 "sd over draws": math.sqrt((draws**2).mean()) if draws.notna().any() else math.nan,
             }
             kin = kin_of(str(task))
-            theirs = printed.get((kin, _PRINTED.get(model, f"{model} base"), f"{100 * float(fraction):g}%"))
+            theirs = printed.get((kin, PRINTED[model], f"{100 * float(fraction):g}%"))
             rows.append(row | ({} if theirs is None else {"paper: target": kin, "paper: accuracy": theirs}))
     return pd.DataFrame(rows)

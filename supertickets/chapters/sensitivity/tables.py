@@ -8,7 +8,7 @@ every learning rate count, and where both multi-task models are there, only lear
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,6 @@ from supertickets.chapters.pairs import check_size, kin_of
 from supertickets.errors import SuperticketsError
 from supertickets.runs import super_tickets
 from supertickets.statistics import Interval, sd_interval
-
-COMPARISONS = (("SuperT", "ST-DNN"), ("Ticket-Share", "MT-DNN"))
-"""Who is said to spread less than whom: the model with tickets, then the one without."""
 
 MODELS = ("ST-DNN", "SuperT", "MT-DNN", "Ticket-Share")
 
@@ -71,9 +68,9 @@ def table8(
     for task, models in rate_scores(multi, column).items():
         for model, scores in models.items():
             values = scores.to_numpy()
-            interval = bootstrapped([values], [1.0], n_resamples, seed)
-            residual = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
+            interval = bootstrapped(values, n_resamples, seed)
             n, rates = values.shape
+            chance = values.mean(axis=0).var(ddof=1) - rate_variance(values)
             rows.append(
                 {
                     "model": model,
@@ -83,28 +80,36 @@ def table8(
                     "sd": interval.mean,
                     "low": max(0.0, interval.low),
                     "high": interval.high,
-                    "by chance": math.sqrt((residual**2).sum() / ((n - 1) * (rates - 1)) / n),
+                    "by chance": math.sqrt(max(0.0, chance)),
                     **paper_columns(kin_of(task), {"sd": theirs.get((model, kin_of(task)))}),
                 }
             )
     return pd.DataFrame(rows).sort_values("model", kind="stable").reset_index(drop=True)
 
 
-def bootstrapped(
-    values: Sequence[np.ndarray], weights: Sequence[float], n_resamples: int, seed: int, confidence: float = 0.95
-) -> Interval:
-    """Weighted sum of the sds over rates of arrays (seeds, rates), and its interval over seeds, drawn for all alike."""
-    n, tail = len(values[0]), 0.5 + confidence / 2
+def bootstrapped(values: np.ndarray, n_resamples: int, seed: int) -> Interval:
+    """The sd over rates of the means over seeds of scores (seeds, rates), and its 95% interval over seeds."""
+    n = len(values)
     shares = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_resamples) / n
-
-    def total(each: np.ndarray) -> np.ndarray:
-        return np.sum([w * (each @ x).std(axis=1, ddof=1) for w, x in zip(weights, values, strict=True)], axis=0)
-
-    value, drawn = float(total(np.full((1, n), 1 / n))[0]), total(shares)
-    wider = math.sqrt(n / (n - 1)) * float(stats.t.ppf(tail, n - 1) / stats.norm.ppf(tail))
-    low, high = value + wider * np.quantile(drawn - drawn.mean(), [1 - tail, tail])
+    value, drawn = float(values.mean(axis=0).std(ddof=1)), (shares @ values).std(axis=1, ddof=1)
+    wider = math.sqrt(n / (n - 1)) * float(stats.t.ppf(0.975, n - 1) / stats.norm.ppf(0.975))
+    low, high = value + wider * np.quantile(drawn - drawn.mean(), [0.025, 0.975])
     method = f"bootstrap over seeds ({n_resamples} resamples)"
-    return Interval(n, value, float(drawn.std(ddof=1)), float(low), float(high), confidence, method)
+    return Interval(n, value, float(drawn.std(ddof=1)), float(low), float(high), method=method)
+
+
+def rate_variance(values: np.ndarray) -> float:
+    """Variance over rates of scores (seeds, rates) beyond chance: the mean over pairs of seeds of their covariance.
+
+    It is the square of Table 8's "sd" less that of "by chance", without bias: below zero as often as above where the
+    rate does not matter.
+
+    >>> rate_variance(np.array([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]])), rate_variance(np.array([[1.0, 3.0], [0.0, 2.0]]))
+    (-1.0, 2.0)
+    """
+    n, rates = values.shape
+    away = values - values.mean(axis=1, keepdims=True)
+    return float(((away.sum(axis=0) ** 2).sum() - (away**2).sum()) / (n * (n - 1) * (rates - 1)))
 
 
 def paper_columns(kin: str, values: Mapping[str, float | None]) -> dict[str, Any]:

@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from supertickets.chapters.speed.tables import memory_table, profile_table, step_table, throughput_table
+from supertickets.chapters.claims import MARGIN, claim, judged
+from supertickets.chapters.speed.tables import (
+    by_spec,
+    end_of,
+    memory_table,
+    profile_table,
+    sides,
+    step_table,
+    throughput_table,
+)
 
 LAB, REAL = "lab", ("RTE", "CoLA")
 TIMES = {
@@ -50,6 +59,28 @@ def speed_claims(frame: pd.DataFrame) -> pd.DataFrame:
     engines = frame.loc[frame["side"] == "engine", "overhead"].to_list()
     rows.append(_claim("overhead of the engine", "engine", engines[0] if engines else math.nan, "below", OVERHEAD))
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def same_scores(frame: pd.DataFrame) -> pd.DataFrame:
+    """Are ours and the Trainer's report scores the same on the same specs? An equivalence test per suite and precision.
+
+    Two claims each, all a family: ours are no lower, and no higher, than the Trainer's by ``MARGIN`` points; the same
+    are those of which both hold (two one-sided tests, Schuirmann 1987). The runs of one task and seed share data order
+    and parent, so their mean counts once: n are tasks with seeds. Raises SuperticketsError as
+    :func:`supertickets.chapters.speed.tables.throughput_table` does.
+    """
+    rows = []
+    for suite, ours, theirs in sides(frame):
+        runs = by_spec(ours, theirs)
+        groups = runs.groupby(["task", "seed"], sort=False)
+        gaps = [100 * float(np.diff(group[["score, theirs", "score, ours"]].to_numpy()).mean()) for _, group in groups]
+        precisions = f"{end_of(ours)['precision']} against {end_of(theirs)['precision']}"
+        for text, side, limit in (("lower", "above", -MARGIN), ("higher", "below", MARGIN)):
+            text = f"our scores are no {text} than the Trainer's"
+            rows.append(
+                claim(text, f"{suite}, {precisions}", gaps, side=side, limit=limit, expected=0.0, runs=len(runs))
+            )
+    return judged(rows)
 
 
 def speed_sentences(claims: pd.DataFrame) -> list[str]:

@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from supertickets.errors import SuperticketsError
-from supertickets.statistics import paired_difference
 
 FORMAT, VERSION = "supertickets.benchmarks", 1
 HOME = Path("book/results/benchmarks.json")
@@ -29,7 +27,6 @@ ROW += ["gpus", *PROFILE[2:]]
 THROUGHPUT = ["suite", "precision", "Trainer precision", "runs", "runs/min", "runs/min, Trainer", "ratio", "workers"]
 THROUGHPUT += ["threads, Trainer", "epochs", "epochs, Trainer", "MiB", "MiB, Trainer"]
 PER_GPU = "runs/GPU-hour"
-SAME = ["suite", "precision", "Trainer precision", "n", "clusters", "difference", "low", "high", "largest", "where"]
 STEPS = ["mode", "level", "weights remaining", "operations", "compacted", "masked", "compacted / operations"]
 MEMORY = ["suite", "side", "precision", "workers", "MiB", "MiB a worker"]
 
@@ -101,9 +98,9 @@ def throughput_table(frame: pd.DataFrame) -> pd.DataFrame:
     Raises SuperticketsError if the two sides did not carry out the same runs.
     """
     rows = []
-    for suite, ours, theirs in _sides(frame):
-        mine, yours = _end(ours), _end(theirs)
-        runs = _by_spec(ours, theirs)
+    for suite, ours, theirs in sides(frame):
+        mine, yours = end_of(ours), end_of(theirs)
+        runs = by_spec(ours, theirs)
         per_minute = {name: 60 * len(runs) / side["wall"] for name, side in (("ours", mine), ("theirs", yours))}
         rows.append(
             {
@@ -143,63 +140,6 @@ def memory_table(frame: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values("suite", key=lambda column: column.map(order), kind="stable", ignore_index=True)
 
 
-def same_scores(frame: pd.DataFrame) -> pd.DataFrame:
-    """Ours minus the Trainer's report score on the same specs, in points, per suite and precision.
-
-    The runs of one task and seed share data order and parent, so they are one cluster: ``difference`` is the mean of
-    the cluster means, its 95% interval Student's t over them (NaN for one cluster, or no spread). ``largest`` is the
-    cluster mean farthest from zero, ``where`` its task and seed; ``n`` counts the runs.
-
-    Raises SuperticketsError as :func:`throughput_table` does.
-    """
-    rows = []
-    for suite, ours, theirs in _sides(frame):
-        runs = _by_spec(ours, theirs)
-        columns = ["score, ours", "score, theirs"]
-        clusters = [group for _, group in runs.groupby(["task", "seed"], sort=False)]
-        means = 100 * np.array([group.loc[:, columns].mean().to_numpy() for group in clusters])
-        found, each = paired_difference(means[:, 0], means[:, 1]), means[:, 0] - means[:, 1]
-        farthest = int(np.abs(each).argmax())
-        where = clusters[farthest].iloc[0]
-        rows.append(
-            {
-                "suite": suite,
-                "precision": _end(ours)["precision"],
-                "Trainer precision": _end(theirs)["precision"],
-                "n": len(runs),
-                "clusters": len(each),
-                "difference": found.effect,
-                "low": found.interval.low,
-                "high": found.interval.high,
-                "largest": each[farthest],
-                "where": f"{where['task']}, seed {int(where['seed'])}",
-            }
-        )
-    return pd.DataFrame(rows, columns=SAME)
-
-
-def score_sentences(table: pd.DataFrame) -> list[str]:
-    """One sentence per line of :func:`same_scores`; a suite of one cluster is said to tell nothing about chance."""
-    said = []
-    for row in table.to_dict("records"):
-        sides = f"{row['suite']}, ours in {row['precision']} minus the Trainer in {row['Trainer precision']}"
-        if row["clusters"] == 1:
-            found = "one task and one seed, so no interval"
-        elif math.isnan(row["low"]):
-            found = f"all {row['clusters']} clusters alike, so no interval"
-        else:
-            seen = (
-                "no difference seen" if row["low"] <= 0 <= row["high"] else "a difference beyond the clusters' spread"
-            )
-            found = (
-                f"95% interval {row['low']:+.2f} to {row['high']:+.2f} over {row['clusters']} clusters, each a task "
-                f"with a seed: {seen}; the largest difference of a cluster is {row['largest']:+.2f}, {row['where']}"
-            )
-        sides = sides[0].upper() + sides[1:]
-        said.append(f"{sides}: {row['difference']:+.2f} points of report score over {row['n']} runs ({found}).")
-    return said
-
-
 def step_table(frame: pd.DataFrame) -> pd.DataFrame:
     """Time of a step, relative to the full model's, at every level, beside the share of operations that is left.
 
@@ -233,7 +173,7 @@ def _is_row(row: Any) -> bool:
     return isinstance(row, dict) and {"suite", "side"} <= row.keys()
 
 
-def _sides(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame, pd.DataFrame]]:
+def sides(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame, pd.DataFrame]]:
     """Suite, rows of ours, rows of the Trainer at one precision, for all that have both."""
     found = []
     for suite, group in frame.groupby("suite", sort=False):
@@ -243,7 +183,7 @@ def _sides(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame, pd.DataFrame]]:
     return found
 
 
-def _end(side: pd.DataFrame) -> dict[str, Any]:
+def end_of(side: pd.DataFrame) -> dict[str, Any]:
     """The last row of a side, which has its wall time and memory."""
     ends = side.loc[side["wall"].notna()]
     if len(ends) != 1:
@@ -255,7 +195,7 @@ def _end(side: pd.DataFrame) -> dict[str, Any]:
     return ends.iloc[0].to_dict()
 
 
-def _by_spec(ours: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
+def by_spec(ours: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
     """A row per spec with score and epochs of both sides."""
     both = [side.loc[side["score"].notna(), [*SPEC, "score", "epochs"]] for side in (ours, theirs)]
     runs = both[0].merge(both[1], on=SPEC, suffixes=(", ours", ", theirs"))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from supertickets.chapters.claims import claim, judged
 from supertickets.chapters.task_shares.tables import (
     by_run,
     check_threshold,
@@ -19,34 +19,39 @@ from supertickets.chapters.task_shares.tables import (
     unit_name,
 )
 from supertickets.errors import SuperticketsError
-from supertickets.statistics import Interval, jackknife, mean_interval, verdict
+from supertickets.statistics import jackknife, t_p
 
 BAND, MOST = 0.25, 5 / 8
 """Shares are "almost equal" within 25% of 1 / tasks; "over 5 out of 8" tasks are more than 5/8 of them."""
+MANY, FEW = 0.5, 0.1
+"""How "many tickets" and "a small number of tickets" are read: more than half of the units; some, but under a tenth."""
 CLAIMS = (
-    ("1 almost equal shares for most tasks", 0.5, "above"),
-    ("2 dominated by one task", 0.1, "below"),
-    ("3 dominated jointly by two tasks", 0.1, "below"),
+    "many units have almost equal shares for most tasks",
+    "a small number of units are dominated by one task",
+    "a small number of units are dominated jointly by two tasks",
 )
-"""How "many tickets" and "a small number of tickets" are read: more than half of the units, less than a tenth."""
+BESIDE = (
+    "almost equal shares are rarer among tasks than among seeds of one task",
+    "one task dominates more often than one seed among the seeds of one task",
+    "two tasks dominate more often than two seeds among the seeds of one task",
+)
 SUBSETS = 100
-COLUMNS = ["claim", "units", "of", "value", "low", "high", "limit", "verdict", "compared", "tasks", "seeds"]
 
 
 def share_claims(table: pd.DataFrame, band: float = BAND, most: float = MOST, threshold: float = 0.5) -> pd.DataFrame:
-    """The claims of section 8 on Task Shares, heads and FFNs together, from an ``importance_table``.
+    """The claims of section 8 on Task Shares, heads and FFNs together, from an ``importance_table``: CLAIMS, BESIDE.
 
     1. Many tickets (over half) have almost equal shares for most tasks: within ``band`` of 1 / tasks, for more than
     ``most`` of the tasks. 2. A small number (some, under a tenth) are dominated by one task, 3. jointly by two
-    (:func:`supertickets.chapters.task_shares.tables.dominated_units`). ``units`` counts them ``of`` all, by the scores
-    of all seeds; ``value`` is their share of the units by the scores of one seed, as in the paper: mean over the seeds
-    that all tasks have, 95% t interval, and verdict against ``limit``. Claims 2 and 3 are not supported where ``units``
-    is 0.
+    (:func:`supertickets.chapters.task_shares.tables.dominated_units`): judged against the nearer of the two limits, 0
+    and a tenth. The effect is the share of the units by the scores of one seed, as in the paper, over the seeds that
+    all tasks have; ``where`` counts the units by the scores of all seeds. These three are a family.
 
-    Below each stands whether the tasks are behind it: the same for *seeds of one task treated as if they were tasks*.
-    ``tasks`` and ``seeds`` are shares of the units with ``compared`` runs at a time (as many as tasks, or one less than
-    there are seeds if that is fewer; mean over at most 100 subsets), ``value`` is tasks minus seeds, its interval the
-    jackknife's over seeds. NaN with too few seeds: claim 1 needs three, the others, with threshold 0.5, four.
+    Below them, a family too, stands whether the tasks are behind it: the same for *seeds of one task treated as if they
+    were tasks*. ``tasks`` and ``seeds`` are shares of the units with ``compared`` runs at a time (as many as tasks, or
+    one less than there are seeds if that is fewer; mean over at most 100 subsets), the effect is tasks minus seeds, its
+    interval the jackknife's over seeds. NaN with too few seeds: claim 1 needs three, the others, with threshold 0.5,
+    four.
 
     Raises SuperticketsError as :func:`supertickets.chapters.task_shares.tables.task_shares` and ``dominated_units`` do,
     and for a ``band`` or ``most`` outside (0, 1).
@@ -75,43 +80,27 @@ def share_claims(table: pd.DataFrame, band: float = BAND, most: float = MOST, th
     by_seed = [counted(scores[:, i]) for i in places]
     means = beside(places) if compared > 1 else np.full((2, 3), np.nan)
     without = [beside([j for j in places if j != i]) for i in places] if compared > 1 else []
-    rows = []
-    for i, (claim, limit, direction) in enumerate(CLAIMS):
-        value = mean_interval([each[i] for each in by_seed]) if by_seed else jackknife(math.nan, [])
-        row = _claim(claim, value, limit, direction) | {"units": counts[i], "of": len(shares)}
-        rows.append(row | ({"verdict": "not supported"} if i and not counts[i] else {}))
-        than, side = ("less", "below") if i == 0 else ("more", "above")
-        gap = jackknife(math.nan, [])
-        beyond: dict[str, Any] = {}
+    main, behind = [], []
+    for i, (text, beyond) in enumerate(zip(CLAIMS, BESIDE, strict=True)):
+        values = [each[i] for each in by_seed] or jackknife(math.nan, [])
+        few = bool(by_seed) and np.mean(by_seed, axis=0)[i] >= FEW / 2
+        limit, side = (MANY, "above") if i == 0 else (FEW, "below") if few else (0.0, "above")
+        main.append(
+            claim(text, f"{counts[i]} of {len(shares)} by all seeds", values, limit=limit, side=side, unit="share")
+        )
+        gap, more = jackknife(math.nan, []), {}
         if compared > 1 and (i == 0 or threshold * compared > 1):
             gap = jackknife(means[0, i] - means[1, i], [both[0, i] - both[1, i] for both in without])
-            beyond = {"compared": compared, "tasks": means[0, i], "seeds": means[1, i]}
-        rows.append(_claim(f"{claim}: {than} often than among seeds", gap, 0.0, side) | beyond)
-    return pd.DataFrame(rows, columns=COLUMNS)
+            more = {"compared": compared, "tasks": means[0, i], "seeds": means[1, i]}
+        side = "below" if i == 0 else "above"
+        behind.append(claim(beyond, "", gap, p=t_p(gap), side=side, unit="share", **more))
+    return pd.concat([judged(main), judged(behind)], ignore_index=True)
 
 
-def share_sentences(claims: pd.DataFrame, dominated: pd.DataFrame | None = None, names: int = 6) -> list[str]:
-    """One sentence per row of :func:`share_claims`; then the units of ``dominated_units`` by name, ``names`` a kind."""
+def dominated_sentences(dominated: pd.DataFrame, names: int = 6) -> list[str]:
+    """The units of ``dominated_units`` by name, a sentence for one task and one for two, ``names`` units in each."""
     said = []
-    for row in claims.to_dict("records"):
-        start = f"{row['claim'][2:].capitalize()}: {row['verdict']}"
-        known = not math.isnan(row["low"])
-        sign = "" if math.isnan(row["compared"]) else "+"
-        ends = f"95% interval {100 * row['low']:{sign}.1f} to {100 * row['high']:{sign}.1f}" if known else "no interval"
-        if not math.isnan(row["units"]):
-            single = "no seed in common" if math.isnan(row["value"]) else f"{row['value']:.1%} of the units by one seed"
-            said.append(
-                f"{start} ({row['units']:.0f} of {row['of']:.0f} units by all seeds together; {single}, {ends}; limit "
-                f"{row['limit']:.0%})."
-            )
-        elif math.isnan(row["value"]):
-            said.append(f"{start} (too few seeds).")
-        else:
-            said.append(
-                f"{start} ({row['tasks']:.1%} of the units among tasks, {row['seeds']:.1%} among seeds of one task, "
-                f"{row['compared']:.0f} at a time: {100 * row['value']:+.1f} points, {ends})."
-            )
-    for n, group in [] if dominated is None else dominated.groupby("n"):
+    for n, group in dominated.groupby("n"):
         listed = [
             f"{unit_name(row['unit'], row['layer'], row['head'])} ({row['tasks']}, {row['share']:.0%})"
             for row in group.to_dict("records")
@@ -133,8 +122,3 @@ def _subsets(items: Sequence[int], size: int) -> list[list[int]]:
         return [list(group) for group in itertools.combinations(items, size)]
     rng = np.random.default_rng(0)
     return [sorted(rng.choice(items, size, replace=False).tolist()) for _ in range(SUBSETS)]
-
-
-def _claim(claim: str, value: Interval, limit: float, direction: str) -> dict[str, Any]:
-    ends = {"value": value.mean, "low": value.low, "high": value.high}
-    return {"claim": claim, **ends, "limit": limit, "verdict": verdict(value, limit, direction)}

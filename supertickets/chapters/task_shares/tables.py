@@ -28,6 +28,14 @@ UNIT = ["unit", "layer", "head"]
 """Columns that name a unit; layers and heads count from 1, the head of an FFN is 0."""
 
 
+NORMALISATIONS = {
+    "paper": "heads layer by layer, FFNs as they are (section 3)",
+    "all": "heads layer by layer, FFNs over layers",
+    "raw": "nothing",
+}
+"""What of a run's importance is divided by its l2 norm before tasks are compared."""
+
+
 @dataclass(frozen=True)
 class TaskClusters:
     """A clustering of ``tasks``: ``linkage`` is SciPy's (its leaves count ``tasks``), ``order`` that of its leaves."""
@@ -37,14 +45,20 @@ class TaskClusters:
     linkage: np.ndarray
 
 
-def importance_table(records: Iterable[Record], estimator: str = "example", normalised: bool = True) -> pd.DataFrame:
+def importance_table(
+    records: Iterable[Record], estimator: str = "example", normalisation: str = "paper"
+) -> pd.DataFrame:
     """Importance of every unit in every full run: columns task, seed, unit ("head", "ffn"), layer, head, importance.
 
-    Losses of different tasks have different scales, so importance is normalised within a run: heads layer by layer by
-    their l2 norm, as when tickets are ranked (section 3), FFNs by the l2 norm over layers (which leaves their ranks as
-    they are). ``normalised=False`` keeps the raw scores. Raises SuperticketsError without records, for a run without
-    these scores, for several encoders, and for two runs of one task and seed.
+    Losses of different tasks have different scales, and shares depend on what is done about it
+    (:data:`NORMALISATIONS`). "paper": heads are divided by the l2 norm of their layer, as when tickets are ranked, and
+    FFNs are not (section 3). "all": FFNs too, by the l2 norm over layers. "raw": nothing is. Ranks within a layer, or
+    of FFNs, are the same in all three. Raises SuperticketsError without records, for a run without these scores, for
+    several encoders, for two runs of one task and seed, and for another normalisation.
     """
+    if normalisation not in NORMALISATIONS:
+        known = ", ".join(map(repr, NORMALISATIONS))
+        raise SuperticketsError(f"There is no normalisation {normalisation!r} of importance; choose one of {known}.")
     frames: dict[tuple[str, int], pd.DataFrame] = {}
     encoders = {}
     for record in records:
@@ -56,9 +70,8 @@ def importance_table(records: Iterable[Record], estimator: str = "example", norm
             )
         n_layers, n_heads = scores.heads.shape
         encoders[n_layers, n_heads, record.spec.encoder_revision] = record.spec.encoder
-        heads, ffns = scores.heads, scores.ffns
-        if normalised:
-            heads, ffns = scores.normalised_heads(), ffns / (np.linalg.norm(ffns) or 1.0)
+        heads = scores.heads if normalisation == "raw" else scores.normalised_heads()
+        ffns = scores.ffns / (np.linalg.norm(scores.ffns) or 1.0) if normalisation == "all" else scores.ffns
         layers = np.arange(1, n_layers + 1)
         frames[task, seed] = pd.DataFrame(
             {

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from adaptation_frames import made_up
 
-from supertickets.chapters.domain_adaptation.claims import adaptation_claims, adaptation_gains, claim_sentences
+from supertickets.chapters.claims import ALPHA, HOLDS, REVERSED, UNKNOWN
+from supertickets.chapters.domain_adaptation.claims import adaptation_claims, adaptation_gains
 from supertickets.chapters.domain_adaptation.tables import by_seed
+from supertickets.statistics import holm
 
 
 def test_models_are_compared_on_the_same_draws():
@@ -16,19 +18,36 @@ def test_models_are_compared_on_the_same_draws():
     assert np.isnan(wide.loc[("science", 0.01, 2), "SuperT"])
     assert wide.drop(index=("science", 0.01, 2)).notna().all().all()
     gains = adaptation_gains(lacking)
-    assert list(gains.loc[gains["comparison"] == "SuperT minus ST-DNN", "seeds"]) == [5, 5, 4, 5]
+    assert list(gains.loc[gains["claim"] == "SuperT adapts better than ST-DNN", "n"]) == [5, 5, 4, 5]
 
 
 def test_the_claims_follow_the_scores():
     up = adaptation_claims(made_up(gain=0.03, few=0.05))
-    assert list(up["verdict"]) == ["supported"] * 4
-    assert up["difference"].iloc[1] == pytest.approx(5, abs=0.5)
-    assert list(adaptation_gains(made_up(gain=0.03))["verdict"].unique()) == ["supported"]
-    level = adaptation_claims(made_up(seeds=4))
-    assert "supported" not in list(level["verdict"])
+    assert list(up["verdict"]) == [HOLDS] * 4
+    assert up["effect"].iloc[1] == pytest.approx(5, abs=0.5)
+    assert list(adaptation_gains(made_up(gain=0.03))["verdict"].unique()) == [HOLDS]
+    assert HOLDS not in list(adaptation_claims(made_up(seeds=4))["verdict"])
     down = adaptation_claims(made_up(gain=-0.03))
-    assert list(down["verdict"])[::2] == ["not supported"] * 2
-    assert "SuperT adapts better than ST-DNN: supported (+5" in claim_sentences(up)[0]
-    alone = adaptation_claims(made_up().query("model in ('ST-DNN', 'SuperT')"))
-    assert len(alone) == 2
-    assert set(adaptation_claims(made_up(gain=0.1, seeds=1))["verdict"]) == {"inconclusive"}
+    assert list(down["verdict"])[::2] == [REVERSED] * 2
+    assert len(adaptation_claims(made_up().query("model in ('ST-DNN', 'SuperT')"))) == 2
+    assert set(adaptation_claims(made_up(gain=0.1, seeds=1))["verdict"]) == {UNKNOWN}
+
+
+def test_claims_and_their_detail_are_families_and_the_paper_says_what_to_look_for():
+    frame = made_up(gain=0.002)
+    for found in (adaptation_claims(frame), adaptation_gains(frame)):
+        np.testing.assert_allclose(found["p (Holm)"], holm(found["p"]))
+    claims, gains = adaptation_claims(frame), adaptation_gains(frame)
+    assert list(claims["expected"]) == pytest.approx([6.9 / 8, 1.55 - 0.6, 8.9 / 8, 1.2 - 0.6])  # Table 4, by hand
+    assert list(gains["where"].iloc[:4]) == ["captions, 1%", "captions, 100%", "science, 1%", "science, 100%"]
+    assert list(gains["expected"].iloc[:4]) == pytest.approx([0.4, 0.7, 1.0, 0.5])
+    assert gains["effect"].iloc[:4].mean() == pytest.approx(claims["effect"].iloc[0])
+
+
+def test_no_claim_of_a_family_is_found_where_nothing_is():
+    rng = np.random.default_rng(0)
+    frame, false, times = made_up(), 0, 60
+    for _ in range(times):
+        found = adaptation_claims(frame.assign(report_score=0.8 + 0.02 * rng.normal(size=len(frame))))
+        false += (found["verdict"] != UNKNOWN).any()
+    assert false / times <= ALPHA + 3 * np.sqrt(ALPHA * (1 - ALPHA) / times)

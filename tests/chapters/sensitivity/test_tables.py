@@ -11,7 +11,7 @@ from spread_frames import FIVE, RATES, multi_frame, shifts, single_frame
 from supertickets.chapters import paper
 from supertickets.chapters.sensitivity.claims import rate_tests, spread_tests
 from supertickets.chapters.sensitivity.figures import rates_figure
-from supertickets.chapters.sensitivity.tables import table5, table8
+from supertickets.chapters.sensitivity.tables import rate_variance, table5, table8
 from supertickets.errors import SuperticketsError
 from supertickets.statistics import seeds_needed, spread_power
 
@@ -84,6 +84,18 @@ def test_what_seeds_alone_make_of_rates_that_do_not_matter():
     tables = [table8(multi_frame({("a", "MT-DNN"): rng.normal(80, 1, (5, 3))}), n_resamples=9) for _ in range(120)]
     both = np.array([table[["sd", "by chance"]].iloc[0] for table in tables])
     assert (both**2).mean(axis=0) == pytest.approx([0.2, 0.2], rel=0.25)
+
+
+def test_the_variance_over_rates_is_without_bias_and_the_rest_is_chance():
+    rng = np.random.default_rng(9)
+    steps = np.array([-2.0, 0.0, 2.0])
+    scores = steps + rng.normal(0, 3, (4000, 4, 3)) + rng.normal(0, 5, (4000, 4, 1))
+    assert np.mean([rate_variance(each) for each in scores]) == pytest.approx(steps.var(ddof=1), abs=0.2)
+    each = scores[0]  # by the analysis of variance of seeds and rates
+    residual = each - each.mean(axis=0) - each.mean(axis=1, keepdims=True) + each.mean()
+    chance = (residual**2).sum() / (3 * 2) / 4
+    assert rate_variance(each) == pytest.approx(each.mean(axis=0).var(ddof=1) - chance)
+    assert table8(multi_frame({("a", "MT-DNN"): each}))["by chance"].item() == pytest.approx(math.sqrt(chance))
 
 
 def test_mistakes_are_named():

@@ -1,10 +1,13 @@
 """Sentences about the benchmarks say met, not met and not measured."""
 
 import pytest
-from bench_rows import LEVELS, ROWS, profiled, written
+from bench_rows import LAB, LEVELS, OFFSETS, ROWS, profiled, side, written
+from scipy import stats
 
+from supertickets.chapters.claims import HOLDS, REVERSED, UNKNOWN
 from supertickets.chapters.speed.claims import (
     floor_sentences,
+    same_scores,
     speed_claims,
     speed_sentences,
     step_sentences,
@@ -49,6 +52,29 @@ def test_claims_say_met_not_met_and_not_measured(frame):
     assert any("not met (at worst 1.30x, at level 80%; target at most 1.15x)." in line for line in said)
     assert "Overhead of the engine: met (2.0%; target below 3.0%)." in said
     assert any(line.startswith("CoLA,") and line.endswith("in fp32: not measured.") for line in said)
+
+
+def test_the_same_scores_are_an_equivalence_within_a_margin(frame):
+    table = same_scores(frame)
+    means = [1.0, -2.0, 3.0, 0.0]  # points; the three runs of a task and seed count once
+    low, high = stats.t.interval(0.95, 3, loc=0.5, scale=stats.sem(means))
+    assert list(table["limit"]) == [-1.0, 1.0] * 3 and list(table["side"]) == ["above", "below"] * 3
+    assert (table["n"].iloc[0], table["runs"].iloc[0]) == (4, 12)
+    assert tuple(table.loc[0, ["effect", "low", "high"]]) == pytest.approx((0.5, low, high))
+    assert set(table["verdict"]) == {UNKNOWN}  # no difference seen, and yet not the same
+    assert list(table["where"]) == [
+        name
+        for name in ("lab, fp32 against fp32", "RTE, bf16 against bf16", "RTE, bf16 against fp32")
+        for _ in range(2)
+    ]
+    assert table["n"].iloc[2:].eq(1).all() and table["low"].iloc[2:].isna().all()  # one task and one seed
+
+
+@pytest.mark.parametrize(("shift", "words"), [(0.0, [HOLDS, HOLDS]), (-0.05, [REVERSED, HOLDS])])
+def test_scores_that_are_the_same_and_scores_that_are_not(tmp_path, shift, words):
+    shifted = {place: offset / 10 + shift for place, offset in OFFSETS.items()}
+    rows = [*side("lab", "ours", "fp32", 1, 2, 6.0, LAB, shifted), *side("lab", "theirs", "fp32", 1, 1, 42.0, LAB, {})]
+    assert list(same_scores(read_benchmarks(written(tmp_path / "b.json", rows)).frame)["verdict"]) == words
 
 
 def test_an_engine_at_its_limit_has_not_met_it(frame):

@@ -1,18 +1,17 @@
 """Claims about shares: noise is not taken for tasks."""
 
 import math
-import re
 
 import numpy as np
 import pandas as pd
 import pytest
 from importance_tables import EIGHT, noisy, shares_of, table_of
 
-from supertickets.chapters.task_shares.claims import CLAIMS, share_claims, share_sentences
-from supertickets.chapters.task_shares.tables import (
-    dominated_units,
-)
+from supertickets.chapters.claims import HOLDS, REVERSED, UNKNOWN, sentences
+from supertickets.chapters.task_shares.claims import BESIDE, CLAIMS, dominated_sentences, share_claims
+from supertickets.chapters.task_shares.tables import dominated_units
 from supertickets.errors import SuperticketsError
+from supertickets.statistics import holm
 
 
 def claims_of(spread: float, seeds: int = 5, tasks: int = 4, noise: float = 0.05) -> pd.DataFrame:
@@ -25,52 +24,68 @@ def claims_of(spread: float, seeds: int = 5, tasks: int = 4, noise: float = 0.05
 
 
 def test_claims_about_tasks_that_are_alike():
-    claims = claims_of(spread=0.0)
-    assert claims["claim"].iloc[::2].tolist() == [name for name, *_ in CLAIMS]
-    assert claims["verdict"].tolist()[0] == "supported"
-    assert claims.loc[0, ["units", "of", "value"]].tolist() == [60, 60, 1.0]
+    claims = claims_of(spread=0.0, noise=0.2)
+    assert claims["claim"].tolist() == [*CLAIMS, *BESIDE]
     # Nothing but seed noise: tasks are as even as seeds, and nothing is dominated, not "a small number".
-    assert claims.loc[1, ["compared", "tasks", "seeds"]].tolist() == [4, 1.0, 1.0]
-    assert claims["verdict"].tolist()[1:] == ["not supported"] * 5
+    assert claims["verdict"].tolist() == [HOLDS, *[UNKNOWN] * 5]
+    assert claims["where"].tolist()[1:3] == ["0 of 60 by all seeds"] * 2
+    assert claims["effect"].iloc[1:3].max() < 0.01
+    assert 0.8 < claims.loc[0, "effect"] < 1
+    same = claims_of(spread=0.0)  # all shares almost equal for all seeds
+    assert same.loc[3, ["compared", "tasks", "seeds"]].tolist() == [4, 1.0, 1.0]
+    assert same["effect"].tolist() == [1, 0, 0, 0, 0, 0]
 
 
 def test_noise_alone_is_not_taken_for_tasks():
     claims = claims_of(spread=0.0, noise=0.6)
-    assert claims.loc[1, "tasks"] < 0.5  # far from even,
-    assert claims.loc[1, "low"] < 0 < claims.loc[1, "high"]  # but so are the seeds of one task
-    assert claims.loc[1, "verdict"] == "inconclusive"
+    assert claims.loc[3, "tasks"] < 0.5  # far from even,
+    assert claims.loc[3, "low"] < 0 < claims.loc[3, "high"]  # but so are the seeds of one task
+    assert claims.loc[3, "verdict"] == UNKNOWN
 
 
 def test_claims_about_tasks_that_differ():
     claims = claims_of(spread=1.0)
-    assert claims["verdict"].tolist()[:4] == ["not supported", "supported", "not supported", "supported"]
-    assert claims.loc[1, "seeds"] == 1.0
-    assert claims.loc[1, "value"] == pytest.approx(claims.loc[1, "tasks"] - 1)
-    assert 6 < claims.loc[2, "units"] < 30
+    assert claims.loc[[0, 3, 4], "verdict"].tolist() == [REVERSED, HOLDS, HOLDS]
+    assert claims.loc[3, "seeds"] == 1.0
+    assert claims.loc[3, "effect"] == pytest.approx(claims.loc[3, "tasks"] - 1)
+    assert claims.loc[1, ["limit", "side", "verdict"]].tolist() == [0.1, "below", REVERSED]  # that is not a few
+    np.testing.assert_allclose(claims["p (Holm)"], [*holm(claims["p"].iloc[:3]), *holm(claims["p"].iloc[3:])])
 
 
-def test_claims_with_few_seeds_are_inconclusive():
+def test_a_few_are_more_than_none_and_less_than_a_tenth():
+    rng = np.random.default_rng(0)
+    alike, lone = np.ones(60), np.ones(60)
+    lone[:3] = 20.0
+    table = table_of({name: noisy(base, 5, 0.1, rng) for name, base in zip("abcd", (lone, *[alike] * 3), strict=True)})
+    table.loc[(table["seed"] == 0) & (table["task"] == "a") & (table["head"] == 3), "importance"] = 1.0
+    claims = share_claims(table)
+    assert claims.loc[1, ["where", "limit", "side", "verdict"]].tolist() == [
+        "3 of 60 by all seeds",
+        0.0,
+        "above",
+        HOLDS,
+    ]
+    assert 0 < claims.loc[1, "low"] < claims.loc[1, "high"] < 0.1
+    assert claims.loc[1, "n"] == 5 and claims.loc[1, "effect"] == pytest.approx((4 * 3 + 2) / 5 / 60)
+
+
+def test_claims_with_few_seeds_cannot_tell():
     claims = claims_of(spread=1.0, seeds=1)
-    assert claims.loc[[0, 1, 3, 5], "verdict"].tolist() == ["inconclusive"] * 4
-    assert not math.isnan(claims.loc[0, "value"])
-    assert "too few seeds" in share_sentences(claims)[1]
-    assert claims_of(spread=1.0, seeds=4)["compared"].tolist()[1::2] == [3, 3, 3]
+    assert set(claims["verdict"]) == {UNKNOWN}
+    assert not math.isnan(claims.loc[0, "effect"])
+    assert sentences(claims)[3].endswith("cannot tell (not measured).")
+    assert claims_of(spread=1.0, seeds=4)["compared"].tolist()[3:] == [3, 3, 3]
     assert claims_of(spread=1.0, seeds=3)["compared"].dropna().tolist() == [2]  # two tell no dominance at 0.5
     apart = table_of({"a": np.ones((1, 4)), "b": np.ones((1, 4)), "c": np.ones((1, 4))})
     apart["seed"] = np.repeat([0, 1, 2], 4)
-    assert share_claims(apart)["verdict"].iloc[0] == "inconclusive"
+    assert share_claims(apart)["verdict"].iloc[0] == UNKNOWN
     with pytest.raises(SuperticketsError, match=r"between 0 and 1, not 1\.5"):
         share_claims(apart, band=1.5)
 
 
-def test_sentences_give_verdict_numbers_and_names():
-    claims = claims_of(spread=1.0)
-    said = share_sentences(claims, dominated_units(shares_of(EIGHT)), names=1)
-    assert len(said) == 8
-    assert re.match(r"Almost equal shares for most tasks: not supported \(\d+ of 60 units by all seeds", said[0])
-    assert f"{100 * claims.loc[1, 'value']:+.1f} points, 95% interval {100 * claims.loc[1, 'low']:+.1f} to" in said[1]
-    assert said[6:] == [
+def test_sentences_give_names():
+    assert dominated_sentences(dominated_units(shares_of(EIGHT)), names=1) == [
         "Dominated by one task: head 2 of layer 1 (t0, 65%).",
         "Dominated by two tasks: head 3 of layer 1 (t1 + t3, 70%).",
     ]
-    assert "and 1 more" in share_sentences(claims, dominated_units(shares_of(EIGHT), 0.4), names=1)[6]
+    assert "and 1 more" in dominated_sentences(dominated_units(shares_of(EIGHT), 0.4), names=1)[0]

@@ -43,7 +43,7 @@ def records_of(tasks: tuple[str, ...] = ("a", "b"), seeds: int = 2) -> list[Reco
 
 
 def test_the_table_has_a_row_per_run_and_unit():
-    table = importance_table(records_of(), normalised=False)
+    table = importance_table(records_of(), normalisation="raw")
     assert list(table) == COLUMNS
     assert len(table) == 4 * (12 + 3)
     here = table.loc[(table["task"] == "b") & (table["seed"] == 1)].set_index(["unit", "layer", "head"])["importance"]
@@ -54,23 +54,31 @@ def test_the_table_has_a_row_per_run_and_unit():
 
 def test_importance_is_normalised_as_tickets_rank_it():
     records = [record_of("a", 0, np.array([[3.0, 4.0], [50.0, 120.0], [0.0, 0.0]]), np.array([2.0, 3.0, 6.0]))]
-    table = importance_table(records)
     scores = records[0].scores("example")
-    heads = table.loc[table["unit"] == "head", "importance"].to_numpy()
-    assert np.array_equal(heads, scores.normalised_heads().ravel())
-    assert np.allclose(table.loc[table["unit"] == "ffn", "importance"], np.array([2, 3, 6]) / 7, atol=1e-15)
+    for normalisation, ffns in (("paper", scores.ffns), ("all", np.array([2, 3, 6]) / 7)):
+        table = importance_table(records, normalisation=normalisation)
+        heads = table.loc[table["unit"] == "head", "importance"].to_numpy()
+        assert np.array_equal(heads, scores.normalised_heads().ravel())
+        assert np.allclose(table.loc[table["unit"] == "ffn", "importance"], ffns, atol=1e-15)
     ranked = winning_ticket(Scores(heads.reshape(3, 2), scores.ffns), 0.5)
     assert ranked == winning_ticket(scores, 0.5)
+    with pytest.raises(SuperticketsError, match="no normalisation 'none' of importance; choose one of 'paper', 'all'"):
+        importance_table(records, normalisation="none")
 
 
-def test_a_loss_of_another_scale_changes_no_share():
+def test_a_loss_of_another_scale_changes_the_shares_of_what_is_not_normalised():
+    """Section 3 normalises heads only: by default the FFNs of a task with a large loss weigh more."""
     records = records_of()
     loud = [(record, record.scores("example")) for record in records[2:]]
     louder = [*records[:2], *(record_of("b", r.spec.seed, 100 * own.heads, 100 * own.ffns) for r, own in loud)]
-    before, after = (task_shares(importance_table(each)) for each in (records, louder))
-    pd.testing.assert_frame_equal(before, after)
-    raw = task_shares(importance_table(louder, normalised=False))
-    assert bool((raw["b"] > before["b"]).all())
+    for normalisation, changed in (("paper", {"ffn"}), ("all", set()), ("raw", {"head", "ffn"})):
+        before, after = (task_shares(importance_table(each, normalisation=normalisation)) for each in (records, louder))
+        grown = after["b"] - before["b"] > 0.1
+        assert set(before.loc[grown, "unit"]) == changed
+        assert np.allclose(after.loc[~grown, "b"], before.loc[~grown, "b"], atol=1e-12)
+    pd.testing.assert_frame_equal(
+        importance_table(louder), importance_table(louder, normalisation="paper")
+    )  # the default
 
 
 def test_shares_are_the_proportions_of_means_over_seeds():

@@ -1,0 +1,54 @@
+"""The claims about sharing follow the scores, and are one family."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from sharing_frames import made_up
+
+from supertickets.chapters.claims import ALPHA, HOLDS, REVERSED, TOGETHER, UNKNOWN, sentences
+from supertickets.chapters.multi_task.claims import sharing_claims
+from supertickets.statistics import holm
+
+
+def test_the_claims_follow_the_scores():
+    up = sharing_claims(made_up(0.05))
+    assert list(up["verdict"]) == [HOLDS] * 4
+    level = sharing_claims(made_up(0.0, small=0.03))
+    assert list(level["verdict"])[2:] == [HOLDS, HOLDS]
+    assert list(level["where"]) == [TOGETHER, TOGETHER, "tiny", "big"]
+    assert list(sharing_claims(made_up(-0.05))["verdict"]) == [REVERSED] * 4
+    assert sentences(up)[0].startswith("Ticket-Share is better than MT-DNN (all tasks together): holds here (+5.")
+
+
+def test_an_effect_is_the_mean_over_tasks_by_seed_and_the_claims_are_one_family():
+    frame = made_up(0.001)
+    found = sharing_claims(frame)
+    wide = frame.loc[frame["stage"] == "fine-tuned"].pivot_table(index="seed", columns="model", values="report_score")
+    gains = 100 * (wide["Ticket-Share"] - wide["MT-DNN"])  # seeds, not seeds and tasks, are the n
+    row = found.iloc[1]
+    assert (row["n"], row["effect"]) == (5, pytest.approx(gains.mean()))
+    assert row["p"] == pytest.approx(tuple(stats.ttest_1samp(gains, 0))[1])
+    np.testing.assert_allclose(found["p (Holm)"], holm(found["p"]))
+    one = sharing_claims(frame.loc[frame["seed"] == 0])
+    assert set(one["verdict"]) == {UNKNOWN} and set(one["power"]) == {0.0}
+
+
+def test_the_paper_says_what_to_look_for():
+    for size, expected in (("base", [0.9, 1.0, 2.1, -0.1]), ("large", [1.0, 0.7])):
+        found = sharing_claims(made_up(0.0), size=size)["expected"]
+        assert list(found)[: len(expected)] == pytest.approx(expected)
+
+
+def test_no_claim_of_a_family_is_found_where_nothing_is():
+    rng = np.random.default_rng(0)
+    frame, false, times = made_up(0.0), 0, 60
+    for _ in range(times):
+        level = frame.assign(report_score=0.8 + 0.02 * rng.normal(size=len(frame)))
+        false += (sharing_claims(level)["verdict"].iloc[:2] != UNKNOWN).any()
+    assert false / times <= ALPHA + 3 * np.sqrt(ALPHA * (1 - ALPHA) / times)
+
+
+def test_seeds_without_every_task_do_not_count():
+    frame = made_up(0.05)
+    lacking = frame.loc[~((frame["seed"] == 2) & (frame["task"] == "big") & (frame["model"] == "MT-DNN"))]
+    assert sharing_claims(lacking)["n"].iloc[0] == 4

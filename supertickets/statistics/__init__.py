@@ -14,7 +14,6 @@ if TYPE_CHECKING:
         mean_interval,
         paired_difference,
         t_p,
-        verdict,
     )
     from supertickets.statistics.phases import (
         Boundary,

@@ -175,31 +175,6 @@ def t_p(interval: Interval, limit: float = 0.0) -> float:
     return float(2 * stats.t.sf(away * math.sqrt(interval.n) / interval.sd, interval.n - 1)) if away else 1.0
 
 
-def verdict(interval: Interval, threshold: float = 0.0, direction: str = "above") -> str:
-    """The word printed beside a claim "the quantity is above (below) the threshold".
-
-    "supported": the whole interval lies beyond the threshold, on the claimed side.
-    "not supported": the whole interval lies on the other side, the threshold itself included.
-    "inconclusive": the interval contains the threshold in its inside, or there is no interval (one run).
-    With 95% intervals a false "supported" then has probability at most 2.5%.
-
-    >>> verdict(Interval(5, 0.9, 0.1, 0.2, 1.6)), verdict(Interval(5, 0.9, 0.1, -0.2, 2.0))
-    ('supported', 'inconclusive')
-    >>> verdict(Interval(5, 0.9, 0.1, 0.2, 1.6), direction="below")
-    'not supported'
-    """
-    if direction not in ("above", "below"):
-        raise SuperticketsError(f"Unknown direction {direction!r}; choose 'above' or 'below'.")
-    if not interval.known:
-        return "inconclusive"
-    low, high = interval.low - threshold, interval.high - threshold
-    if direction == "below":
-        low, high = -high, -low
-    if low > 0:
-        return "supported"
-    return "not supported" if high <= 0 else "inconclusive"
-
-
 def score_matrix(values: Sequence[ArrayLike] | ArrayLike, levels: Sequence[float], name: str = "scores") -> np.ndarray:
     """``values`` as a finite float array (seeds, levels), checked against ``levels``, which must rise.
 

@@ -9,12 +9,11 @@ from supertickets.studies import (
     at_hand,
     get_profile,
     multi_task,
-    on_test_sets,
     phase_transition,
     recorded,
     training_set_sweeps,
 )
-from supertickets.studies.experiments import chosen_rates, light_sweeps, rate_runs
+from supertickets.studies.experiments import chosen_rates, light_sweeps, on_test_sets, rate_runs
 from supertickets.studies.profiles import TrainingSets
 from supertickets.tasks import data_ref
 

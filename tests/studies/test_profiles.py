@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from supertickets.errors import SuperticketsError
-from supertickets.studies import get_profile, subset_sweeps, training_set_sweeps, with_subsets, with_training_sets
+from supertickets.studies import get_profile, training_set_sweeps, with_subsets, with_training_sets
+from supertickets.studies.experiments import subset_sweeps
 
 
 def test_the_training_sets_are_different_and_the_dev_set_is_one():

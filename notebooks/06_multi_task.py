@@ -36,8 +36,8 @@ data_dir = ""  # folder with TASK/train.tsv and so on; empty: the lab, or the Hu
 workers = 0  # worker processes; 0: one per core
 
 # %%
-from supertickets.chapters.claims import COLUMNS, sentences
-from supertickets.chapters.display import measured, show_table
+from supertickets.chapters.claims import sentences
+from supertickets.chapters.display import measured, show_claims, show_table
 from supertickets.chapters.multi_task.claims import sharing_claims
 from supertickets.chapters.multi_task.tables import averages, table3
 from supertickets.engines import run_all
@@ -90,7 +90,7 @@ if large_name:
     large_frame = multi_task_frame(large_scale)
     show_table(table3(large_frame, "large"), f"Table 3, {large_name}.", "table-3-large")
     large_claims = sharing_claims(large_frame, size="large")
-    show_table(large_claims[list(COLUMNS)], "The claims of section 6.2 for the large model.", "claims-large")
+    show_claims(large_claims, "The claims of section 6.2 for the large model.", "claims-large")
 else:
     print("no large model at this profile")
 
@@ -104,7 +104,7 @@ else:
 # %%
 claims = sharing_claims(frame, size=size)
 caption = "The claims of section 6.2: differences in points, 95% t intervals over seeds."
-show_table(claims[list(COLUMNS)], caption, "claims")
+show_claims(claims, caption, "claims")
 measured(*sentences(claims))
 
 # %% [markdown]

@@ -46,8 +46,8 @@ data_dir = ""  # folder with TASK/train.tsv and so on; empty: the lab, or the Hu
 workers = 0  # worker processes; 0: one per core
 
 # %%
-from supertickets.chapters.claims import COLUMNS, sentences
-from supertickets.chapters.display import inconsistencies, measured, show, show_table
+from supertickets.chapters.claims import sentences
+from supertickets.chapters.display import inconsistencies, measured, show, show_claims, show_table
 from supertickets.chapters.domain_adaptation.claims import adaptation_claims, adaptation_gains
 from supertickets.chapters.domain_adaptation.figures import adaptation_figure
 from supertickets.chapters.domain_adaptation.tables import table4
@@ -103,7 +103,7 @@ inconsistencies(*paper_notes(["P6"]))
 gains = adaptation_gains(frame)[list(COLUMNS)]
 show_table(gains, "What a source with tickets gains, points, 95% t intervals over seeds.", "adaptation-gains")
 claims = adaptation_claims(frame)
-show_table(claims[list(COLUMNS)], "The claims of section 7.2: differences in points.", "adaptation-claims")
+show_claims(claims, "The claims of section 7.2: differences in points.", "adaptation-claims")
 measured(*sentences(claims))
 
 # %% [markdown]

@@ -34,8 +34,8 @@ workers = 0  # worker processes; 0: one per core
 # %%
 import pandas as pd
 
-from supertickets.chapters.claims import COLUMNS, sentences
-from supertickets.chapters.display import measured, show, show_table
+from supertickets.chapters.claims import sentences
+from supertickets.chapters.display import measured, show, show_claims, show_table
 from supertickets.chapters.sensitivity.claims import paper_power, rate_tests, spread_tests
 from supertickets.chapters.sensitivity.figures import rates_data, rates_figure
 from supertickets.chapters.sensitivity.tables import table5, table8
@@ -88,8 +88,8 @@ show_table(table5(single, multi), "Table 5: standard deviation of the report sco
 
 # %%
 spread = spread_tests(single, multi)
-show_table(
-    spread[list(COLUMNS)],
+show_claims(
+    spread,
     "Spread over seeds with tickets against without: ratio of standard deviations.",
     "spread-tests",
 )
@@ -116,7 +116,7 @@ show_table(power, "Power of an F test at 5% for the pairs of Table 5.", "power")
 show_table(table8(multi), "Table 8: standard deviation over learning rates, points.", "table-8")
 by_rate = rate_tests(multi)
 caption = "Ticket-Share minus MT-DNN: variance over learning rates beyond chance, squared points."
-show_table(by_rate[list(COLUMNS)], caption, "rate-tests")
+show_claims(by_rate, caption, "rate-tests")
 alt = "Report score against the learning rate of fine-tuning, one panel per task, MT-DNN and Ticket-Share."
 show(rates_figure(multi), alt, rates_data(multi), name="rates")
 
@@ -166,7 +166,7 @@ alt = "Heat map of rank correlations of head importance between tasks, with the 
 show(agreement_figure(agreement, order), alt, agreement, name="agreement")
 show_table(agreement, "Rank correlation of head importance, 95% intervals over seeds.", "agreement-table")
 claims = share_claims(table, threshold=threshold)
-show_table(claims[list(COLUMNS)], "The claims about shares, beside the same among seeds of one task.", "share-claims")
+show_claims(claims, "The claims about shares, beside the same among seeds of one task.", "share-claims")
 measured(*sentences(claims), *dominated_sentences(dominated))
 
 # %% [markdown]

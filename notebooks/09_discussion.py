@@ -42,8 +42,8 @@ benchmarks = ""  # a file that `make bench` wrote; empty: book/results/benchmark
 data_dir = ""  # folder with TASK/train.tsv and so on; empty: the lab, or the Hub
 
 # %%
-from supertickets.chapters.claims import COLUMNS, sentences
-from supertickets.chapters.display import measured, show, show_table
+from supertickets.chapters.claims import sentences
+from supertickets.chapters.display import measured, show, show_claims, show_table
 from supertickets.chapters.speed.claims import (
     floor_sentences,
     memory_sentences,
@@ -143,7 +143,7 @@ else:
 if stored:
     same = same_scores(stored.frame)
     caption = "Ours minus the Trainer's report score, points; 95% intervals over tasks and seeds."
-    show_table(same[list(COLUMNS)], caption, "same-scores")
+    show_claims(same, caption, "same-scores")
     measured(*sentences(same))
 
 # %% [markdown]

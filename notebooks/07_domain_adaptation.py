@@ -100,8 +100,8 @@ inconsistencies(*paper_notes(["P6"]))
 # the rows of their detail; the power is that for the paper's effect.
 
 # %%
-gains = adaptation_gains(frame)[list(COLUMNS)]
-show_table(gains, "What a source with tickets gains, points, 95% t intervals over seeds.", "adaptation-gains")
+gains = adaptation_gains(frame)
+show_claims(gains, "What a source with tickets gains, points, 95% t intervals over seeds.", "adaptation-gains")
 claims = adaptation_claims(frame)
 show_claims(claims, "The claims of section 7.2: differences in points.", "adaptation-claims")
 measured(*sentences(claims))

@@ -60,12 +60,12 @@ def show_table(
 
 
 def show_claims(frame: pd.DataFrame, caption: str, name: str = "claims") -> None:
-    """Show judged claims (:func:`supertickets.chapters.claims.judged`) as a table, one row per claim."""
+    """Show judged claims (:func:`supertickets.chapters.claims.judged`) as a table; columns that are empty are left out."""
     shown = frame.drop(columns=["unit", "limit", "side", "expected", "detail", "loss", "place"], errors="ignore")
     for style, columns in (("{:.2g}", ("p", "p (Holm)")), ("{:.0%}", ("power",)), ("{:.0f}", ("needed",))):
         for column in columns:
             shown[column] = ["" if value != value else style.format(value) for value in frame[column]]  # NaN: nothing
-    show_table(shown, caption, name)
+    show_table(shown.loc[:, [bool((shown[column] != "").any()) for column in shown]], caption, name)
 
 
 @contextmanager

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from supertickets.chapters.display import figure_html, measured, show_table, table_html, tabs
+from supertickets.chapters.claims import claim, judged
+from supertickets.chapters.display import figure_html, measured, show_claims, show_table, table_html, tabs
 from supertickets.errors import SuperticketsError
 
 
@@ -105,3 +106,13 @@ def test_tabs_hold_what_each_scale_shows_under_names_of_its_own(monkeypatch):
     assert 'id="table-table-1-minilm"' in first and 'download="table-1-lab.csv"' in first
     assert "MiniLM &lt;on&gt; GLUE" in first and first.count("It rises.") == 2
     assert 'id="table-table-1"' in after and "st-tab" not in after.replace("st-table", "")
+
+
+def test_claims_are_shown_without_columns_that_say_nothing(monkeypatch):
+    shown = []
+    monkeypatch.setattr("supertickets.chapters.display._emit", shown.append)
+    for expected in (float("nan"), 0.9):
+        show_claims(judged([claim("it rises", "here", [1.0, 2.0, 0.0], expected=expected)]), "Claims.")
+    without, with_power = (text.split("</thead>")[0] for text in shown)
+    assert "verdict" in without and "power" not in without and "unit" not in without
+    assert "power" in with_power and "needed" in with_power

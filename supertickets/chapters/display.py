@@ -60,7 +60,7 @@ def show_table(
 
 
 def show_claims(frame: pd.DataFrame, caption: str, name: str = "claims") -> None:
-    """Show judged claims (:func:`supertickets.chapters.claims.judged`) as a table; columns that are empty are left out."""
+    """Show judged claims (:func:`supertickets.chapters.claims.judged`) as a table; empty columns are left out."""
     shown = frame.drop(columns=["unit", "limit", "side", "expected", "detail", "loss", "place"], errors="ignore")
     for style, columns in (("{:.2g}", ("p", "p (Holm)")), ("{:.0%}", ("power",)), ("{:.0f}", ("needed",))):
         for column in columns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -151,3 +152,35 @@ def test_import_has_no_side_effects() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
+
+
+@pytest.mark.slow
+def test_the_wheel_works_outside_the_checkout(tmp_path: Path) -> None:
+    """Built from a copy, installed into a folder of its own, and used from another: `find` on the lab."""
+    source = tmp_path / "source"
+    shutil.copytree(ROOT / "supertickets", source / "supertickets", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source / name)
+    pip = [sys.executable, "-m", "pip", "--quiet", "--no-input"]
+    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path), str(source)]
+    subprocess.run(build, check=True, capture_output=True, text=True, timeout=300)
+    (wheel,) = tmp_path.glob("supertickets-*.whl")
+    site = tmp_path / "site"
+    subprocess.run([*pip, "install", "--no-deps", "--target", str(site), str(wheel)], check=True, timeout=300)
+    assert (site / "supertickets/py.typed").is_file()
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    where = "import supertickets; print(supertickets.__file__)"
+
+    def run(*words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert run("-c", where).strip() == str(site / "supertickets/__init__.py")
+    options = (
+        "--encoder lab-base --task entailment --train-size 48 --epochs 1 --levels 0.5 --workers 1 --quiet --out found"
+    )
+    assert "Written: found/report.html" in run("-m", "supertickets.cli", "find", *options.split())
+    assert "2 runs done" in run("-m", "supertickets.cli", "status", "--store", "found/runs")

@@ -105,8 +105,8 @@ def table1_metrics(frame: pd.DataFrame, split: str = "report", size: str = "base
 def table2(frame: pd.DataFrame) -> pd.DataFrame:
     """Table 2: test scores of the full model and the super ticket, one row per task and metric, in points.
 
-    ``frame`` holds the runs of ``supertickets.studies.experiments.on_test_sets``. Test labels that nobody has (GLUE's) give
-    no row: write the files its server takes with :func:`supertickets.tasks.write_submission`. The paper's columns
+    ``frame`` holds the runs of ``supertickets.studies.experiments.on_test_sets``. Test labels that nobody has (GLUE's)
+    give no row: write the files its server takes with :func:`supertickets.tasks.write_submission`. The paper's columns
     are the server's scores of BERT-base.
     """
     if "test_score" not in frame or not len(frame.dropna(subset=["test_score"])):

@@ -98,8 +98,9 @@ def tabs() -> Iterator[Callable[[str, str], AbstractContextManager[None]]]:
 
 
 def measured(*lines: str) -> None:
-    """Show findings in the book's "Measured here" box, one paragraph per line of plain text."""
-    _emit(measured_html(lines))
+    """Show findings in the book's "Measured here" box, one paragraph per line of plain text; no box without any."""
+    if lines:
+        _emit(measured_html(lines))
 
 
 def inconsistencies(*notes: str) -> None:

@@ -116,3 +116,12 @@ def test_claims_are_shown_without_columns_that_say_nothing(monkeypatch):
     without, with_power = (text.split("</thead>")[0] for text in shown)
     assert "verdict" in without and "power" not in without and "unit" not in without
     assert "power" in with_power and "needed" in with_power
+
+
+def test_nothing_measured_shows_no_box(monkeypatch):
+    shown = []
+    monkeypatch.setattr("supertickets.chapters.display._emit", shown.append)
+    measured()
+    assert shown == []
+    measured("It rises.")
+    assert len(shown) == 1

@@ -161,16 +161,14 @@ for scale in each(scales):
 # paper expects more where data are few, so there are smaller sets too.
 
 # %%
-powered = {scale: scale.frame("light") for scale in chapter.scales("light")}
-powered = {scale: frame for scale, frame in powered.items() if len(frame)}
-by_size = {scale: dict(list(frame.groupby("train_size"))) for scale, frame in powered.items()}
+powered = {scale: scale.by_train_size("light") for scale in chapter.scales("light")}
 
 # %% tags=["hide-input"]
 for scale in powered:
     print(scale.told("light"))
-for scale in each(powered):
-    sizes_found = by_size[scale]
-    rows = [light_pruning(sizes_found[n]).assign(examples=int(n)) for n in sorted(sizes_found, reverse=True)]
+for scale in each([scale for scale in powered if powered[scale]]):
+    by_size = powered[scale]
+    rows = [light_pruning(frame).assign(examples=size) for size, frame in by_size.items()]
     show_claims(
         pd.concat(rows, ignore_index=True),
         "Winning ticket minus full model, points, 95% t intervals over training sets; a family for each size.",
@@ -179,8 +177,8 @@ for scale in each(powered):
     for table in rows:
         for row in table[~table["detail"].astype(bool)].to_dict("records"):
             measured(f"{row['examples']} examples. {sentence(row)}")
-    if len(sizes_found) > 1:
-        less = smaller_data(sizes_found)
+    if len(by_size) > 1:
+        less = smaller_data(by_size)
         measured(*sentences(less[~less["detail"].astype(bool)]))
 
 # %% [markdown]

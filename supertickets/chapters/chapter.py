@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from supertickets.chapters.display import tabs
-from supertickets.runs import Record, RunStore, Spec, missing_sentence
+from supertickets.runs import Record, RunSpec, RunStore, Spec, missing_sentence
 from supertickets.studies import Inputs, Profile, at_hand, get_profile, recorded, stages
 
 RECORDED = {"minilm": "MiniLM on GLUE", "mpnet": "MPNet on GLUE"}
@@ -56,6 +57,16 @@ class Scale:
     def frame(self, experiment: str, stage: int = -1) -> pd.DataFrame:
         """The rows of an experiment's runs, of its last stage unless another is asked for."""
         return self.store.frame(self.specs(experiment)[stage])
+
+    def by_train_size(self, experiment: str) -> dict[int, pd.DataFrame]:
+        """The rows of an experiment's first stage by training size, largest first, of sizes whose runs are all there.
+
+        Where the number of runs was fixed beforehand, a part of them is no reason for a verdict.
+        """
+        planned = Counter(spec.data.train_size for spec in self.specs(experiment)[0] if isinstance(spec, RunSpec))
+        frame = self.frame(experiment, 0)
+        found = {size: frame.loc[frame["train_size"] == size] for size in planned if size and len(frame)}
+        return {size: found[size] for size in sorted(found, reverse=True) if len(found[size]) == planned[size]}
 
     def records(self, experiment: str, stage: int = -1) -> Iterator[Record]:
         """The records of an experiment's runs with their arrays."""

@@ -76,6 +76,21 @@ def _kind(spec: Spec) -> tuple[str, float]:
     return (spec.ticket.kind, spec.ticket.level) if isinstance(spec, RunSpec) else (spec.model, 0.0)
 
 
+def _listed(numbers: Sequence[int]) -> str:
+    """Rising numbers in words, three or more in a row as a range.
+
+    >>> _listed([0, 1, 4, 5, 6, 9])
+    '0, 1, 4 to 6, 9'
+    """
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{x[0]} to {x[-1]}" if len(x) > 2 else ", ".join(map(str, x)) for x in runs)
+
+
 def missing_sentence(frame: pd.DataFrame, specs: Sequence[Spec]) -> str:
     """What :func:`missing` found, in one sentence: how many of which task and kind, and of which seeds.
 
@@ -90,6 +105,6 @@ def missing_sentence(frame: pd.DataFrame, specs: Sequence[Spec]) -> str:
     for task, group in lacking.groupby("task", sort=False):
         kinds = ", ".join(f"{count} {kind}" for kind, count in group["kind"].value_counts(sort=False).items())
         seeds = sorted(set(group["seed"]))
-        parts.append(f"{task} ({kinds}; seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))})")
+        parts.append(f"{task} ({kinds}; seed{'s' if len(seeds) > 1 else ''} {_listed(seeds)})")
     verb = "is" if len(lacking) == 1 else "are"
     return f"{len(lacking)} of {len(specs)} runs {verb} missing: {', '.join(parts)}."

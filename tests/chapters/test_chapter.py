@@ -9,6 +9,7 @@ from supertickets.chapters.chapter import Chapter, each
 from supertickets.chapters.display import measured
 from supertickets.runs import RunStore, pack
 from supertickets.studies import get_profile
+from supertickets.studies.profiles import TrainingSets
 
 ONE = get_profile("smoke", tasks="entailment", seeds=[0], levels=[0.3])
 
@@ -56,3 +57,13 @@ def test_each_scale_has_a_tab(results, monkeypatch):
         measured(scale.title)
     (made,) = shown
     assert made.count('data-tab="smoke"') == 2
+
+
+def test_a_size_is_judged_when_all_of_its_planned_runs_are_there(results, tmp_path):
+    light = replace(ONE, light=(TrainingSets("entailment", 32, 1), TrainingSets("entailment", 24, 1)))
+    scale = Chapter(light, str(tmp_path)).here()
+    whole = scale.by_train_size("light")
+    assert [(size, len(rows)) for size, rows in whole.items()] == [(32, 4), (24, 4)]
+    lost = scale.specs("light")[0][-1]
+    next(tmp_path.glob(f"runs/*/{lost.id}.json")).unlink()
+    assert list(replace(scale, live=False).by_train_size("light")) == [32]

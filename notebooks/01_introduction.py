@@ -64,12 +64,9 @@ from supertickets.chapters.claims import sentences
 from supertickets.chapters.display import measured, show, show_claims, show_table
 from supertickets.chapters.single_task.claims import boundaries, phase_sentence, transitions
 from supertickets.studies import get_profile, training_set_sweeps, with_training_sets
-from supertickets.tickets import KINDS
 
 chosen = get_profile(profile, encoder=encoder, dev_size=dev_size)
-chosen = with_training_sets(chosen, task, train_size, n_sets)
-left_out = {kind: () for kind in KINDS if kind not in kinds}
-chosen = replace(chosen, levels_by_kind={**chosen.levels_by_kind, **left_out})
+chosen = with_training_sets(chosen, task, train_size, n_sets, kinds)
 chapter = Chapter(chosen, store, results, data_dir, workers)
 scales = chapter.scales("figure1")
 for scale in scales:

@@ -42,6 +42,8 @@ data_dir = ""  # folder with TASK/train.tsv and so on; empty: the lab, or the Hu
 workers = 0  # worker processes; 0: one per core
 
 # %% tags=["hide-input"]
+from dataclasses import replace
+
 import pandas as pd
 
 from supertickets.chapters.chapter import Chapter, each
@@ -191,7 +193,9 @@ for scale in each([scale for scale in powered if powered[scale]]):
 large_name = "" if large == "none" else large or here.profile.large
 large_frame = pd.DataFrame()
 if large_name:
-    bigger = chapter.at(get_profile(large_name, seeds=seeds, **limits))
+    larger = get_profile(large_name, seeds=seeds, **limits)
+    kept = {**larger.levels_by_kind, "losing": ()}
+    bigger = chapter.at(replace(larger, levels_by_kind=kept))
     large_frame = bigger.frame("table1")
     print(bigger.told("table1"))
     alt = f"The curves of Figure 4 for {bigger.profile.encoder}."

@@ -8,7 +8,7 @@ from typing import Any
 
 from supertickets.errors import SuperticketsError
 from supertickets.runs import Hyper
-from supertickets.tickets import LEVELS
+from supertickets.tickets import KINDS, LEVELS
 
 TASK_DROPOUT: Mapping[str, float] = {"MNLI": 0.3, "CoLA": 0.05, "inference": 0.3, "acceptability": 0.05}
 """Task-head dropout where it is not 0.1 (A.1.2), for the paper's tasks and their kin in the lab."""
@@ -257,14 +257,20 @@ def with_subsets(profile: Profile, sizes: str | Sequence[int] = "") -> Profile:
     return replace(profile, subsets=replace(profile.subsets, sizes=chosen))
 
 
-def with_training_sets(profile: Profile, task: str = "", size: int = 0, n: int = 0) -> Profile:
-    """The profile with other training sets for Figure 1 where they are given.
+def with_training_sets(profile: Profile, task: str = "", size: int = 0, n: int = 0, kinds: str = "") -> Profile:
+    """The profile with other training sets for Figure 1 where they are given, and with these kinds of tickets only.
 
     >>> with_training_sets(get_profile("lab"), task="paraphrase", n=4).sets.n
     4
+    >>> with_training_sets(get_profile("lab"), kinds="winning, random").levels_by_kind
+    {'losing': ()}
     """
-    sets = profile.sets
-    return replace(profile, sets=replace(sets, task=task or sets.task, size=size or sets.size, n=n or sets.n))
+    sets, wanted = profile.sets, _listed(kinds) or KINDS
+    if unknown := [kind for kind in wanted if kind not in KINDS]:
+        raise SuperticketsError(f"Unknown kind of ticket {unknown[0]!r}; known: {', '.join(KINDS)}.")
+    left_out = {kind: () for kind in KINDS if kind not in wanted}
+    sets = replace(sets, task=task or sets.task, size=size or sets.size, n=n or sets.n)
+    return replace(profile, sets=sets, levels_by_kind={**profile.levels_by_kind, **left_out})
 
 
 def with_adaptation(

@@ -28,3 +28,10 @@ def test_training_sizes_and_sets_can_be_changed():
     assert [(spec.data.name, spec.data.train_size) for spec in sets] == [("paraphrase", 24)] * 4
     with pytest.raises(SuperticketsError, match="whole numbers"):
         with_subsets(profile, "many")
+
+
+def test_kinds_of_tickets_that_are_not_asked_for_have_no_levels():
+    profile = with_training_sets(get_profile("smoke", levels=[0.5]), n=1, kinds="random")
+    assert [spec.ticket.kind for spec in training_set_sweeps(profile)] == ["full", "random"]
+    with pytest.raises(SuperticketsError, match="Unknown kind of ticket 'winnning'; known: winning, random, losing"):
+        with_training_sets(profile, kinds="winnning")

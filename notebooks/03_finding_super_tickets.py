@@ -32,18 +32,20 @@ workers = 0  # worker processes; 0: one per core
 import torch
 
 import supertickets as st
+from supertickets.chapters.chapter import Chapter
 from supertickets.chapters.display import measured, show, show_table
 from supertickets.chapters.finding import estimator_agreement, importance_figure, ticket_sizes, tickets_figure
 from supertickets.chapters.single_task.figures import phase_transition_data, phase_transition_figure
-from supertickets.engines import run_all
-from supertickets.runs import RunStore, super_tickets
+from supertickets.runs import super_tickets
 from supertickets.studies import full_run, get_profile, ticket_sweep
 from supertickets.tickets import ESTIMATORS
 from supertickets.training import cached_encode, eval_batches
 
 scale = get_profile(profile)
 name = task or scale.tasks[0]
-data = st.data_ref(name, data_dir=data_dir or None, **scale.data)
+hyper = scale.hyper_of(name)
+here = Chapter(scale, store, data_dir=data_dir, workers=workers).here()
+data = here.inputs.data(name, **scale.data_of(name))
 examples = data.load()
 print(f"{name}: {len(examples.train)} training examples, for instance")
 for texts, label in list(zip(examples.train.texts, examples.train.labels, strict=True))[:3]:
@@ -75,7 +77,7 @@ model = st.load_encoder(scale.encoder, num_labels=examples.num_labels, seed=seed
 shape = st.shape_of(model)
 ticket = st.random_ticket((shape.n_layers, shape.n_heads), level=0.5, seed=seed)
 tokenizer = st.load_tokenizer(scale.encoder)
-batch = next(iter(eval_batches(cached_encode(examples, "dev", tokenizer, scale.hyper.max_length))))
+batch = next(iter(eval_batches(cached_encode(examples, "dev", tokenizer, hyper.max_length))))
 with torch.no_grad():
     plain = model(**batch.inputs).logits
     with st.masked(model, ticket):
@@ -113,12 +115,11 @@ assert (by_mask - by_removal).abs().max() < 1e-10
 # {func}`~supertickets.models.importance_scores`. So: fine-tune, then score on the training set.
 
 # %%
-run_store = RunStore(store)
 small = shape.n_layers * shape.n_heads <= 48  # the truth costs one pass over the data for every unit
 estimators = tuple(name for name in ESTIMATORS if small or name != "leave_one_out")
-scored = full_run(scale.encoder, data, seed, scale.hyper, estimators)
-run_all([scored], run_store, workers=1, progress=False).raise_if_failed()
-record = run_store[scored.id]
+scored = full_run(scale.encoder, data, seed, hyper, estimators)
+here.carried_out([scored])
+record = here.store[scored.id]
 scores = record.scores("example")
 print(f"fine-tuned for {len(record.epochs)} epochs, kept epoch {record.best_epoch}")
 print(f"report score {record.metrics['report']['score']:.3f}")
@@ -192,16 +193,15 @@ assert all(same.values())
 # has several, with intervals and with random and losing tickets beside.
 
 # %%
-base = full_run(scale.encoder, data, seed, scale.hyper)
+base = full_run(scale.encoder, data, seed, hyper)
 specs = ticket_sweep(base, scale.levels, ("winning",))
-run_all(specs, run_store, workers=workers or None, progress=False).raise_if_failed()
-frame = run_store.frame(specs)
+frame = here.carried_out(specs)
 alt = f"Report score of the winning tickets of {name} against the weights remaining, the full model as a dashed line."
 show(phase_transition_figure(frame), alt, phase_transition_data(frame), name="curve")
 row = super_tickets(frame).iloc[0]
 measured(
     f"Super ticket: {row['level']:.0%} pruned, {row['weights_remaining']:.1%} of the weights remaining; report score "
-    f"{row['report_score']:.3f} against {run_store[base.id].metrics['report']['score']:.3f} of the full"
+    f"{row['report_score']:.3f} against {here.store[base.id].metrics['report']['score']:.3f} of the full"
     " model (one seed)."
 )
 

@@ -31,29 +31,28 @@ store = "../runs"  # folder (or fsspec URL) of the run store
 data_dir = ""  # folder with TASK/train.tsv and so on; empty: the lab, or the Hub
 workers = 0  # worker processes; 0: one per core
 
-# %%
+# %% tags=["hide-input"]
 import pandas as pd
 import torch
 
 import supertickets as st
+from supertickets.chapters.chapter import Chapter
 from supertickets.chapters.display import inconsistencies, measured, show, show_table
 from supertickets.chapters.inconsistencies import paper_notes
 from supertickets.chapters.multi_task.figures import sharing_data, sharing_figure
-from supertickets.engines import run_all
 from supertickets.models import example_losses
-from supertickets.runs import RunStore, super_tickets
+from supertickets.runs import super_tickets
 from supertickets.sharing import isolated, shared_model, task_data, using
-from supertickets.studies import at_hand, get_profile, phase_transition
+from supertickets.studies import get_profile, phase_transition
 from supertickets.tickets import shared_units
 from supertickets.training import train_batches
 
-scale = get_profile(profile, tasks=tasks, seeds=[seed], encoder=encoder, train_size=train_size, dev_size=dev_size)
-inputs = at_hand(data_dir)
-run_store = RunStore(store)
-specs = phase_transition(scale, ["winning"], inputs)
-run_all(specs, run_store, workers=workers or None, progress=False).raise_if_failed()
-chosen = super_tickets(run_store.frame(specs)).set_index("task")
-tickets = {task: run_store[chosen.loc[task, "run"]].ticket() for task in scale.tasks}
+limits = {"train_size": train_size, "dev_size": dev_size}
+scale = get_profile(profile, tasks=tasks, seeds=[seed], encoder=encoder, **limits)
+here = Chapter(scale, store, data_dir=data_dir, workers=workers).here()
+specs = phase_transition(scale, ["winning"], here.inputs)
+chosen = super_tickets(here.carried_out(specs)).set_index("task")
+tickets = {task: here.store[chosen.loc[task, "run"]].ticket() for task in scale.tasks}
 for task, ticket in tickets.items():
     print(f"{task}: super ticket at {ticket.level:.0%}, {ticket.kept_heads} heads and {ticket.kept_ffns} FFNs kept")
 
@@ -79,7 +78,7 @@ alt = (
 show(sharing_figure(tickets), alt, sharing_data(tickets), name="figure-2")
 
 # %%
-names = {task: run_store[chosen.loc[task, "run"]].tasks[task].num_labels for task in scale.tasks}
+names = {task: here.store[chosen.loc[task, "run"]].tasks[task].num_labels for task in scale.tasks}
 shared = shared_model(scale.encoder, names, tickets, seed)
 shape = st.shape_of(st.load_encoder(scale.encoder, 2, seed))
 units = shared_units(tickets)

@@ -35,37 +35,20 @@ store = "../runs"  # folder (or fsspec URL) of the run store
 data_dir = ""  # folder with TASK/train.tsv and so on; empty: the lab, or the Hub
 workers = 0  # worker processes; 0: one per core
 
-# %%
+# %% tags=["hide-input"]
+from supertickets.chapters.chapter import Chapter
 from supertickets.chapters.claims import sentences
 from supertickets.chapters.display import measured, show_claims, show_table
 from supertickets.chapters.multi_task.claims import sharing_claims
 from supertickets.chapters.multi_task.tables import averages, table3
-from supertickets.engines import run_all
-from supertickets.runs import RunStore, missing_sentence
-from supertickets.studies import at_hand, get_profile, multi_task, phase_transition
+from supertickets.studies import get_profile
 
-sizes = {"train_size": train_size, "dev_size": dev_size}
-scale = get_profile(profile, tasks=tasks, seeds=seeds, encoder=encoder, **sizes)
-inputs = at_hand(data_dir)
-run_store = RunStore(store)
-
-
-def multi_task_frame(scale):
-    """The records of a profile's multi-task runs, whose tickets come from its single-task sweeps."""
-    single = phase_transition(scale, ["winning"], inputs)
-    run_all(single, run_store, workers=workers or None, progress=False)
-    single_frame = run_store.frame(single)
-    print(missing_sentence(single_frame, single))
-    specs = multi_task(scale, single_frame, inputs)
-    run_all(specs, run_store, workers=workers or None, progress=False)
-    frame = run_store.frame(specs)
-    print(f"{frame['run'].nunique()} of {len(specs)} multi-task runs of {', '.join(scale.tasks)}: {scale.encoder}")
-    seconds = frame.drop_duplicates("run")["seconds"].sum()
-    print(f"their time: {seconds / 60:.1f} core-minutes, without the single-task runs")
-    return frame
-
-
-frame = multi_task_frame(scale)
+limits = {"train_size": train_size, "dev_size": dev_size}
+chosen = get_profile(profile, tasks=tasks, seeds=seeds, encoder=encoder, **limits)
+chapter = Chapter(chosen, store, data_dir=data_dir, workers=workers)
+here = chapter.here()
+frame = here.frame("table3")
+print(here.told("table3"))
 
 # %% [markdown]
 # ## Table 3
@@ -75,7 +58,7 @@ frame = multi_task_frame(scale)
 # that the shared model keeps. The paper's columns are its averages over eight GLUE tasks.
 
 # %%
-size = "large" if "large" in scale.encoder else "base"
+size = "large" if "large" in chosen.encoder else "base"
 show_table(table3(frame, size), "Table 3: multi-task models, report scores in points.", "table-3")
 by_seed = averages(frame).reset_index()
 show_table(by_seed, "The average score of every seed, points.", "averages")
@@ -84,10 +67,11 @@ show_table(by_seed, "The average score of every seed, points.", "averages")
 # ### The large model
 
 # %%
-large_name = "" if large == "none" else large or scale.large
+large_name = "" if large == "none" else large or chosen.large
 if large_name:
-    large_scale = get_profile(large_name, seeds=seeds, **sizes)
-    large_frame = multi_task_frame(large_scale)
+    bigger = chapter.at(get_profile(large_name, seeds=seeds, **limits))
+    large_frame = bigger.frame("table3")
+    print(bigger.told("table3"))
     show_table(table3(large_frame, "large"), f"Table 3, {large_name}.", "table-3-large")
     large_claims = sharing_claims(large_frame, size="large")
     show_claims(large_claims, "The claims of section 6.2 for the large model.", "claims-large")

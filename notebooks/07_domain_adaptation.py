@@ -45,38 +45,22 @@ store = "../runs"  # folder (or fsspec URL) of the run store
 data_dir = ""  # folder with TASK/train.tsv and so on; empty: the lab, or the Hub
 workers = 0  # worker processes; 0: one per core
 
-# %%
+# %% tags=["hide-input"]
+from supertickets.chapters.chapter import Chapter
 from supertickets.chapters.claims import sentences
 from supertickets.chapters.display import inconsistencies, measured, show, show_claims, show_table
 from supertickets.chapters.domain_adaptation.claims import adaptation_claims, adaptation_gains
 from supertickets.chapters.domain_adaptation.figures import adaptation_figure
 from supertickets.chapters.domain_adaptation.tables import table4
 from supertickets.chapters.inconsistencies import paper_notes
-from supertickets.engines import run_all
-from supertickets.runs import RunStore, missing_sentence
-from supertickets.studies import (
-    adaptation_sources,
-    adaptations,
-    at_hand,
-    get_profile,
-    multi_task,
-    phase_transition,
-    with_adaptation,
-)
+from supertickets.studies import get_profile, with_adaptation
 
-scale = get_profile(profile, tasks=tasks, seeds=seeds, encoder=encoder, train_size=train_size, dev_size=dev_size)
-scale = with_adaptation(scale, targets, fractions, train_size, dev_size)
-inputs = at_hand(data_dir)
-run_store = RunStore(store)
-single, sources = phase_transition(scale, ["winning"], inputs), adaptation_sources(scale, inputs)
-run_all([*single, *sources], run_store, workers=workers or None, progress=False)
-source_frame = run_store.frame(sources)
-print(missing_sentence(source_frame, sources))
-specs = adaptations(scale, source_frame, multi_task(scale, run_store.frame(single), inputs), inputs)
-run_all(specs, run_store, workers=workers or None, progress=False)
-frame = run_store.frame(specs)
-print(f"{len(frame)} of {len(specs)} adaptations from {scale.adaptation.source}; encoder: {scale.encoder}")
-print(f"time of the adaptations: {frame['seconds'].sum() / 60:.1f} core-minutes")
+limits = {"train_size": train_size, "dev_size": dev_size}
+chosen = get_profile(profile, tasks=tasks, seeds=seeds, encoder=encoder, **limits)
+chosen = with_adaptation(chosen, targets, fractions, **limits)
+here = Chapter(chosen, store, data_dir=data_dir, workers=workers).here()
+frame = here.frame("table4")
+print(here.told("table4"))
 for line in dict.fromkeys(frame["model"].str.cat(frame["head"], sep=", task head ")):
     print(line)
 

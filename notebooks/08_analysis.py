@@ -31,9 +31,10 @@ store = "../runs"  # folder (or fsspec URL) of the run store
 data_dir = ""  # folder with TASK/train.tsv and so on; empty: the lab, or the Hub
 workers = 0  # worker processes; 0: one per core
 
-# %%
+# %% tags=["hide-input"]
 import pandas as pd
 
+from supertickets.chapters.chapter import Chapter
 from supertickets.chapters.claims import sentences
 from supertickets.chapters.display import measured, show, show_claims, show_table
 from supertickets.chapters.sensitivity.claims import paper_power, rate_tests, spread_tests
@@ -49,22 +50,15 @@ from supertickets.chapters.task_shares.tables import (
     rank_agreement,
     task_shares,
 )
-from supertickets.engines import run_all
-from supertickets.runs import RunStore, missing_sentence
-from supertickets.studies import at_hand, get_profile, importance_runs, multi_task, phase_transition
+from supertickets.studies import get_profile
 
-scale = get_profile(profile, tasks=tasks, seeds=seeds, encoder=encoder, train_size=train_size, dev_size=dev_size)
-inputs = at_hand(data_dir)
-run_store = RunStore(store)
-single_specs = phase_transition(scale, ["winning"], inputs)
-run_all(single_specs, run_store, workers=workers or None, progress=False)
-single = run_store.frame(single_specs)
-print(missing_sentence(single, single_specs))
-multi_specs = multi_task(scale, single, inputs)
-run_all(multi_specs, run_store, workers=workers or None, progress=False)
-multi = run_store.frame(multi_specs)
-rates = ", ".join(f"{hyper.learning_rate:g}" for hyper in multi_specs[0].fine_tuning)
-print(f"{multi['run'].nunique()} of {len(multi_specs)} multi-task runs, each fine-tuned at learning rates {rates}")
+limits = {"train_size": train_size, "dev_size": dev_size}
+chosen = get_profile(profile, tasks=tasks, seeds=seeds, encoder=encoder, **limits)
+here = Chapter(chosen, store, data_dir=data_dir, workers=workers).here()
+single, multi = here.frame("table3", 0), here.frame("table3")
+print(here.told("table3"))
+rates = multi.loc[multi["stage"] == "fine-tuned", "learning_rate"].unique()
+print(f"fine-tuned at learning rates {', '.join(f'{rate:g}' for rate in rates)}")
 
 # %% [markdown]
 # ## Sensitivity to the random seed (Table 5)
@@ -132,13 +126,11 @@ measured(*sentences(spread), *sentences(by_rate))
 # of those too; the claims below stand under two other rules as well.
 
 # %%
-full_specs = importance_runs(scale, inputs)
-run_all(full_specs, run_store, workers=workers or None, progress=False)
-records = list(run_store.records([spec.id for spec in full_specs], arrays=True))
+records = list(here.records("figure6"))
 table = importance_table(records)
 shares = task_shares(table)
-print(f"{len(full_specs)} full models of {table['task'].nunique()} tasks, {table['seed'].nunique()} seeds")
-alt = f"A pie for every head and FFN of {scale.encoder}, by layer; slices are the shares of the tasks."
+print(f"{len(records)} full models of {table['task'].nunique()} tasks, {table['seed'].nunique()} seeds")
+alt = f"A pie for every head and FFN of {chosen.encoder}, by layer; slices are the shares of the tasks."
 show(pies_figure(shares), alt, shares, name="figure-6")
 
 # %%

@@ -84,7 +84,7 @@ stored = read_benchmarks(path) if benchmarks or path.is_file() else None
 # smaller the model, the more they weigh.
 
 # %%
-data = data_ref(scale.tasks[0], data_dir=data_dir or None, **scale.data)
+data = data_ref(scale.tasks[0], data_dir=data_dir or None, **scale.data_of(scale.tasks[0]))
 times = step_times(scale.encoder, data, scale.hyper, scale.levels, n_batches=batches, repeats=repeats)
 print(f"{scale.encoder} on {scale.tasks[0]}, {scale.hyper.precision}, one thread; medians over {repeats} rounds")
 alt = "Time relative to the full model against the level: compacted models fall along the operations, masked do not."

@@ -6,12 +6,8 @@ from supertickets.rooms import handed_on
 
 if TYPE_CHECKING:
     from supertickets.studies.experiments import (
-        adaptation_sources,
-        adaptations,
         answers_on_test,
         full_run,
-        importance_runs,
-        multi_task,
         phase_transition,
         stages,
         ticket_sweep,

@@ -5,15 +5,8 @@ from dataclasses import replace
 import pandas as pd
 
 from supertickets.runs import AdaptationSpec, Hyper
-from supertickets.studies import (
-    at_hand,
-    get_profile,
-    multi_task,
-    phase_transition,
-    recorded,
-    training_set_sweeps,
-)
-from supertickets.studies.experiments import chosen_rates, light_sweeps, on_test_sets, rate_runs
+from supertickets.studies import at_hand, get_profile, phase_transition, recorded, training_set_sweeps
+from supertickets.studies.experiments import chosen_rates, light_sweeps, multi_task, on_test_sets, rate_runs
 from supertickets.studies.profiles import TrainingSets
 from supertickets.tasks import data_ref
 

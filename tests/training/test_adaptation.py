@@ -14,8 +14,8 @@ from supertickets.engines import run_all
 from supertickets.engines.execution import source_model
 from supertickets.errors import SuperticketsError
 from supertickets.runs import AdaptationSpec, Hyper, RunSpec, RunStore, SharingSpec, TicketRule, spec_from_json
-from supertickets.studies import adaptation_sources, adaptations, get_profile, multi_task, phase_transition
-from supertickets.studies.experiments import rewound
+from supertickets.studies import get_profile, phase_transition
+from supertickets.studies.experiments import adaptation_sources, adaptations, multi_task, rewound
 from supertickets.tasks import data_ref, nested_subset
 from supertickets.tickets import Ticket, random_ticket
 from supertickets.training import adapt

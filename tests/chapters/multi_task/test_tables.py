@@ -8,7 +8,8 @@ from supertickets.chapters.multi_task.tables import averages, table3
 from supertickets.engines import run_all
 from supertickets.errors import SuperticketsError
 from supertickets.runs import RunStore
-from supertickets.studies import get_profile, multi_task, phase_transition
+from supertickets.studies import get_profile, phase_transition
+from supertickets.studies.experiments import multi_task
 
 
 def test_table_3_at_the_smallest_scale(tmp_path):

@@ -37,11 +37,14 @@ class Scale:
 
     def carried_out(self, specs: Sequence[Spec]) -> pd.DataFrame:
         """The rows of these runs, those that there are; a live scale carries out the others first."""
+        self._carry_out(specs)
+        return self.store.frame(specs)
+
+    def _carry_out(self, specs: Sequence[Spec]) -> None:
         if self.live:
             from supertickets.engines import run_all  # needs torch, which reading recorded runs does not
 
             run_all(specs, self.store, self.workers, progress=False)
-        return self.store.frame(specs)
 
     def specs(self, experiment: str) -> list[list[Spec]]:
         """The runs of an experiment (:data:`supertickets.studies.experiments.EXPERIMENTS`), stage by stage."""
@@ -49,8 +52,7 @@ class Scale:
             found: list[list[Spec]] = []
             for stage in stages(experiment, self.profile, self.store, self.inputs):
                 found.append(list(stage))
-                if self.live:
-                    self.carried_out(found[-1])
+                self._carry_out(found[-1])
             self._specs[experiment] = found
         return self._specs[experiment]
 
@@ -77,14 +79,15 @@ class Scale:
 
         The devices are those that the records name.
         """
-        specs, frame = self.specs(experiment)[stage], self.frame(experiment, stage)
-        if frame.empty:
+        specs = self.specs(experiment)[stage]
+        records = list(self.store.records([spec.id for spec in specs]))
+        if not records:
             return f"{self.title}: none of {len(specs)} runs."
-        devices = {record.environment.get("device", "unknown") for record in self.store.records(list(frame["run"]))}
-        minutes = frame.drop_duplicates("run")["seconds"].sum() / 60
+        devices = sorted({record.environment.get("device", "unknown") for record in records})
+        minutes = sum(record.timings.get("total", 0.0) for record in records) / 60
         return (
-            f"{self.title}: {frame['run'].nunique()} of {len(specs)} runs, {minutes:.0f} minutes of training in all "
-            f"({'; '.join(sorted(devices))}). {missing_sentence(frame, specs)}"
+            f"{self.title}: {len(records)} of {len(specs)} runs, {minutes:.0f} minutes of training in all "
+            f"({'; '.join(devices)}). {missing_sentence(pd.DataFrame({'run': [x.id for x in records]}), specs)}"
         )
 
 
@@ -107,12 +110,11 @@ class Chapter:
         """The scale that is carried out here."""
         return self.at(self.profile)
 
-    def at(self, profile: Profile | str) -> Scale:
-        """A profile carried out here; by name, or an altered one. Recorded runs of it are not repeated."""
-        made = get_profile(profile) if isinstance(profile, str) else profile
-        stores = ",".join([self.store, *(self._packs() if made.name in RECORDED else ())])
-        workers = self.workers or None
-        return Scale(made.name.capitalize(), made, RunStore(stores), at_hand(self.data_dir), True, workers)
+    def at(self, profile: Profile) -> Scale:
+        """Another profile carried out here; recorded runs of it are not repeated."""
+        stores = ",".join([self.store, *(self._packs() if profile.name in RECORDED else ())])
+        title = RECORDED.get(profile.name, profile.name.capitalize())
+        return Scale(title, profile, RunStore(stores), at_hand(self.data_dir), True, self.workers or None)
 
     def scales(self, experiment: str) -> list[Scale]:
         """The scales at which there are runs of an experiment: recorded ones, then the one carried out here."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     )
     from supertickets.runs.run import Hyper, Record, RunSpec, TicketRule, mean_report_score
     from supertickets.runs.sharing_spec import SharingSpec, at_rate
-    from supertickets.runs.spec import Spec, placed, spec_from_json
+    from supertickets.runs.spec import Spec, data_of, placed, spec_from_json
     from supertickets.runs.store import RunStore
     from supertickets.runs.words import in_words, readable, task_of
 else:

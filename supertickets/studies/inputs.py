@@ -6,12 +6,12 @@ recorded runs is made on a machine that has neither the data nor the encoder, fr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
 from supertickets.models import encoder_revision
-from supertickets.runs import AdaptationSpec, RunSpec, Spec
+from supertickets.runs import AdaptationSpec, Spec, data_of
 from supertickets.tasks import DataRef, canonical_name, data_ref
 
 
@@ -44,9 +44,9 @@ def recorded(specs: Iterable[Spec]) -> Inputs:
     refs: dict[DataRef, DataRef] = {}
     revisions: dict[str, str] = {}
     for spec in specs:
-        for encoder, revision in _encoders(spec):
-            revisions.setdefault(encoder, revision)
-        for ref in _data(spec):
+        source = spec.source if isinstance(spec, AdaptationSpec) else spec
+        revisions.setdefault(source.encoder, source.encoder_revision)
+        for ref in dict.fromkeys((*data_of(source), *data_of(spec))):
             refs.setdefault(_asked(ref), ref)
 
     def data(name: str, **arguments: object) -> DataRef:
@@ -60,14 +60,3 @@ def recorded(specs: Iterable[Spec]) -> Inputs:
 def _asked(ref: DataRef) -> DataRef:
     """What was asked for, without what was found and where it lay."""
     return replace(ref, fingerprint="", data_dir=None, train=None, dev=(), test=None)
-
-
-def _encoders(spec: Spec) -> Iterator[tuple[str, str]]:
-    source = spec.source if isinstance(spec, AdaptationSpec) else spec
-    yield source.encoder, source.encoder_revision
-
-
-def _data(spec: Spec) -> Iterator[DataRef]:
-    if isinstance(spec, AdaptationSpec):
-        yield from _data(spec.source)
-    yield from (spec.data,) if isinstance(spec, RunSpec | AdaptationSpec) else spec.data

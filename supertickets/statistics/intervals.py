@@ -99,44 +99,6 @@ def paired_difference(a: ArrayLike, b: ArrayLike, confidence: float = 0.95) -> P
     return PairedDifference(n, effect, interval, statistic, float(2 * stats.t.sf(abs(statistic), n - 1)), "paired t")
 
 
-def paired_bootstrap(
-    a: ArrayLike,
-    b: ArrayLike,
-    n_resamples: int = 9999,
-    seed: int = 0,
-    confidence: float = 0.95,
-    method: str = "BCa",
-) -> Interval:
-    """Bootstrap interval of the mean of ``a - b``, resampling pairs (``scipy.stats.bootstrap``).
-
-    ``method`` is "BCa" (Efron 1987), "percentile" or "basic". With few pairs these intervals are too short (measured
-    on normal differences, a 95% BCa interval covers 85% of the time for 5 pairs, 90% for 10, 92% for 16): for seeds
-    print the t interval, and use this one for many pairs, such as examples.
-    One pair, or no spread: as in :func:`paired_difference`.
-
-    >>> interval = paired_bootstrap([3.0, 4.0, 6.0, 5.0], [1.0, 3.0, 3.0, 4.5], n_resamples=999)
-    >>> bool(interval.low < interval.mean < interval.high)
-    True
-    """
-    if method not in ("BCa", "percentile", "basic"):
-        raise SuperticketsError(f"Unknown bootstrap method {method!r}; choose 'BCa', 'percentile' or 'basic'.")
-    d = paired_values(a, b)
-    parametric = paired_difference(d, np.zeros_like(d), confidence)
-    name = f"bootstrap ({method}, {n_resamples} resamples)"
-    if parametric.test != "paired t":
-        i = parametric.interval
-        return Interval(i.n, i.mean, i.sd, i.low, i.high, confidence, i.method)
-    ends = stats.bootstrap(
-        (d,),
-        np.mean,
-        n_resamples=n_resamples,
-        confidence_level=confidence,
-        method=method,
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return Interval(d.size, float(d.mean()), float(d.std(ddof=1)), float(ends.low), float(ends.high), confidence, name)
-
-
 def holm(p_values: ArrayLike) -> np.ndarray:
     """Holm's step-down adjusted p-values (Holm 1979), in the order given.
 

@@ -6,6 +6,7 @@ from supertickets.rooms import handed_on
 
 if TYPE_CHECKING:
     from supertickets.studies.experiments import (
+        LIGHT_LEVELS,
         answers_on_test,
         full_run,
         phase_transition,

@@ -123,13 +123,13 @@ def training_set_sweeps(
     return specs
 
 
-LIGHT = (0.1, 0.2, 0.3)
+LIGHT_LEVELS = (0.1, 0.2, 0.3)
 """The levels of light pruning, at which the paper's gains lie."""
 
 
 def light_sweeps(profile: Profile, inputs: Inputs | None = None) -> list[RunSpec]:
     """The runs behind the powered test of the central claim: full models and light winning tickets of many sets."""
-    each = (replace(profile, sets=sets, levels=LIGHT) for sets in profile.light)
+    each = (replace(profile, sets=sets, levels=LIGHT_LEVELS) for sets in profile.light)
     return [spec for one in each for spec in training_set_sweeps(one, inputs, ["winning"])]
 
 

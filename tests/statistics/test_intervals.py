@@ -66,37 +66,6 @@ def test_paired_t_keeps_its_error_rate():
     assert abs(np.mean(p < 0.05) - 0.05) < 0.015
 
 
-def test_paired_bootstrap_is_seeded_and_close_to_t_for_many_pairs():
-    rng = np.random.default_rng(4)
-    a, b = rng.normal(0.2, 1, 200), rng.normal(0, 1, 200)
-    first = st.paired_bootstrap(a, b, 2000, seed=1)
-    again = st.paired_bootstrap(a, b, 2000, seed=1)
-    other = st.paired_bootstrap(a, b, 2000, seed=2)
-    assert first == again
-    assert first != other
-    exact = st.mean_interval(a - b)
-    assert abs(first.low - exact.low) < 0.03
-    assert abs(first.high - exact.high) < 0.03
-
-
-def test_paired_bootstrap_without_spread_or_pairs():
-    assert not st.paired_bootstrap([1.0], [0.5]).known
-    same = st.paired_bootstrap([1.0, 2.0], [1.0, 2.0])
-    assert (same.low, same.high) == (0.0, 0.0)
-    with pytest.raises(SuperticketsError, match="BCa"):
-        st.paired_bootstrap([1.0, 2.0], [0.0, 0.0], method="bca")
-
-
-def test_bootstrap_is_too_short_for_five_seeds_as_documented():
-    rng = np.random.default_rng(5)
-    inside = [
-        i.low <= 0 <= i.high
-        for d in rng.normal(size=(600, 5))
-        for i in [st.paired_bootstrap(d, np.zeros(5), 499, method="percentile")]
-    ]
-    assert 0.77 < np.mean(inside) < 0.88
-
-
 def test_holm_by_hand_and_with_a_missing_test():
     # sorted 0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1, then made to rise
     assert st.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])

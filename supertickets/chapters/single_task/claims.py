@@ -22,9 +22,8 @@ from supertickets.chapters.pairs import check_size, super_ticket_pairs
 from supertickets.errors import SuperticketsError
 from supertickets.runs import paired_scores, super_tickets
 from supertickets.statistics import Boundary, PhaseBoundaries, phase_boundaries, rises_then_falls
+from supertickets.studies import LIGHT_LEVELS
 
-LIGHT_LEVELS = (0.1, 0.2, 0.3)
-"""The levels at which the paper sees winning tickets above the full model."""
 MIDDLE_LEVELS = (0.3, 0.4, 0.5, 0.6)
 """The levels at which the order winning, random, losing is judged: neither nearly full nor nearly collapsed."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -101,8 +102,11 @@ def missing_sentence(frame: pd.DataFrame, specs: Sequence[Spec]) -> str:
     lacking = missing(frame, specs)
     if lacking.empty:
         return f"All {len(specs)} runs are there."
-    parts = []
-    for task, group in lacking.groupby("task", sort=False):
+    planned = Counter(map(task_of, specs))
+    whole = [task for task, n in planned.items() if n == (lacking["task"] == task).sum()]
+    whole = whole if len(whole) > 1 else []  # of a single one, what its runs are
+    parts = [f"all of {', '.join(whole)}"] if whole else []
+    for task, group in lacking.loc[~lacking["task"].isin(whole)].groupby("task", sort=False):
         kinds = ", ".join(f"{count} {kind}" for kind, count in group["kind"].value_counts(sort=False).items())
         seeds = sorted(set(group["seed"]))
         parts.append(f"{task} ({kinds}; seed{'s' if len(seeds) > 1 else ''} {_listed(seeds)})")

@@ -29,3 +29,10 @@ def test_missing_runs_are_named():
     everything = pd.DataFrame({"run": [spec.id for spec in specs]})
     assert list(missing(everything, specs)) == ["task", "train_size", "seed", "kind", "level", "run"]
     assert missing_sentence(everything, specs) == "All 28 runs are there."
+
+
+def test_tasks_that_are_missing_altogether_are_named_together():
+    specs = [RunSpec("lab-base", "1", DataRef(task), seed) for task in ("RTE", "MRPC", "CoLA") for seed in (0, 1, 2, 5)]
+    there = pd.DataFrame({"run": [spec.id for spec in specs if spec.data.name == "CoLA" and spec.seed == 5]})
+    sentence = "11 of 12 runs are missing: all of RTE, MRPC, CoLA (3 full; seeds 0 to 2)."
+    assert missing_sentence(there, specs) == sentence

@@ -94,7 +94,7 @@ def test_chapters_7_and_8_on_real_data_with_one_store(glue, encoder, tmp_path):
     out = tmp_path / "07.ipynb"
     run_notebook(SOURCES["07_domain_adaptation"], out, {**common, "fractions": "0.3, 1"})
     text = out.read_text(encoding="utf-8")
-    assert "64 of 64 adaptations from MNLI" in text
+    assert "Paper-base: 64 of 64 runs" in text
     for model in ("ST-DNN", "SuperT", "MT-DNN", "Ticket-Share"):  # MNLI is among the multi-task tasks
         assert f"{model}, task head kept: the labels of the source are those of SNLI" in text
         assert f"{model}, task head new: SciTail has the labels entails, neutral" in text

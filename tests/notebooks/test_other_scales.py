@@ -101,5 +101,6 @@ def test_chapters_7_and_8_on_real_data_with_one_store(glue, encoder, tmp_path):
     out = tmp_path / "08.ipynb"
     run_notebook(SOURCES["08_analysis"], out, common)
     text = out.read_text(encoding="utf-8")
-    assert "4 of 4 multi-task runs, each fine-tuned at learning rates 5e-05, 0.0001, 0.0002" in text
+    assert "Paper-base: 4 of 4 runs" in text
+    assert "fine-tuned at learning rates 5e-05, 0.0001, 0.0002" in text
     assert "4 full models of 2 tasks, 2 seeds" in text

@@ -28,8 +28,10 @@ store = "../runs"  # folder (or fsspec URL) of the run store
 data_dir = ""  # folder with TASK/train.tsv and so on; empty: the lab, or the Hub
 workers = 0  # worker processes; 0: one per core
 
-# %%
+# %% tags=["hide-input"]
+import numpy as np
 import torch
+from torch.nn.functional import cross_entropy
 
 import supertickets as st
 from supertickets.chapters.chapter import Chapter
@@ -110,9 +112,48 @@ assert (by_mask - by_removal).abs().max() < 1e-10
 # "We compute the importance scores for all the mask variables in a single backward pass at the end of fine-tuning."
 # ```
 #
-# The absolute value is taken for each example before the mean, so gradients of a whole batch will not do. Every
-# example gets mask variables of its own, and one batched backward pass yields one gradient per example:
-# {func}`~supertickets.models.importance_scores`. So: fine-tune, then score on the training set.
+# In words: scale a unit a little and see how the loss of one example moves, up or down. The average size of that move
+# is the unit's importance. Here is the definition, taken word by word: mask variables on the lab's BERT, a backward
+# pass for one example after the other, absolute values, the mean.
+
+# %%
+by_hand = st.load_encoder("lab-base", num_labels=2, seed=seed).double().eval()
+layers, n_heads = by_hand.bert.encoder.layer, by_hand.config.num_attention_heads
+xi = torch.ones(len(layers), n_heads, dtype=torch.float64, requires_grad=True)
+nu = torch.ones(len(layers), dtype=torch.float64, requires_grad=True)
+size = by_hand.config.hidden_size // n_heads
+for i, layer in enumerate(layers):
+    layer.attention.output.dense.register_forward_pre_hook(
+        lambda _, context, i=i: (context[0] * xi[i].repeat_interleave(size),)
+    )
+    layer.output.dense.register_forward_hook(lambda _, given, out, i=i: nu[i] * out)
+
+pairs = st.load_task("entailment", train_size=200, dev_size=64)
+lab_tokens = cached_encode(pairs, "dev", st.load_tokenizer("lab-base"), 64)
+few = next(iter(eval_batches(lab_tokens)))
+of_heads, of_ffns = torch.zeros_like(xi), torch.zeros_like(nu)
+for example in range(len(few.labels)):
+    one = slice(example, example + 1)
+    inputs = {key: value[one] for key, value in few.inputs.items()}
+    loss = cross_entropy(by_hand(**inputs).logits, few.labels[one])
+    slopes = torch.autograd.grad(loss, (xi, nu))
+    of_heads += slopes[0].abs() / len(few.labels)
+    of_ffns += slopes[1].abs() / len(few.labels)
+
+# %% [markdown]
+# The absolute value comes before the mean, so the gradient of a whole batch will not do: ups and downs would cancel.
+# The package gives every example mask variables of its own. Then a single backward pass over a batch yields one
+# gradient per example: {func}`~supertickets.models.importance_scores`. It is the same number, many times faster:
+
+# %%
+plain_model = st.load_encoder("lab-base", num_labels=2, seed=seed).double()
+ours = st.importance_scores(plain_model, [few])
+gap = max(abs(of_heads.detach().numpy() - ours.heads).max(), abs(of_ffns.detach().numpy() - ours.ffns).max())
+print(f"by hand and `importance_scores` differ by {gap:.1e} at most")
+assert gap < 1e-12
+
+# %% [markdown]
+# Now for real: fine-tune, then score on the training set.
 
 # %%
 small = shape.n_layers * shape.n_heads <= 48  # the truth costs one pass over the data for every unit
@@ -147,6 +188,25 @@ show_table(estimator_agreement(record), "Rank correlation between importance est
 # $\ell_2$ normalisation, and $\lfloor p \cdot \text{layers} \rfloor$ FFNs. One head per layer always stays: the paper
 # does not say so, the authors' code does it. *Losing* tickets prune from the other end, *random* ones draw
 # without replacement; all three prune exactly as many.
+#
+# By hand: normalise by layer, walk up from the lowest score, and pass over a layer's last head.
+
+# %%
+ranked = scores.heads / np.linalg.norm(scores.heads, axis=1, keepdims=True)
+kept = np.ones_like(ranked, dtype=bool)
+to_prune = kept.size // 2
+for unit in np.argsort(ranked, axis=None, kind="stable"):
+    layer, head = divmod(int(unit), kept.shape[1])
+    if to_prune and kept[layer].sum() > 1:
+        kept[layer, head] = False
+        to_prune -= 1
+kept_ffns = np.ones(len(kept), dtype=bool)
+kept_ffns[np.argsort(scores.ffns, kind="stable")[: len(kept) // 2]] = False
+
+half = st.winning_ticket(scores, 0.5)
+assert np.array_equal(kept, half.heads)
+assert np.array_equal(kept_ffns, half.ffns)
+print(f"{kept.sum()} of {kept.size} heads and {kept_ffns.sum()} of {len(kept)} FFNs stay, as `winning_ticket` says")
 
 # %%
 show_table(ticket_sizes(shape, scale.levels), "What each sparsity level prunes and keeps.", "sizes", decimals=3)
@@ -173,10 +233,10 @@ show(tickets_figure([st.winning_ticket(scores, level) for level in shown]), alt,
 # %%
 pretrained = st.load_encoder(scale.encoder, num_labels=examples.num_labels, seed=seed)
 rewound_start = st.compact(pretrained, st.winning_ticket(scores, 0.5))
-kept = dict(pretrained.named_parameters())
-same = {n: torch.equal(p, kept[n]) for n, p in rewound_start.named_parameters() if p.shape == kept[n].shape}
-cut = [n for n, p in rewound_start.named_parameters() if p.shape != kept[n].shape]
-gone = len(kept) - len(same) - len(cut)
+whole = dict(pretrained.named_parameters())
+same = {n: torch.equal(p, whole[n]) for n, p in rewound_start.named_parameters() if p.shape == whole[n].shape}
+cut = [n for n, p in rewound_start.named_parameters() if p.shape != whole[n].shape]
+gone = len(whole) - len(same) - len(cut)
 print(f"{len(same)} tensors kept whole, all equal: {all(same.values())}; {len(cut)} cut to the kept heads; {gone} gone")
 assert all(same.values())
 
@@ -206,6 +266,35 @@ measured(
 )
 
 # %% [markdown]
+# ## Exercises
+#
+# **1.** Leave the absolute value out of the importance score. How different is the ranking of the heads?
+
+# %% tags=["hide-cell"]
+signed = st.importance_scores(plain_model, [few], estimator="signed")
+order = [np.argsort(np.argsort(each, axis=None)) for each in (ours.heads, abs(signed.heads))]
+print(
+    f"rank correlation {np.corrcoef(order[0], order[1])[0, 1]:.2f}: ups and downs cancel, so much of the score is lost"
+)
+
+# %% [markdown]
+# **2.** How many of the heads that the winning ticket keeps at 50% does a random ticket keep too, on average? Guess
+# first.
+
+# %% tags=["hide-cell"]
+draws = [st.random_ticket(half.shape, 0.5, seed=draw).heads for draw in range(200)]
+common = np.mean([(each & half.heads).sum() / half.heads.sum() for each in draws])
+print(f"{common:.0%}: about half, as it must be")
+
+# %% [markdown]
+# **3.** Without protection of a layer's last head, would the ticket at 80% have a layer without heads?
+
+# %% tags=["hide-cell"]
+for protect in (1, 0):
+    heads = st.winning_ticket(scores, 0.8, protect=protect).heads
+    print(f"protected: {protect}; heads kept by layer {heads.sum(axis=1).tolist()}")
+
+# %% [markdown]
 # ## What was found
 #
 # Masking and removal are the same function, so the smaller model can be trained and shipped in place of the masked one.
@@ -218,5 +307,8 @@ measured(
 # **On your own data** all of this is one command:
 #
 # ```bash
-# supertickets find --encoder minilm --train t.csv --dev d.csv --text a --text b --label y --out found
+# supertickets find --encoder minilm --train t.csv --dev d.csv \
+#   --text a --text b --label y --out found
 # ```
+#
+# **Next**: [ticket sharing](04_ticket_sharing).

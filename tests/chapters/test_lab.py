@@ -25,7 +25,7 @@ def test_the_two_examples_of_a_task_have_different_answers() -> None:
 def test_the_logs_end_with_what_the_model_card_says_and_each_objective_has_its_panel() -> None:
     logs = pretraining_logs()
     base = logs[(logs["encoder"] == "lab-base") & (logs["step"] == 16_000)].set_index("objective")["loss"]
-    assert base["mlm"] == pytest.approx(0.6135, abs=1e-4)
+    assert float(base.at["mlm"]) == pytest.approx(0.6135, abs=1e-4)
     fig = pretraining_figure(logs)
     assert [axis.get_title() for axis in fig.axes] == ["mlm", "pair", "match"]
     assert [len(axis.lines) for axis in fig.axes] == [2, 2, 2]

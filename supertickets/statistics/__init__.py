@@ -19,8 +19,8 @@ if TYPE_CHECKING:
         Boundary,
         PhaseBoundaries,
         phase_boundaries,
+        placebo_gain,
         rises_then_falls,
-        winners_curse,
     )
     from supertickets.statistics.spread import equal_variances, pitman_morgan, sd_interval, seeds_needed, spread_power
     from supertickets.statistics.two_levels import FEWEST_SEEDS, two_level_bootstrap

@@ -2,14 +2,13 @@
 
 The unit of replication is the *run*: one seed, or one independent training set. Comparisons are paired by seed,
 because the runs of one seed share their data order, their head initialisation and (in the lab) their training set.
-Everything that looks for a best level, and so needs a correction for having looked, is in
-:mod:`supertickets.statistics.phases`.
+What looks for a best level, and so needs a correction for having looked, is in :mod:`supertickets.statistics.phases`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,11 +20,10 @@ from supertickets.errors import SuperticketsError
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its interval.
+    """An estimate with its interval, made by a ``method``.
 
-    ``n`` runs, their ``mean`` (the estimate), their standard deviation ``sd`` (n - 1 in the denominator) and the
-    ends of the interval. ``low`` and ``high`` are NaN where the data cannot give an interval (one run).
-    ``method`` says how the interval was made.
+    ``n`` runs, their ``mean`` (the estimate), their standard deviation ``sd`` (n - 1 in the denominator) and the ends
+    of the interval, NaN where the data cannot give one (one run).
     """
 
     n: int
@@ -65,13 +63,14 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     (0.8952, 0.9448)
     """
     x = checked_sample(values, "values")
+    return t_interval(x.size, float(x.mean()), float(x.std(ddof=1)) if x.size > 1 else math.nan, confidence)
+
+
+def t_interval(n: int, estimate: float, sd: float, confidence: float = 0.95, method: str = "t") -> Interval:
+    """Student's t interval of an estimate whose standard error is sd / sqrt(n); its ends are NaN for n = 1."""
     check_confidence(confidence)
-    mean = float(x.mean())
-    if x.size == 1:
-        return Interval(1, mean, math.nan, math.nan, math.nan, confidence)
-    sd = float(x.std(ddof=1))
-    half = float(stats.t.ppf(0.5 + confidence / 2, x.size - 1)) * sd / math.sqrt(x.size)
-    return Interval(x.size, mean, sd, mean - half, mean + half, confidence)
+    half = float(stats.t.ppf(0.5 + confidence / 2, n - 1)) * sd / math.sqrt(n) if n > 1 else math.nan
+    return Interval(n, estimate, sd, estimate - half, estimate + half, confidence, method)
 
 
 def paired_difference(a: ArrayLike, b: ArrayLike, confidence: float = 0.95) -> PairedDifference:
@@ -108,17 +107,13 @@ def holm(p_values: ArrayLike) -> np.ndarray:
     >>> holm([0.01, 0.04, 0.03]).round(3).tolist()
     [0.03, 0.06, 0.06]
     """
-    p = np.asarray(p_values, dtype=float).ravel()
-    made = ~np.isnan(p)
-    if np.any((p[made] < 0) | (p[made] > 1)):
+    adjusted = np.array(p_values, dtype=float).ravel()
+    made = np.flatnonzero(~np.isnan(adjusted))
+    if np.any((adjusted[made] < 0) | (adjusted[made] > 1)):
         raise SuperticketsError("Holm's correction needs p-values between 0 and 1; check the tests they come from.")
-    order = np.argsort(p[made], kind="stable")
-    m = order.size
-    stepped = np.minimum(1.0, np.maximum.accumulate((m - np.arange(m)) * p[made][order]))
-    adjusted = np.full(p.shape, math.nan)
-    back = np.empty(m)
-    back[order] = stepped
-    adjusted[made] = back
+    rising = made[np.argsort(adjusted[made], kind="stable")]
+    stepped = np.maximum.accumulate(np.arange(len(rising), 0, -1) * adjusted[rising])
+    adjusted[rising] = np.minimum(1.0, stepped)
     return adjusted
 
 
@@ -135,25 +130,6 @@ def t_p(interval: Interval, limit: float = 0.0) -> float:
     if not interval.known or (interval.sd == 0 and away > 0):
         return math.nan
     return float(2 * stats.t.sf(away * math.sqrt(interval.n) / interval.sd, interval.n - 1)) if away else 1.0
-
-
-def score_matrix(values: Sequence[ArrayLike] | ArrayLike, levels: Sequence[float], name: str = "scores") -> np.ndarray:
-    """``values`` as a finite float array (seeds, levels), checked against ``levels``, which must rise.
-
-    >>> score_matrix([[0.9, 0.8], [0.7, 0.6]], [0.0, 0.1]).shape
-    (2, 2)
-    """
-    try:
-        x = np.asarray(values, dtype=float)
-    except ValueError:
-        raise SuperticketsError(f"The {name} have rows of different length; give every seed every level.") from None
-    if x.ndim != 2 or x.shape[0] == 0 or x.shape[1] != len(levels):
-        raise SuperticketsError(f"The {name} have shape {x.shape}; expected (seeds, {len(levels)} levels).")
-    if not np.isfinite(x).all():
-        raise SuperticketsError(f"The {name} contain a value that is not finite; leave out seeds with missing runs.")
-    if np.any(np.diff(np.asarray(levels, dtype=float)) <= 0):
-        raise SuperticketsError(f"The levels {list(levels)} must rise, the full model (0) first.")
-    return x
 
 
 def checked_sample(values: ArrayLike, name: str) -> np.ndarray:
@@ -194,9 +170,7 @@ def jackknife(estimate: float, without: Iterable[float], confidence: float = 0.9
     n = len(values)
     if n < 2 or not np.isfinite([estimate, *values]).all():
         return Interval(n, estimate, math.nan, math.nan, math.nan, confidence, "jackknife")
-    sd = (n - 1) * float(values.std(ddof=1))  # of the pseudo-values
-    half = float(stats.t.ppf(0.5 + confidence / 2, n - 1)) * sd / math.sqrt(n)
-    return Interval(n, estimate, sd, estimate - half, estimate + half, confidence, "jackknife")
+    return t_interval(n, estimate, (n - 1) * float(values.std(ddof=1)), confidence, "jackknife")  # of pseudo-values
 
 
 def expansion(n: int, confidence: float = 0.95) -> float:

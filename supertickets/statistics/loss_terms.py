@@ -125,11 +125,10 @@ def prepare(
             raise SuperticketsError("The noise variance must be finite and not negative.")
         features = (runs - values)[..., None]
         truth, losses = np.zeros((values.size, 1)), (features[..., 0] ** 2 + noise).mean(axis=1)
+    elif noise_variance is not None:
+        raise SuperticketsError("noise_variance belongs to loss 'squared'; give target_probabilities instead.")
     else:
-        if noise_variance is not None:
-            raise SuperticketsError("noise_variance belongs to loss 'squared'; give target_probabilities instead.")
-        n_classes = runs.shape[3] if runs.ndim == 4 else None
-        truth, known = _distribution(targets, target_probabilities, runs, n_classes)
+        truth, known = _distribution(targets, target_probabilities, runs)
         if loss == "zero_one":
             votes = runs.argmax(axis=3) if runs.ndim == 4 else runs.astype(np.int64)
             if votes.max() >= truth.shape[1]:
@@ -145,11 +144,10 @@ def prepare(
             losses = -(features * truth).sum(axis=-1).mean(axis=1)
             noise = -(truth * np.log(np.where(truth > 0, truth, 1.0))).sum(axis=1)
         else:
-            features = runs
             losses = ((runs**2).sum(axis=-1) - 2 * (runs * truth).sum(axis=-1) + 1).mean(axis=1)
             noise = 1 - (truth**2).sum(axis=1)
             # Distances from the truth: bias^2 is then the squared length of their mean.
-            features, truth = features - truth, np.zeros_like(truth)
+            features, truth = runs - truth, np.zeros_like(truth)
     return Problem(
         loss=loss,
         design=design,
@@ -167,14 +165,13 @@ def prepare(
 
 def _runs(predictions: Sequence[ArrayLike] | ArrayLike, loss: str, seed_axis: bool) -> np.ndarray:
     """Predictions as (T, S, N) or, for probabilities, (T, S, N, C)."""
-    if isinstance(predictions, (list, tuple)):
-        shapes = [np.shape(p) for p in predictions]
-        for i, shape in enumerate(shapes):
-            if shape != shapes[0]:
-                raise SuperticketsError(
-                    f"The predictions of training set {i} have shape {shape}, those of set 0 {shapes[0]}; "
-                    "all must be predictions on the same examples."
-                )
+    shapes = [np.shape(p) for p in predictions] if isinstance(predictions, (list, tuple)) else []
+    for i, shape in enumerate(shapes):
+        if shape != shapes[0]:
+            raise SuperticketsError(
+                f"The predictions of training set {i} have shape {shape}, those of set 0 {shapes[0]}; "
+                "all must be predictions on the same examples."
+            )
     x = np.asarray(predictions, dtype=float)
     kinds = {"squared": (2,), "zero_one": (2, 3)}.get(loss, (3,))
     wanted = {2: "training sets, examples", 3: "training sets, examples, classes"}
@@ -189,9 +186,11 @@ def _runs(predictions: Sequence[ArrayLike] | ArrayLike, loss: str, seed_axis: bo
         raise SuperticketsError(f"A seed axis needs at least two seeds per training set; there are {x.shape[1]}.")
     if 0 in x.shape:
         raise SuperticketsError(f"The predictions are empty: their shape is {x.shape}.")
-    if not np.isfinite(x).all():
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
-        raise SuperticketsError(f"The predictions of training set {where[0]} contain a value that is not finite.")
+    finite = np.isfinite(x).all(axis=tuple(range(1, x.ndim)))
+    if not finite.all():
+        raise SuperticketsError(
+            f"The predictions of training set {finite.argmin()} contain a value that is not finite."
+        )
     if x.ndim == 4:
         _check_probabilities(x, "predictions")
     elif loss == "zero_one" and (np.any(x < 0) or np.any(x != np.round(x))):
@@ -214,10 +213,10 @@ def _values(targets: ArrayLike | None, noise_free: ArrayLike | None, n_examples:
 
 
 def _distribution(
-    targets: ArrayLike | None, target_probabilities: ArrayLike | None, runs: np.ndarray, n_classes: int | None
+    targets: ArrayLike | None, target_probabilities: ArrayLike | None, runs: np.ndarray
 ) -> tuple[np.ndarray, bool]:
     """The distribution of labels (N, C), and whether it is the true one rather than the labels themselves."""
-    n_examples = runs.shape[2]
+    n_examples, n_classes = runs.shape[2], runs.shape[3] if runs.ndim == 4 else None
     if target_probabilities is None and targets is not None and np.ndim(targets) == 2:
         target_probabilities = targets
     if target_probabilities is not None:

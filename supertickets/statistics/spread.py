@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -42,13 +43,7 @@ def seeds_needed(sd_ratio: float, power: float = 0.8, alpha: float = 0.05) -> in
     """
     if not alpha < power < 1 or sd_ratio == 1:
         raise SuperticketsError("Seeds can be counted for a power between alpha and 1 and a ratio other than 1.")
-    few, many = 1, 2
-    while spread_power(sd_ratio, many, alpha) < power:
-        few, many = many, 2 * many
-    while many - few > 1:
-        middle = (few + many) // 2
-        few, many = (few, middle) if spread_power(sd_ratio, middle, alpha) >= power else (middle, many)
-    return many
+    return 2 + bisect_left(range(2, 2**30), power, key=lambda seeds: spread_power(sd_ratio, seeds, alpha))
 
 
 @dataclass(frozen=True)
@@ -58,13 +53,11 @@ class SpreadComparison:
     ``low`` and ``high`` end the ratio's interval, NaN where the test gives none.
     """
 
-    n_a: int
-    n_b: int
     sd_a: float
     sd_b: float
     ratio: float
-    statistic: float
-    p: float
+    statistic: float = math.nan
+    p: float = math.nan
     test: str = "Brown-Forsythe"
     low: float = math.nan
     high: float = math.nan
@@ -83,11 +76,10 @@ def sd_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     x = checked_sample(values, "values")
     check_confidence(confidence)
     if x.size == 1:
-        return Interval(1, math.nan, math.nan, math.nan, math.nan, confidence, "chi-square")
+        return Interval(1, *[math.nan] * 4, confidence, "chi-square")
     sd, df = float(x.std(ddof=1)), x.size - 1
-    low = sd * math.sqrt(df / float(stats.chi2.ppf(0.5 + confidence / 2, df)))
-    high = sd * math.sqrt(df / float(stats.chi2.ppf(0.5 - confidence / 2, df)))
-    return Interval(x.size, sd, sd, low, high, confidence, "chi-square")
+    low, high = sd * np.sqrt(np.divide(df, stats.chi2.interval(confidence, df)))[::-1]
+    return Interval(x.size, sd, sd, float(low), float(high), confidence, "chi-square")
 
 
 def equal_variances(a: ArrayLike, b: ArrayLike) -> SpreadComparison:
@@ -104,13 +96,13 @@ def equal_variances(a: ArrayLike, b: ArrayLike) -> SpreadComparison:
         raise SuperticketsError("Comparing spreads needs at least two values in each sample; add seeds.")
     sd_x, sd_y = float(x.std(ddof=1)), float(y.std(ddof=1))
     if sd_x == sd_y == 0:
-        return SpreadComparison(x.size, y.size, 0.0, 0.0, math.nan, math.nan, math.nan)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        statistic, p = stats.levene(x, y, center="median")
+        return SpreadComparison(0.0, 0.0, math.nan)
     ratio = sd_x / sd_y if sd_y else math.inf
     if x.size == y.size == 2:
-        statistic = p = math.nan
-    return SpreadComparison(x.size, y.size, sd_x, sd_y, ratio, float(statistic), float(p))
+        return SpreadComparison(sd_x, sd_y, ratio)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        statistic, p = stats.levene(x, y, center="median")
+    return SpreadComparison(sd_x, sd_y, ratio, float(statistic), float(p))
 
 
 def pitman_morgan(a: ArrayLike, b: ArrayLike, confidence: float = 0.95) -> SpreadComparison:
@@ -136,7 +128,7 @@ def pitman_morgan(a: ArrayLike, b: ArrayLike, confidence: float = 0.95) -> Sprea
     tiny = 1e-12 * max(1.0, float(np.abs([x, y]).max()))
     sd_x, sd_y = (sd if (sd := float(z.std(ddof=1))) > tiny else 0.0 for z in (x, y))
     ratio = sd_x / sd_y if sd_y else math.inf if sd_x else math.nan
-    found = SpreadComparison(n, n, sd_x, sd_y, ratio, math.nan, math.nan, "none")
+    found = SpreadComparison(sd_x, sd_y, ratio, test="none")
     if n == 2 or sd_x == sd_y == 0:
         return found
     if 0 in (sd_x, sd_y):
@@ -151,4 +143,4 @@ def pitman_morgan(a: ArrayLike, b: ArrayLike, confidence: float = 0.95) -> Sprea
     k = 1 + 2 * (1 - along**2) * quantile**2 / (n - 2)
     wide = math.sqrt(k + math.sqrt(k**2 - 1))  # the ratios that the test does not reject
     p = float(2 * stats.t.sf(abs(statistic), n - 2))
-    return SpreadComparison(n, n, sd_x, sd_y, ratio, statistic, p, "Pitman-Morgan", ratio / wide, ratio * wide)
+    return SpreadComparison(sd_x, sd_y, ratio, statistic, p, "Pitman-Morgan", ratio / wide, ratio * wide)

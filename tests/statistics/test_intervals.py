@@ -92,7 +92,3 @@ def test_mistakes_are_named():
         st.mean_interval([1.0, 2.0], confidence=95)
     with pytest.raises(SuperticketsError, match="p-values"):
         st.holm([1.2])
-    with pytest.raises(SuperticketsError, match="different length"):
-        st.score_matrix([[1.0, 2.0], [1.0]], [0.0, 0.1])
-    with pytest.raises(SuperticketsError, match="must rise"):
-        st.score_matrix([[1.0, 2.0]], [0.1, 0.0])

@@ -25,10 +25,10 @@ NUMERICS = 5
 class Hyper:
     """Hyper-parameters of one fine-tuning run; the defaults are the paper's (section 5.2, A.1.2).
 
-    ``epochs`` is a maximum: the epoch with the best score on the selection split is kept, and training stops after
-    ``patience`` epochs without a better one. ``warmup`` is the share of all steps over which the learning rate rises,
-    before it falls linearly to zero. ``clip`` is the largest gradient norm. ``precision`` is "fp32" or "bf16"
-    (autocast). ``max_length`` is in word pieces.
+    The epoch with the best score on the selection split is kept, and training stops after ``patience`` epochs without a
+    better one, ``epochs`` at most. ``warmup`` is the share of all steps over which the learning rate rises, before it
+    falls linearly to zero, ``clip`` the largest gradient norm, ``precision`` "fp32" or "bf16" (autocast),
+    ``max_length`` in word pieces.
     """
 
     learning_rate: float = 5e-5
@@ -160,14 +160,13 @@ class RunSpec:
 class Record:
     """What a finished run leaves: its spec, scores per epoch, final metrics, arrays, timings and environment.
 
-    ``spec`` is a RunSpec, or the spec of another kind of run (:class:`supertickets.runs.SharingSpec`).
-    ``metrics`` maps "selection", "report" and "dev" (the whole of it, the paper's protocol) to metric values.
-    ``arrays`` holds ``dev_logits (n_dev, n_outputs)``, ``dev_labels``, ``selection`` (True where the example belongs
-    to the selection split), ``test_logits`` and ``test_labels`` where the data have a test split, the ticket's masks
-    ``heads`` and ``ffns``, and, for a full run, ``importance/E/heads`` and ``importance/E/ffns`` for every estimator E.
-    ``memory`` is the run's peak in MiB (:mod:`supertickets.engines.resources`), empty where nobody looked. ``tasks``
-    holds the facts of its tasks by name, so that nothing needs the data themselves. ``finished`` is when it was saved
-    (UTC).
+    ``spec`` is a RunSpec, or that of another kind of run (:class:`supertickets.runs.SharingSpec`). ``metrics`` maps
+    "selection", "report" and "dev" (the whole of it, the paper's protocol) to metric values. ``arrays`` holds
+    ``dev_logits (n_dev, n_outputs)``, ``dev_labels``, ``selection`` (True where the example belongs to that split),
+    ``test_logits`` and ``test_labels`` where the data have a test split, the ticket's masks ``heads`` and ``ffns``,
+    and, for a full run, ``importance/E/heads`` and ``importance/E/ffns`` for every estimator E. ``memory`` is the run's
+    peak in MiB (:mod:`supertickets.engines.resources`), empty where nobody looked. ``tasks`` holds the facts of its
+    tasks by name, so that nothing needs the data themselves. ``finished`` is when it was saved (UTC).
     """
 
     spec: RunSpec | Any

@@ -41,10 +41,8 @@ from supertickets.runs.store_files import FileInfo, StoreFiles
 _HEARTBEAT = ("epoch", "epochs", "time", "pid")
 _UNFINISHED = 3600.0
 """Seconds after which a temporary file is nobody's: none takes so long to write. (A model may: a day.)"""
-_DAMAGES = (
-    *(ValueError, KeyError, TypeError, AttributeError, RecursionError),
-    *(OSError, SafetensorError, SuperticketsError),
-)
+_WRONG = (ValueError, KeyError, TypeError, AttributeError)
+_DAMAGES = (*_WRONG, RecursionError, OSError, SafetensorError, SuperticketsError)
 
 
 class BrokenRecordWarning(UserWarning):
@@ -172,18 +170,17 @@ class RunStore:
         """The specs of the runs in :meth:`failures`, for carrying them out again; unreadable notes are left out."""
         found = []
         for content in self._notes("failed").values():
-            with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, SuperticketsError):
+            with contextlib.suppress(*_WRONG, SuperticketsError):
                 found.append(spec_from_json(content["spec"]))
         return found
 
     def running(self) -> dict[str, dict[str, Any]]:
         """The last :meth:`heartbeat` of runs under way, or killed, by id: ``epoch``, ``time``, ``pid`` and so on."""
-        notes = self._notes("running")
-        return {
-            run_id: content
-            for run_id, content in notes.items()
-            if all(isinstance(content.get(key), int | float) for key in _HEARTBEAT)
-        }
+
+        def whole(note: dict[str, Any]) -> bool:
+            return all(isinstance(note.get(key), int | float) for key in _HEARTBEAT)
+
+        return {run_id: note for run_id, note in self._notes("running").items() if whole(note)}
 
     def heartbeat(self, run_id: str, epoch: int, epochs: int) -> None:
         """Notes how far a run under way has come; a run goes on if that cannot be written."""
@@ -200,7 +197,7 @@ class RunStore:
         try:
             content = json.loads(self.files.read(f"running/{run_id}.json"))
             return content["epoch"] / content["epochs"]
-        except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
+        except (OSError, *_WRONG, ZeroDivisionError):
             return 0.0
 
     def log(self, run_id: str, text: str) -> bool:
@@ -219,9 +216,9 @@ class RunStore:
         """The log of the run whose id starts so; raises SuperticketsError unless there is one, and only one."""
         found = sorted(run_id for run_id in self.files.names("logs", ".log") if run_id.startswith(start))
         if len(found) != 1:
+            none = f"no log of a run {start}; `supertickets status` lists runs, and a sweep writes their logs."
             many = f"{len(found)} logs of runs that start with {start}: {', '.join(found[:5])}; give more of the id."
-            one = f"no log of a run {start}; `supertickets status` lists runs, and a sweep writes their logs."
-            raise SuperticketsError(f"The run store {self.path} has {many if found else one}")
+            raise SuperticketsError(f"The run store {self.path} has {many if found else none}")
         return self.files.read(f"logs/{found[0]}.log").decode(errors="replace")
 
     def finished_since(self, moment: float) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from supertickets.runs.adaptation_spec import AdaptationSpec
 from supertickets.runs.run import RunSpec
-from supertickets.runs.spec import Spec
+from supertickets.runs.spec import Spec, data_of
 
 
 def readable(seconds: float) -> str:
@@ -44,6 +44,4 @@ def described(spec: Spec) -> str:
 
 def task_of(spec: Spec) -> str:
     """The task of a run, or its tasks; of an adaptation the target."""
-    if isinstance(spec, RunSpec | AdaptationSpec):
-        return spec.data.name
-    return " + ".join(ref.name for ref in spec.data)
+    return " + ".join(ref.name for ref in data_of(spec))

@@ -55,8 +55,8 @@ class PairedDifference:
 def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     """Student's t interval of a mean: mean +- t(n - 1) x sd / sqrt(n).
 
-    With one value the ends are NaN; with equal values they equal the mean. Raises SuperticketsError for no values,
-    values that are not finite, or a confidence outside (0, 1).
+    With one value the ends are NaN; with equal values they equal the mean. Raises SuperticketsError for no values, any
+    that is not finite, or a confidence outside (0, 1).
 
     >>> interval = mean_interval([0.91, 0.92, 0.93])
     >>> round(interval.low, 4), round(interval.high, 4)
@@ -76,9 +76,9 @@ def t_interval(n: int, estimate: float, sd: float, confidence: float = 0.95, met
 def paired_difference(a: ArrayLike, b: ArrayLike, confidence: float = 0.95) -> PairedDifference:
     """Paired Student t-test of ``a`` against ``b``, two-sided (the test of section 5.3 of the paper).
 
-    One pair: the effect is given, interval and p are NaN. All differences zero: interval [0, 0] and p = 1. All
-    differences equal but not zero: a t-test would claim certainty from rounding, so p is that of the exact sign-flip
-    test, 2 / 2**n, and the interval is NaN. Raises SuperticketsError for arrays of different length.
+    One pair: the effect is given, interval and p are NaN. All differences zero: interval [0, 0] and p = 1. All equal
+    but not zero: a t-test would claim certainty from rounding, so p is that of the exact sign-flip test, 2 / 2**n, and
+    the interval is NaN. Raises SuperticketsError for arrays of different length.
 
     >>> result = paired_difference([3.0, 4.0, 6.0], [1.0, 3.0, 3.0])
     >>> result.effect, round(result.p, 4)
@@ -99,10 +99,7 @@ def paired_difference(a: ArrayLike, b: ArrayLike, confidence: float = 0.95) -> P
 
 
 def holm(p_values: ArrayLike) -> np.ndarray:
-    """Holm's step-down adjusted p-values (Holm 1979), in the order given.
-
-    A NaN (a test that could not be made) stays NaN and does not count as a test.
-    Raises SuperticketsError for a p-value outside [0, 1].
+    """Holm's step-down adjusted p-values (Holm 1979), in the order given; a NaN, a test not made, stays and is none.
 
     >>> holm([0.01, 0.04, 0.03]).round(3).tolist()
     [0.03, 0.06, 0.06]
@@ -159,8 +156,8 @@ def check_confidence(confidence: float) -> None:
 def jackknife(estimate: float, without: Iterable[float], confidence: float = 0.95) -> Interval:
     """The jackknife's interval (Tukey 1958) of an estimate, from its values with every replicate left out once.
 
-    With Student's t; of a mean it equals :func:`mean_interval`. Its ends are NaN for fewer than
-    two replicates, or if a value is NaN.
+    With Student's t; of a mean it equals :func:`mean_interval`. Its ends are NaN for fewer than two replicates, or a
+    NaN.
 
     >>> interval = jackknife(0.92, [0.925, 0.92, 0.915])  # of 0.91, 0.92, 0.93
     >>> round(interval.low, 4), round(interval.high, 4)

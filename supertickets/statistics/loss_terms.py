@@ -1,7 +1,7 @@
 """The four losses of :mod:`supertickets.statistics.decomposition` as functions of weights over training sets.
 
-Checks what a person hands in, turns it into one array of features per run, and gives the uncorrected terms for any
-weights over training sets. Corrections, intervals and the meaning of the terms are in the module named above.
+Checks what a person hands in, makes one array of features per run of it, and gives the uncorrected terms for any
+weights over training sets.
 """
 
 from __future__ import annotations
@@ -148,19 +148,8 @@ def prepare(
             noise = 1 - (truth**2).sum(axis=1)
             # Distances from the truth: bias^2 is then the squared length of their mean.
             features, truth = runs - truth, np.zeros_like(truth)
-    return Problem(
-        loss=loss,
-        design=design,
-        n_sets=features.shape[0],
-        n_seeds=features.shape[1],
-        known=known,
-        runs=features,
-        features=features.mean(axis=1),
-        spread=(features**2).sum(axis=-1).mean(axis=1),
-        losses=losses,
-        truth=truth,
-        noise=noise,
-    )
+    averaged, spread = features.mean(axis=1), (features**2).sum(axis=-1).mean(axis=1)
+    return Problem(loss, design, *features.shape[:2], known, features, averaged, spread, losses, truth, noise)
 
 
 def _runs(predictions: Sequence[ArrayLike] | ArrayLike, loss: str, seed_axis: bool) -> np.ndarray:
@@ -174,9 +163,9 @@ def _runs(predictions: Sequence[ArrayLike] | ArrayLike, loss: str, seed_axis: bo
             )
     x = np.asarray(predictions, dtype=float)
     kinds = {"squared": (2,), "zero_one": (2, 3)}.get(loss, (3,))
-    wanted = {2: "training sets, examples", 3: "training sets, examples, classes"}
     if x.ndim - seed_axis not in kinds:
-        axes = " or ".join(f"({wanted[k]})" for k in kinds).replace("sets,", "sets, seeds," if seed_axis else "sets,")
+        sets = "training sets, seeds" if seed_axis else "training sets"
+        axes = " or ".join(f"({sets}, examples{', classes' if k == 3 else ''})" for k in kinds)
         raise SuperticketsError(f"Predictions for loss {loss!r} must be {axes}; these have shape {x.shape}.")
     if not seed_axis:
         x = x[:, None]
@@ -221,7 +210,7 @@ def _distribution(
         target_probabilities = targets
     if target_probabilities is not None:
         q = np.asarray(target_probabilities, dtype=float)
-        if q.ndim != 2 or q.shape[0] != n_examples or (n_classes or q.shape[1]) != q.shape[1]:
+        if q.ndim != 2 or len(q) != n_examples or n_classes not in (None, q.shape[1]):
             expected = f"({n_examples}, {n_classes or 'classes'})"
             raise SuperticketsError(f"The target probabilities have shape {q.shape}; expected {expected}.")
         if not np.isfinite(q).all():
@@ -232,10 +221,8 @@ def _distribution(
         raise SuperticketsError("There is nothing to compare with: give targets or target_probabilities.")
     labels = np.asarray(targets)
     if labels.shape != (n_examples,) or labels.dtype.kind not in "iub":
-        raise SuperticketsError(
-            f"The labels are {labels.dtype} of shape {labels.shape}; expected integers, one for each of {n_examples} "
-            "examples."
-        )
+        found = f"The labels are {labels.dtype} of shape {labels.shape}"
+        raise SuperticketsError(f"{found}; expected integers, one for each of {n_examples} examples.")
     classes = n_classes or int(max(labels.max(), runs.max())) + 1
     if labels.min() < 0 or labels.max() >= classes:
         raise SuperticketsError(f"The labels run from {labels.min()} to {labels.max()}, outside the {classes} classes.")

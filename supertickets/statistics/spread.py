@@ -25,18 +25,15 @@ def spread_power(sd_ratio: float, seeds: int, alpha: float = 0.05) -> float:
     if not (math.isfinite(sd_ratio) and sd_ratio > 0):
         raise SuperticketsError(f"A ratio of standard deviations is a positive number, not {sd_ratio}.")
     if seeds < 2 or not 0 < alpha < 1:
-        raise SuperticketsError(
-            f"Power needs two seeds at least and an alpha between 0 and 1, not {seeds} and {alpha}."
-        )
+        raise SuperticketsError(f"Power needs two seeds and an alpha between 0 and 1, not {seeds} and {alpha}.")
     f = stats.f(seeds - 1, seeds - 1)
     return float(f.cdf(f.ppf(alpha / 2) / sd_ratio**2) + f.sf(f.ppf(1 - alpha / 2) / sd_ratio**2))
 
 
 def seeds_needed(sd_ratio: float, power: float = 0.8, alpha: float = 0.05) -> int:
-    """The fewest seeds, of each model, with which the F-test tells standard deviations of this ratio apart.
+    """The fewest seeds, of each model, with which :func:`spread_power` reaches ``power``.
 
-    "Tells apart" means with probability ``power`` (:func:`spread_power`). Raises SuperticketsError for a ratio of 1,
-    which no number of seeds tells apart, and a power outside (alpha, 1).
+    Raises SuperticketsError for a ratio of 1, which no number of seeds tells apart, and a power outside (alpha, 1).
 
     >>> seeds_needed(0.16 / 0.17), seeds_needed(0.5)
     (2138, 19)
@@ -48,9 +45,8 @@ def seeds_needed(sd_ratio: float, power: float = 0.8, alpha: float = 0.05) -> in
 
 @dataclass(frozen=True)
 class SpreadComparison:
-    """Two standard deviations, their ratio ``sd_a / sd_b``, and the p-value of "equal spread".
-
-    ``low`` and ``high`` end the ratio's interval, NaN where the test gives none.
+    """Two standard deviations, their ratio ``sd_a / sd_b``, whose interval ends at ``low`` and ``high`` (NaN where the
+    test gives none), and the p-value of "equal spread".
     """
 
     sd_a: float

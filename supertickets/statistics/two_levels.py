@@ -33,8 +33,7 @@ def two_level_bootstrap(
     count, with Student's t of Hillis's degrees of freedom (2007). Coverage is 93 to 98% from 3 seeds on.
 
     ``interval.sd`` is the standard error times the root of the number of seeds. With one or two seeds the interval is
-    over examples only, and p is NaN: they cannot say. Raises SuperticketsError without examples, or for differences
-    that are not finite.
+    over examples only, and p is NaN. Raises SuperticketsError without examples, or for differences that are not finite.
 
     >>> rng = np.random.default_rng(0)
     >>> better = 0.1 + 0.02 * rng.normal(size=(4, 1)) + 0.3 * rng.normal(size=(4, 200))  # by seed and example

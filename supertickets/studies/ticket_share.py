@@ -94,18 +94,17 @@ def share(
     for given in data:
         name, ticket = given.name, loaded[given.name]
         scored = scored_splits(given.task, together.dev_logits[name], given.selection)
-        row: dict[str, object] = {"task": name, "weights_remaining": ticket.weights_remaining(shape)}
-        for split, values in scored.items():
-            row |= {f"{split}_{metric}": value for metric, value in values.items()}
+        row = {"task": name, "weights_remaining": ticket.weights_remaining(shape)}
+        row |= {f"{split}_{metric}": value for split, values in scored.items() for metric, value in values.items()}
         rows.append(row)
         model = alone(shared, name)
         name_labels(model, given.task)
         save_compacted(model.cpu(), ticket, out / name, tokenizer)  # pyright: ignore[reportArgumentType]
     scores = pd.DataFrame(rows)
     scores.to_csv(out / "scores.csv", index=False)
-    parts = {"union": units.union, "intersection": units.intersection}
     content = {
-        **{name: part.to_json() for name, part in parts.items()},
+        "union": units.union.to_json(),
+        "intersection": units.intersection.to_json(),
         "tickets": {name: ticket.to_json() for name, ticket in units.tickets.items()},
         "exclusive": {name: ticket.to_json() for name, ticket in units.exclusive.items()},
         "stored": units.stored(shape),
@@ -121,9 +120,7 @@ def read_ticket(path: str | Path, shape: tuple[int, int]) -> Ticket:
     if path.is_dir():
         lacking = [name for name in AUTHORS_FILES if not (path / name).exists()]
         if lacking:
-            raise SuperticketsError(
-                f"The folder {path} has no {lacking[0]}: give a ticket's JSON file, or a folder with the authors' "
-                f"{' and '.join(AUTHORS_FILES)}."
-            )
-        return load_authors_ticket(path / AUTHORS_FILES[0], path / AUTHORS_FILES[1], shape)
+            fix = f"give a ticket's JSON file, or a folder with the authors' {' and '.join(AUTHORS_FILES)}."
+            raise SuperticketsError(f"The folder {path} has no {lacking[0]}: {fix}")
+        return load_authors_ticket(*(path / name for name in AUTHORS_FILES), shape)
     return Ticket.load(path)

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from supertickets.errors import SuperticketsError
-from supertickets.statistics.intervals import Interval, check_confidence, expansion
+from supertickets.statistics.intervals import TAIL, Interval, expansion
 from supertickets.statistics.loss_terms import Problem, crossed, prepare, terms, within_sets
 
 TERMS = ("noise", "bias2", "variance", "error")
@@ -112,10 +112,11 @@ def bootstrap(
     targets: ArrayLike | None = None,
     loss: str = "brier",
     *,
+    baseline: Sequence[ArrayLike] | ArrayLike | None = None,
     over: Sequence[str] = ("sets", "examples"),
-    confidence: float = 0.95,
     n_resamples: int = 1000,
     seed: int = 0,
+    copies: int = 1,
     **options,
 ) -> dict[str, Interval]:
     """Bootstrap intervals of noise, bias2, variance and error (and of nested seed parts), by name.
@@ -128,56 +129,33 @@ def bootstrap(
     Intervals of bias2 are wider than they need be where bias2 is smaller than variance / T. ``n`` of an interval is
     T, the number of training sets; ``options`` go to :func:`bias_variance`.
 
-    >>> p = np.random.default_rng(0).dirichlet([2, 1], size=(8, 30))
-    >>> found = bootstrap(p, np.zeros(30, int), n_resamples=200)
-    >>> bool(found["variance"].low < found["variance"].mean < found["variance"].high)
-    True
-    """
-    problem = prepare(predictions, targets, loss, **options)
-    scales = () if loss == "zero_one" else ("variance", "initialisation")
-    resampled = _resample(problem, over, n_resamples, seed)
-    return _intervals(_terms_of(problem), resampled, problem.n_sets, over, confidence, scales)
-
-
-def compare(
-    predictions: Sequence[ArrayLike] | ArrayLike,
-    baseline: Sequence[ArrayLike] | ArrayLike,
-    targets: ArrayLike | None = None,
-    loss: str = "brier",
-    *,
-    over: Sequence[str] = ("sets", "examples"),
-    confidence: float = 0.95,
-    n_resamples: int = 1000,
-    seed: int = 0,
-    copies: int = 1,
-    **options,
-) -> dict[str, Interval]:
-    """Bootstrap intervals of the change of each term from ``baseline`` to ``predictions``.
-
-    Both are predictions on the same evaluation set of models trained on the *same* training sets in the same order
-    (a pruned and the full model, say); the same sets and examples are drawn for both, so what they share cancels.
-    This is the interval to judge "variance falls, bias rises" by: bands of single levels overlap even when every
-    training set agrees. For the mean change of several levels, put their predictions one behind another along the
-    axis of examples, and say in ``copies`` how often the examples come: the copies of an example are drawn together.
+    With a ``baseline``, the intervals are of the change of each term from it. Both are predictions on one evaluation
+    set of models trained on the *same* training sets in the same order (the full and a pruned model, say); the same
+    sets and examples are drawn for both, so what they share cancels. Judge "variance falls, bias rises" by these: bands
+    of single levels overlap even when every training set agrees. For the mean change of several levels, put their
+    predictions one behind another along the axis of examples, and say in ``copies`` how often the examples come: the
+    copies of an example are drawn together.
 
     >>> rng = np.random.default_rng(0)
     >>> f = rng.normal(size=50)
     >>> full = f + rng.normal(size=(12, 50))
-    >>> shrunk = 0.5 * full
-    >>> change = compare(shrunk, full, f, "squared", n_resamples=200)
+    >>> change = bootstrap(0.5 * full, f, "squared", baseline=full, n_resamples=200)
     >>> change["variance"].high < 0 < change["bias2"].low
     True
     """
-    new, old = (prepare(p, targets, loss, **options) for p in (predictions, baseline))
-    if (new.n_sets, new.n_seeds) != (old.n_sets, old.n_seeds):
-        raise SuperticketsError(
-            f"A comparison needs the same training sets on both sides, not {new.n_sets} x {new.n_seeds} and "
-            f"{old.n_sets} x {old.n_seeds} runs; leave out the sets that one side lacks."
-        )
-    a, b = _terms_of(new), _terms_of(old)
-    drawn, others = (_resample(x, over, n_resamples, seed, copies) for x in (new, old))
-    change, changes = ({name: x[name] - y[name] for name in x} for x, y in ((a, b), (drawn, others)))
-    return _intervals(change, changes, new.n_sets, over, confidence)
+    scales = () if loss == "zero_one" or baseline is not None else ("variance", "initialisation")
+    problem = prepare(predictions, targets, loss, **options)
+    estimate, drawn = _terms_of(problem), _resample(problem, over, n_resamples, seed, copies)
+    if baseline is not None:
+        old = prepare(baseline, targets, loss, **options)
+        if (problem.n_sets, problem.n_seeds) != (old.n_sets, old.n_seeds):
+            raise SuperticketsError(
+                f"A comparison needs the same training sets on both sides, not {problem.n_sets} x {problem.n_seeds} "
+                f"and {old.n_sets} x {old.n_seeds} runs; leave out the sets that one side lacks."
+            )
+        sides = (estimate, _terms_of(old)), (drawn, _resample(old, over, n_resamples, seed, copies))
+        estimate, drawn = ({name: x[name] - y[name] for name in x} for x, y in sides)
+    return _intervals(estimate, drawn, problem.n_sets, over, scales)
 
 
 def _estimate(problem: Problem) -> Decomposition:
@@ -212,9 +190,7 @@ def _terms_of(problem: Problem) -> dict[str, float]:
     return {**{name: getattr(d, name) for name in TERMS}, **d.parts}
 
 
-def _resample(
-    problem: Problem, over: Sequence[str], n_resamples: int, seed: int, copies: int = 1
-) -> dict[str, np.ndarray]:
+def _resample(problem: Problem, over: Sequence[str], n_resamples: int, seed: int, copies: int) -> dict[str, np.ndarray]:
     """Terms averaged over examples for each resample, (n_resamples,) each.
 
     The jackknife would be slow inside a bootstrap: the variance of every resample is corrected by the factor it
@@ -264,14 +240,11 @@ def _intervals(
     resampled: dict[str, np.ndarray],
     n: int,
     over: Sequence[str],
-    confidence: float,
-    scales: Sequence[str] = (),
+    scales: Sequence[str],
 ) -> dict[str, Interval]:
     """Expanded percentile intervals; of the terms named in ``scales``, reflected and on the log scale."""
-    check_confidence(confidence)
-    tail = 0.5 + confidence / 2
     wider = math.sqrt(n / (n - 1)) if "sets" in over else 1.0
-    expanded = expansion(n, confidence) if "sets" in over else 1.0
+    expanded = expansion(n) if "sets" in over else 1.0
     n_resamples = len(next(iter(resampled.values())))
     method = f"bootstrap over {' and '.join(sorted(over, reverse=True))} ({n_resamples} resamples)"
     found = {}
@@ -280,8 +253,8 @@ def _intervals(
         if name in scales and value > 0:
             # Two resampled sets can be the same set, without variance: far out, but not at minus infinity.
             logs = np.log(np.maximum(values, 1e-3 * value))
-            low, high = value * np.exp(-wider * np.quantile(logs - logs.mean(), [tail, 1 - tail]))
+            low, high = value * np.exp(-wider * np.quantile(logs - logs.mean(), [TAIL, 1 - TAIL]))
         else:
-            low, high = value + expanded * np.quantile(values - values.mean(), [1 - tail, tail])
-        found[name] = Interval(n, value, float(values.std(ddof=1)), float(low), float(high), confidence, method)
+            low, high = value + expanded * np.quantile(values - values.mean(), [1 - TAIL, TAIL])
+        found[name] = Interval(n, value, float(values.std(ddof=1)), float(low), float(high), method)
     return found

@@ -17,6 +17,9 @@ from scipy import stats
 
 from supertickets.errors import SuperticketsError
 
+TAIL = 0.975
+"""Where every interval ends at the top: all are two-sided 95% intervals."""
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -31,7 +34,6 @@ class Interval:
     sd: float
     low: float
     high: float
-    confidence: float = 0.95
     method: str = "t"
 
     @property
@@ -52,28 +54,27 @@ class PairedDifference:
     test: str
 
 
-def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
+def mean_interval(values: ArrayLike) -> Interval:
     """Student's t interval of a mean: mean +- t(n - 1) x sd / sqrt(n).
 
     With one value the ends are NaN; with equal values they equal the mean. Raises SuperticketsError for no values, any
-    that is not finite, or a confidence outside (0, 1).
+    that is not finite.
 
     >>> interval = mean_interval([0.91, 0.92, 0.93])
     >>> round(interval.low, 4), round(interval.high, 4)
     (0.8952, 0.9448)
     """
     x = checked_sample(values, "values")
-    return t_interval(x.size, float(x.mean()), float(x.std(ddof=1)) if x.size > 1 else math.nan, confidence)
+    return t_interval(x.size, float(x.mean()), float(x.std(ddof=1)) if x.size > 1 else math.nan)
 
 
-def t_interval(n: int, estimate: float, sd: float, confidence: float = 0.95, method: str = "t") -> Interval:
+def t_interval(n: int, estimate: float, sd: float, method: str = "t") -> Interval:
     """Student's t interval of an estimate whose standard error is sd / sqrt(n); its ends are NaN for n = 1."""
-    check_confidence(confidence)
-    half = float(stats.t.ppf(0.5 + confidence / 2, n - 1)) * sd / math.sqrt(n) if n > 1 else math.nan
-    return Interval(n, estimate, sd, estimate - half, estimate + half, confidence, method)
+    half = float(stats.t.ppf(TAIL, n - 1)) * sd / math.sqrt(n) if n > 1 else math.nan
+    return Interval(n, estimate, sd, estimate - half, estimate + half, method)
 
 
-def paired_difference(a: ArrayLike, b: ArrayLike, confidence: float = 0.95) -> PairedDifference:
+def paired_difference(a: ArrayLike, b: ArrayLike) -> PairedDifference:
     """Paired Student t-test of ``a`` against ``b``, two-sided (the test of section 5.3 of the paper).
 
     One pair: the effect is given, interval and p are NaN. All differences zero: interval [0, 0] and p = 1. All equal
@@ -85,14 +86,14 @@ def paired_difference(a: ArrayLike, b: ArrayLike, confidence: float = 0.95) -> P
     (2.0, 0.0742)
     """
     d = paired_values(a, b)
-    interval = mean_interval(d, confidence)
+    interval = mean_interval(d)
     effect, n = interval.mean, interval.n
     if n == 1:
         return PairedDifference(n, effect, interval, math.nan, math.nan, "none (one pair)")
     if interval.sd <= 1e-12 * max(1.0, float(np.abs(d).max())):
         if np.allclose(d, 0.0, atol=1e-15):
-            return PairedDifference(n, 0.0, Interval(n, 0.0, 0.0, 0.0, 0.0, confidence), 0.0, 1.0, "none (all equal)")
-        unknown = Interval(n, effect, 0.0, math.nan, math.nan, confidence, "none (no spread)")
+            return PairedDifference(n, 0.0, Interval(n, 0.0, 0.0, 0.0, 0.0), 0.0, 1.0, "none (all equal)")
+        unknown = Interval(n, effect, 0.0, math.nan, math.nan, "none (no spread)")
         return PairedDifference(n, effect, unknown, math.nan, min(1.0, 2.0 / 2**n), "sign flip (no spread)")
     statistic = effect / (interval.sd / math.sqrt(n))
     return PairedDifference(n, effect, interval, statistic, float(2 * stats.t.sf(abs(statistic), n - 1)), "paired t")
@@ -147,13 +148,7 @@ def paired_values(a: ArrayLike, b: ArrayLike) -> np.ndarray:
     return x - y
 
 
-def check_confidence(confidence: float) -> None:
-    """Raises SuperticketsError unless the confidence lies between 0 and 1."""
-    if not 0 < confidence < 1:
-        raise SuperticketsError(f"The confidence {confidence} must lie between 0 and 1, for example 0.95.")
-
-
-def jackknife(estimate: float, without: Iterable[float], confidence: float = 0.95) -> Interval:
+def jackknife(estimate: float, without: Iterable[float]) -> Interval:
     """The jackknife's interval (Tukey 1958) of an estimate, from its values with every replicate left out once.
 
     With Student's t; of a mean it equals :func:`mean_interval`. Its ends are NaN for fewer than two replicates, or a
@@ -166,15 +161,14 @@ def jackknife(estimate: float, without: Iterable[float], confidence: float = 0.9
     values = np.array(list(without), dtype=float)
     n = len(values)
     if n < 2 or not np.isfinite([estimate, *values]).all():
-        return Interval(n, estimate, math.nan, math.nan, math.nan, confidence, "jackknife")
-    return t_interval(n, estimate, (n - 1) * float(values.std(ddof=1)), confidence, "jackknife")  # of pseudo-values
+        return Interval(n, estimate, math.nan, math.nan, math.nan, "jackknife")
+    return t_interval(n, estimate, (n - 1) * float(values.std(ddof=1)), "jackknife")  # of pseudo-values
 
 
-def expansion(n: int, confidence: float = 0.95) -> float:
+def expansion(n: int) -> float:
     """How much too short bootstrap deviations of n replicates are: sqrt(n / (n - 1)) x t(n - 1) / z (Hesterberg 2015).
 
     >>> [round(expansion(n), 2) for n in (3, 5, 12)]
     [2.69, 1.58, 1.17]
     """
-    tail = 0.5 + confidence / 2
-    return math.sqrt(n / (n - 1)) * float(stats.t.ppf(tail, n - 1) / stats.norm.ppf(tail))
+    return math.sqrt(n / (n - 1)) * float(stats.t.ppf(TAIL, n - 1) / stats.norm.ppf(TAIL))

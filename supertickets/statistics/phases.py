@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from supertickets.errors import SuperticketsError
-from supertickets.statistics.intervals import Interval, expansion, mean_interval
+from supertickets.statistics.intervals import TAIL, Interval, expansion, mean_interval
 
 BETA = 0.005
 """Error spent on setting aside levels that are clearly worse than the full model (first step of `_p_rise`)."""
@@ -64,9 +64,7 @@ class PhaseBoundaries:
     collapse: Boundary | None
 
 
-def rises_then_falls(
-    levels: Sequence[float], scores: ArrayLike, confidence: float = 0.95, n_resamples: int = 2000, seed: int = 0
-) -> RiseAndFall:
+def rises_then_falls(levels: Sequence[float], scores: ArrayLike, n_resamples: int = 2000, seed: int = 0) -> RiseAndFall:
     """Test "rises, then falls" against a monotone curve.
 
     A curve that never rises has no interior level above the full model; one that never falls does not end below it.
@@ -98,8 +96,8 @@ def rises_then_falls(
     p_rise = _p_rise(interior, n_resamples, seed)
     p_fall = _p_below(_t(last[:, None]), n)
     others = (interior.sum(axis=0) - interior) / (n - 1)
-    gain = mean_interval(interior[np.arange(n), np.argmax(others, axis=1)], confidence)
-    fall = mean_interval(-last, confidence)
+    gain = mean_interval(interior[np.arange(n), np.argmax(others, axis=1)])
+    fall = mean_interval(-last)
     effect = min(gain, fall, key=lambda interval: interval.mean)
     opposite = _p_below(_t(interior), n) if effect is gain else 1 - p_fall
     p = max(p_rise, p_fall) if effect.mean > 0 else opposite
@@ -112,7 +110,6 @@ def phase_boundaries(
     random: ArrayLike,
     chance: float | None = None,
     collapse_share: float = 0.5,
-    confidence: float = 0.95,
     n_resamples: int = 2000,
     seed: int = 0,
 ) -> PhaseBoundaries:
@@ -140,7 +137,7 @@ def phase_boundaries(
     r = _levels_and_scores(levels, random, "scores of random tickets", len(w), len(w))
     x = np.asarray(levels, dtype=float)
     n = w.shape[0]
-    rng, wider = np.random.default_rng(seed), expansion(n, confidence)
+    rng, wider = np.random.default_rng(seed), expansion(n)
     draws = np.vstack([np.arange(n), rng.integers(0, n, size=(n_resamples, n))])
     w_means, r_means = (s.mean(axis=0) + wider * (s[draws].mean(axis=1) - s.mean(axis=0)) for s in (w, r))
     best_index = np.argmax(w_means, axis=1)
@@ -151,9 +148,9 @@ def phase_boundaries(
         collapse = [_first_below(x, row, start) for row, start in zip(w_means - kept, best_index, strict=True)]
     return PhaseBoundaries(
         n_seeds=n,
-        best=_boundary(x[best_index], confidence),
-        meeting=_boundary(np.array(meeting), confidence),
-        collapse=None if collapse is None else _boundary(np.array(collapse), confidence),
+        best=_boundary(x[best_index]),
+        meeting=_boundary(np.array(meeting)),
+        collapse=None if collapse is None else _boundary(np.array(collapse)),
     )
 
 
@@ -268,8 +265,7 @@ def _first_below(levels: np.ndarray, values: np.ndarray, start: int) -> float:
     return float(levels[i - 1] + (levels[i] - levels[i - 1]) * before / (before - after) if before > 0 else levels[i])
 
 
-def _boundary(values: np.ndarray, confidence: float) -> Boundary:
+def _boundary(values: np.ndarray) -> Boundary:
     """``values[0]`` is the estimate, the rest are resamples. Order statistics only: inf cannot be interpolated."""
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(values[1:], [tail, 1 - tail], method="inverted_cdf")
+    low, high = np.quantile(values[1:], [1 - TAIL, TAIL], method="inverted_cdf")
     return Boundary(float(values[0]), float(low), float(high), float(np.isfinite(values[1:]).mean()))

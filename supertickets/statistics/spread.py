@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from supertickets.errors import SuperticketsError
-from supertickets.statistics.intervals import Interval, check_confidence, checked_sample, paired_values
+from supertickets.statistics.intervals import TAIL, Interval, checked_sample, paired_values
 
 
 def spread_power(sd_ratio: float, seeds: int, alpha: float = 0.05) -> float:
@@ -59,7 +59,7 @@ class SpreadComparison:
     high: float = math.nan
 
 
-def sd_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
+def sd_interval(values: ArrayLike) -> Interval:
     """Chi-square interval of a standard deviation of normal values; ``mean`` and ``sd`` are both the estimate.
 
     For 5 seeds it runs from 0.6 to 2.9 times the estimate, which is why a table of standard deviations over 5 seeds
@@ -70,12 +70,11 @@ def sd_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     (0.6, 2.87)
     """
     x = checked_sample(values, "values")
-    check_confidence(confidence)
     if x.size == 1:
-        return Interval(1, *[math.nan] * 4, confidence, "chi-square")
+        return Interval(1, *[math.nan] * 4, "chi-square")
     sd, df = float(x.std(ddof=1)), x.size - 1
-    low, high = sd * np.sqrt(np.divide(df, stats.chi2.interval(confidence, df)))[::-1]
-    return Interval(x.size, sd, sd, float(low), float(high), confidence, "chi-square")
+    low, high = sd * np.sqrt(np.divide(df, stats.chi2.interval(0.95, df)))[::-1]
+    return Interval(x.size, sd, sd, float(low), float(high), "chi-square")
 
 
 def equal_variances(a: ArrayLike, b: ArrayLike) -> SpreadComparison:
@@ -101,7 +100,7 @@ def equal_variances(a: ArrayLike, b: ArrayLike) -> SpreadComparison:
     return SpreadComparison(sd_x, sd_y, ratio, float(statistic), float(p))
 
 
-def pitman_morgan(a: ArrayLike, b: ArrayLike, confidence: float = 0.95) -> SpreadComparison:
+def pitman_morgan(a: ArrayLike, b: ArrayLike) -> SpreadComparison:
     """Pitman-Morgan test of equal spread in pairs, with the interval of ``sd_a / sd_b`` (Pitman 1939, Morgan 1939).
 
     Sums and differences of the pairs are uncorrelated exactly if the spreads are equal: their correlation is tested, t
@@ -116,7 +115,6 @@ def pitman_morgan(a: ArrayLike, b: ArrayLike, confidence: float = 0.95) -> Sprea
     (3.62, True, True)
     """
     paired_values(a, b)
-    check_confidence(confidence)
     x, y = (np.asarray(values, dtype=float).ravel() for values in (a, b))
     n = x.size
     if n < 2:
@@ -135,7 +133,7 @@ def pitman_morgan(a: ArrayLike, b: ArrayLike, confidence: float = 0.95) -> Sprea
         return replace(found, statistic=0.0, p=1.0, test="Pitman-Morgan", low=ratio, high=ratio)
     r, along = (float(np.clip(np.corrcoef(pair)[0, 1], -1, 1)) for pair in ((total, difference), (x, y)))
     statistic = r * math.sqrt((n - 2) / (1 - r**2)) if abs(r) < 1 else math.copysign(math.inf, r)
-    quantile = float(stats.t.ppf(0.5 + confidence / 2, n - 2))
+    quantile = float(stats.t.ppf(TAIL, n - 2))
     k = 1 + 2 * (1 - along**2) * quantile**2 / (n - 2)
     wide = math.sqrt(k + math.sqrt(k**2 - 1))  # the ratios that the test does not reject
     p = float(2 * stats.t.sf(abs(statistic), n - 2))

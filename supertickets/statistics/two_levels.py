@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from supertickets.errors import SuperticketsError
-from supertickets.statistics.intervals import Interval, PairedDifference, check_confidence, checked_sample
+from supertickets.statistics.intervals import TAIL, Interval, PairedDifference, checked_sample
 
 FEWEST_SEEDS = 3
 """With fewer the spread over seeds is a guess, and so there is no p."""
@@ -21,7 +21,6 @@ def two_level_bootstrap(
     n_examples: int,
     n_resamples: int = 500,
     seed: int = 0,
-    confidence: float = 0.95,
 ) -> PairedDifference:
     """Mean difference of two models, with interval and p for other seeds *and* other examples.
 
@@ -41,7 +40,6 @@ def two_level_bootstrap(
     >>> found.interval.low > 0, found.p < 0.05
     (True, True)
     """
-    check_confidence(confidence)
     if n_examples < 1:
         raise SuperticketsError("Two models can be compared on one example at least, not on none.")
     each = checked_sample(difference(np.arange(n_examples)), "differences")
@@ -51,18 +49,18 @@ def two_level_bootstrap(
     by_examples = float(draws.mean(axis=1).var(ddof=1))
     name = f"bootstrap over examples ({n_resamples} resamples)"
     if n < FEWEST_SEEDS:
-        half = float(stats.norm.ppf(0.5 + confidence / 2)) * math.sqrt(by_examples)
-        interval = Interval(n, mean, math.sqrt(n * by_examples), mean - half, mean + half, confidence, name)
+        half = float(stats.norm.ppf(TAIL)) * math.sqrt(by_examples)
+        interval = Interval(n, mean, math.sqrt(n * by_examples), mean - half, mean + half, name)
         return PairedDifference(n, mean, interval, math.nan, math.nan, "none (too few seeds)")
     by_seeds = float(each.var(ddof=1)) / n
     twice = max(0.0, (float(draws.var(axis=0, ddof=1).mean()) - by_examples) / (n - 1))  # seeds x examples
     variance = max(by_seeds + by_examples - twice, by_seeds, by_examples)
     error, name = math.sqrt(variance), f"seeds, and {name}"
     if error == 0:
-        interval = Interval(n, mean, 0.0, mean, mean, confidence, name)
+        interval = Interval(n, mean, 0.0, mean, mean, name)
         return PairedDifference(n, mean, interval, math.nan, math.nan if mean else 1.0, "none (no spread)")
     freedom = min(1e9, (n - 1) * (variance / by_seeds) ** 2) if by_seeds else 1e9
-    half = float(stats.t.ppf(0.5 + confidence / 2, freedom)) * error
-    interval = Interval(n, mean, error * math.sqrt(n), mean - half, mean + half, confidence, name)
+    half = float(stats.t.ppf(TAIL, freedom)) * error
+    interval = Interval(n, mean, error * math.sqrt(n), mean - half, mean + half, name)
     p = float(2 * stats.t.sf(abs(mean) / error, freedom))
     return PairedDifference(n, mean, interval, mean / error, p, "t over seeds and examples")

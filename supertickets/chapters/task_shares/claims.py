@@ -47,14 +47,13 @@ def share_claims(table: pd.DataFrame, band: float = BAND, most: float = MOST, th
     and a tenth. The effect is the share of the units by the scores of one seed, as in the paper, over the seeds that
     all tasks have; ``where`` counts the units by the scores of all seeds. These three are a family.
 
-    Below them, a family too, stands whether the tasks are behind it: the same for *seeds of one task treated as if they
-    were tasks*. ``tasks`` and ``seeds`` are shares of the units with ``compared`` runs at a time (as many as tasks, or
-    one less than there are seeds if that is fewer; mean over at most 100 subsets), the effect is tasks minus seeds, its
-    interval the jackknife's over seeds. NaN with too few seeds: claim 1 needs three, the others, with threshold 0.5,
-    four.
+    Below them, a family too, stands the same for *seeds of one task treated as if they were tasks*. ``tasks`` and
+    ``seeds`` are shares of the units with ``compared`` runs at a time (as many as tasks, or one less than there are
+    seeds if that is fewer; mean over at most 100 subsets), the effect is tasks minus seeds, its interval the
+    jackknife's over seeds. NaN with too few seeds: claim 1 needs three, the others, with threshold 0.5, four.
 
-    Raises SuperticketsError as :func:`supertickets.chapters.task_shares.tables.task_shares` and ``dominated_units`` do,
-    and for a ``band`` or ``most`` outside (0, 1).
+    Raises SuperticketsError as ``task_shares`` and ``dominated_units`` do, and for a ``band`` or ``most`` outside (0,
+    1).
     """
     if not (0 < band < 1 and 0 < most < 1):
         raise SuperticketsError(f"The band and the share of tasks lie between 0 and 1, not {band} and {most}.")
@@ -85,9 +84,8 @@ def share_claims(table: pd.DataFrame, band: float = BAND, most: float = MOST, th
         values = [each[i] for each in by_seed] or jackknife(math.nan, [])
         few = bool(by_seed) and np.mean(by_seed, axis=0)[i] >= FEW / 2
         limit, side = (MANY, "above") if i == 0 else (FEW, "below") if few else (0.0, "above")
-        main.append(
-            claim(text, f"{counts[i]} of {len(shares)} by all seeds", values, limit=limit, side=side, unit="share")
-        )
+        counted_by = f"{counts[i]} of {len(shares)} by all seeds"
+        main.append(claim(text, counted_by, values, limit=limit, side=side, unit="share"))
         gap, more = jackknife(math.nan, []), {}
         if compared > 1 and (i == 0 or threshold * compared > 1):
             gap = jackknife(means[0, i] - means[1, i], [both[0, i] - both[1, i] for both in without])

@@ -65,7 +65,7 @@ def notebook_parameters(notebook: Any, name: str = "notebook") -> dict[str, Any]
     tagged = [cell for cell in code if "parameters" in cell.metadata.get("tags", [])]
     if len(tagged) != 1:
         raise SuperticketsError(
-            f"{name} has {len(tagged)} cells tagged `parameters`; it needs exactly one, its first code cell."
+            f"{name} has {len(tagged)} cells tagged `parameters`; it needs one, its first code cell."
         )
     if code[0] is not tagged[0]:
         raise SuperticketsError(f"In {name} the cell tagged `parameters` must be the first code cell.")
@@ -82,9 +82,8 @@ def notebook_parameters(notebook: Any, name: str = "notebook") -> dict[str, Any]
                 case _:
                     raise ValueError
         except ValueError as fault:
-            raise SuperticketsError(
-                f"The parameters cell of {name} may hold only `name = literal`, not `{ast.unparse(statement)}`."
-            ) from fault
+            told = f"only `name = literal`, not `{ast.unparse(statement)}`"
+            raise SuperticketsError(f"The parameters cell of {name} may hold {told}.") from fault
     return values
 
 
@@ -102,9 +101,8 @@ def check_parameters(given: Mapping[str, Any], known: Mapping[str, Any], name: s
         default = known[key]
         same = type(value) is type(default) or (isinstance(default, float) and type(value) is int)
         if default is not None and not same:
-            raise SuperticketsError(
-                f"Parameter {key!r} of {name} is a {type(default).__name__}, not {value!r} ({type(value).__name__})."
-            )
+            wanted, given_type = type(default).__name__, type(value).__name__
+            raise SuperticketsError(f"Parameter {key!r} of {name} is a {wanted}, not {value!r} ({given_type}).")
     return {**known, **given}
 
 

@@ -1,9 +1,8 @@
 """Claims: several sweeps may work on one store at once, and no run is carried out by two of them.
 
-A claim is a file that only one process can create. Its owner renews it while it works; a claim that was not renewed for
-long is void, since its owner was killed, and on the owner's own machine it is void as soon as the process is gone. On
-a store that cannot create a file exclusively, the worst that happens is that a run is carried out twice, with one and
-the same record.
+A claim is a file that only one process can create. Its owner renews it while it works; one that was not renewed for
+long is void, since its owner was killed, and on the owner's own machine as soon as the process is gone. On a store that
+cannot create a file exclusively, the worst that happens is that a run is carried out twice, with one record.
 """
 
 from __future__ import annotations
@@ -36,8 +35,8 @@ def claimed(store: RunStore, run_id: str, expiry: float = EXPIRY) -> Iterator[bo
     ...     mine, too
     (True, False)
     """
-    files, claim = store.files, _claim(run_id)
     owner = {"host": socket.gethostname(), "pid": os.getpid(), "token": uuid.uuid4().hex}
+    files, claim = store.files, _claim(run_id)
 
     def stamped() -> bytes:
         return json.dumps({**owner, "time": time.time()}).encode()

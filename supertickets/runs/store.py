@@ -36,7 +36,7 @@ from supertickets.runs.packs import open_pack
 from supertickets.runs.records import TIME, record_from_json, record_json
 from supertickets.runs.run import Record
 from supertickets.runs.spec import Spec, spec_from_json
-from supertickets.runs.store_files import FileInfo, StoreFiles
+from supertickets.runs.store_files import StoreFiles
 
 _HEARTBEAT = ("epoch", "epochs", "time", "pid")
 _UNFINISHED = 3600.0
@@ -75,7 +75,7 @@ class RunStore:
 
     def ids(self) -> list[str]:
         """Ids of all stored records, sorted; what they hold is checked when they are read."""
-        own = self._pack.ids() if self._pack else [_run_of(info) for info in self.files.below("runs", ".json")]
+        own = self._pack.ids() if self._pack else [Path(info.path).stem for info in self.files.below("runs", ".json")]
         return sorted({*own, *(run_id for other in self._others for run_id in other.ids())})
 
     def get(self, run_id: str, arrays: bool = True) -> Record | None:
@@ -125,10 +125,8 @@ class RunStore:
     def require_writable(self) -> None:
         """Raises SuperticketsError if the store is :attr:`read_only`."""
         if self.read_only:
-            raise SuperticketsError(
-                f"The packed store {self._first} is read-only; name a folder before it, which takes what is new "
-                f"(runs,{self._first})."
-            )
+            fix = f"name a folder before it, which takes what is new (runs,{self._first})"
+            raise SuperticketsError(f"The packed store {self._first} is read-only; {fix}.")
 
     def save(self, record: Record) -> None:
         """Writes a record; afterwards its run is done and any earlier failure of it is forgotten.
@@ -309,10 +307,6 @@ class RunStore:
             BrokenRecordWarning,
             stacklevel=4,
         )
-
-
-def _run_of(file: FileInfo) -> str:
-    return file.path.rsplit("/", 1)[-1].removesuffix(".json")
 
 
 def _folder(run_id: str) -> str:

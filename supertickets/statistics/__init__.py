@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from supertickets.statistics.intervals import (
         Interval,
         PairedDifference,
+        expanded_interval,
+        expansion,
         holm,
         jackknife,
         mean_interval,

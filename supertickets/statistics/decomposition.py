@@ -21,13 +21,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from supertickets.errors import SuperticketsError
-from supertickets.statistics.intervals import TAIL, Interval, expansion
+from supertickets.statistics.intervals import TAIL, Interval, expanded_interval, expansion
 from supertickets.statistics.loss_terms import Problem, crossed, prepare, terms, within_sets
 
 TERMS = ("noise", "bias2", "variance", "error")
@@ -149,10 +149,9 @@ def bootstrap(
     if baseline is not None:
         old = prepare(baseline, targets, loss, **options)
         if (problem.n_sets, problem.n_seeds) != (old.n_sets, old.n_seeds):
-            raise SuperticketsError(
-                f"A comparison needs the same training sets on both sides, not {problem.n_sets} x {problem.n_seeds} "
-                f"and {old.n_sets} x {old.n_seeds} runs; leave out the sets that one side lacks."
-            )
+            runs = f"{problem.n_sets} x {problem.n_seeds} and {old.n_sets} x {old.n_seeds} runs"
+            fix = "leave out the sets that one side lacks"
+            raise SuperticketsError(f"A comparison needs the same training sets on both sides, not {runs}; {fix}.")
         sides = (estimate, _terms_of(old)), (drawn, _resample(old, over, n_resamples, seed, copies))
         estimate, drawn = ({name: x[name] - y[name] for name in x} for x, y in sides)
     return _intervals(estimate, drawn, problem.n_sets, over, scales)
@@ -236,25 +235,17 @@ def _shares(rng: np.random.Generator, n: int, n_resamples: int) -> np.ndarray:
 
 
 def _intervals(
-    estimate: dict[str, float],
-    resampled: dict[str, np.ndarray],
-    n: int,
-    over: Sequence[str],
-    scales: Sequence[str],
+    estimate: dict[str, float], resampled: dict[str, np.ndarray], n: int, over: Sequence[str], scales: Sequence[str]
 ) -> dict[str, Interval]:
     """Expanded percentile intervals; of the terms named in ``scales``, reflected and on the log scale."""
-    wider = math.sqrt(n / (n - 1)) if "sets" in over else 1.0
-    expanded = expansion(n) if "sets" in over else 1.0
-    n_resamples = len(next(iter(resampled.values())))
-    method = f"bootstrap over {' and '.join(sorted(over, reverse=True))} ({n_resamples} resamples)"
+    wider, expanded = (math.sqrt(n / (n - 1)), expansion(n)) if "sets" in over else (1.0, 1.0)
     found = {}
     for name, values in resampled.items():
         value = estimate[name]
+        found[name] = expanded_interval(value, values, n, expanded)
         if name in scales and value > 0:
             # Two resampled sets can be the same set, without variance: far out, but not at minus infinity.
             logs = np.log(np.maximum(values, 1e-3 * value))
             low, high = value * np.exp(-wider * np.quantile(logs - logs.mean(), [TAIL, 1 - TAIL]))
-        else:
-            low, high = value + expanded * np.quantile(values - values.mean(), [1 - TAIL, TAIL])
-        found[name] = Interval(n, value, float(values.std(ddof=1)), float(low), float(high), method)
+            found[name] = replace(found[name], low=float(low), high=float(high))
     return found

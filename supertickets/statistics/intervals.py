@@ -23,7 +23,7 @@ TAIL = 0.975
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its interval, made by a ``method``.
+    """An estimate with its two-sided 95% interval.
 
     ``n`` runs, their ``mean`` (the estimate), their standard deviation ``sd`` (n - 1 in the denominator) and the ends
     of the interval, NaN where the data cannot give one (one run).
@@ -34,7 +34,6 @@ class Interval:
     sd: float
     low: float
     high: float
-    method: str = "t"
 
     @property
     def known(self) -> bool:
@@ -44,14 +43,20 @@ class Interval:
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Mean of ``a - b`` over pairs, its t interval, and the two-sided p-value of "no difference"."""
+    """The mean ``effect`` of ``a - b`` over ``n`` pairs in its interval, and the two-sided p of "no difference"."""
 
-    n: int
-    effect: float
     interval: Interval
-    statistic: float
     p: float
-    test: str
+
+    @property
+    def n(self) -> int:
+        """The number of pairs."""
+        return self.interval.n
+
+    @property
+    def effect(self) -> float:
+        """The mean difference."""
+        return self.interval.mean
 
 
 def mean_interval(values: ArrayLike) -> Interval:
@@ -68,10 +73,10 @@ def mean_interval(values: ArrayLike) -> Interval:
     return t_interval(x.size, float(x.mean()), float(x.std(ddof=1)) if x.size > 1 else math.nan)
 
 
-def t_interval(n: int, estimate: float, sd: float, method: str = "t") -> Interval:
+def t_interval(n: int, estimate: float, sd: float) -> Interval:
     """Student's t interval of an estimate whose standard error is sd / sqrt(n); its ends are NaN for n = 1."""
     half = float(stats.t.ppf(TAIL, n - 1)) * sd / math.sqrt(n) if n > 1 else math.nan
-    return Interval(n, estimate, sd, estimate - half, estimate + half, method)
+    return Interval(n, estimate, sd, estimate - half, estimate + half)
 
 
 def paired_difference(a: ArrayLike, b: ArrayLike) -> PairedDifference:
@@ -87,16 +92,12 @@ def paired_difference(a: ArrayLike, b: ArrayLike) -> PairedDifference:
     """
     d = paired_values(a, b)
     interval = mean_interval(d)
-    effect, n = interval.mean, interval.n
-    if n == 1:
-        return PairedDifference(n, effect, interval, math.nan, math.nan, "none (one pair)")
-    if interval.sd <= 1e-12 * max(1.0, float(np.abs(d).max())):
+    if interval.n > 1 and interval.sd <= 1e-12 * max(1.0, float(np.abs(d).max())):
         if np.allclose(d, 0.0, atol=1e-15):
-            return PairedDifference(n, 0.0, Interval(n, 0.0, 0.0, 0.0, 0.0), 0.0, 1.0, "none (all equal)")
-        unknown = Interval(n, effect, 0.0, math.nan, math.nan, "none (no spread)")
-        return PairedDifference(n, effect, unknown, math.nan, min(1.0, 2.0 / 2**n), "sign flip (no spread)")
-    statistic = effect / (interval.sd / math.sqrt(n))
-    return PairedDifference(n, effect, interval, statistic, float(2 * stats.t.sf(abs(statistic), n - 1)), "paired t")
+            return PairedDifference(Interval(interval.n, 0.0, 0.0, 0.0, 0.0), 1.0)
+        unknown = Interval(interval.n, interval.mean, 0.0, math.nan, math.nan)
+        return PairedDifference(unknown, min(1.0, 2.0 / 2**interval.n))
+    return PairedDifference(interval, t_p(interval))
 
 
 def holm(p_values: ArrayLike) -> np.ndarray:
@@ -161,8 +162,8 @@ def jackknife(estimate: float, without: Iterable[float]) -> Interval:
     values = np.array(list(without), dtype=float)
     n = len(values)
     if n < 2 or not np.isfinite([estimate, *values]).all():
-        return Interval(n, estimate, math.nan, math.nan, math.nan, "jackknife")
-    return t_interval(n, estimate, (n - 1) * float(values.std(ddof=1)), "jackknife")  # of pseudo-values
+        return Interval(n, estimate, math.nan, math.nan, math.nan)
+    return t_interval(n, estimate, (n - 1) * float(values.std(ddof=1)))  # of pseudo-values
 
 
 def expansion(n: int) -> float:
@@ -172,3 +173,9 @@ def expansion(n: int) -> float:
     [2.69, 1.58, 1.17]
     """
     return math.sqrt(n / (n - 1)) * float(stats.t.ppf(TAIL, n - 1) / stats.norm.ppf(TAIL))
+
+
+def expanded_interval(estimate: float, drawn: np.ndarray, n: int, wider: float) -> Interval:
+    """The bootstrap's interval from values drawn: shifted so that the estimate is their mean, and widened."""
+    low, high = estimate + wider * np.quantile(drawn - drawn.mean(), [1 - TAIL, TAIL])
+    return Interval(n, estimate, float(drawn.std(ddof=1)), float(low), float(high))

@@ -133,7 +133,7 @@ def prepare(
             votes = runs.argmax(axis=3) if runs.ndim == 4 else runs.astype(np.int64)
             if votes.max() >= truth.shape[1]:
                 raise SuperticketsError(
-                    f"A predicted class {votes.max()} is outside the {truth.shape[1]} classes of the targets."
+                    f"A class {votes.max()} is predicted; the targets have {truth.shape[1]} classes."
                 )
             features = np.eye(truth.shape[1])[votes]
             losses = (1 - truth[np.arange(len(truth)), votes]).mean(axis=1)
@@ -177,9 +177,7 @@ def _runs(predictions: Sequence[ArrayLike] | ArrayLike, loss: str, seed_axis: bo
         raise SuperticketsError(f"The predictions are empty: their shape is {x.shape}.")
     finite = np.isfinite(x).all(axis=tuple(range(1, x.ndim)))
     if not finite.all():
-        raise SuperticketsError(
-            f"The predictions of training set {finite.argmin()} contain a value that is not finite."
-        )
+        raise SuperticketsError(f"The predictions of training set {finite.argmin()} have a value that is not finite.")
     if x.ndim == 4:
         _check_probabilities(x, "predictions")
     elif loss == "zero_one" and (np.any(x < 0) or np.any(x != np.round(x))):
@@ -193,9 +191,7 @@ def _values(targets: ArrayLike | None, noise_free: ArrayLike | None, n_examples:
     if x.ndim == 2 and x.shape[1] == 1:
         x = x[:, 0]
     if x.shape != (n_examples,):
-        raise SuperticketsError(
-            f"The targets have shape {x.shape}; expected one value for each of {n_examples} examples."
-        )
+        raise SuperticketsError(f"The targets have shape {x.shape}, not a value for each of {n_examples} examples.")
     if not np.isfinite(x).all():
         raise SuperticketsError("The targets contain a value that is not finite.")
     return x
@@ -232,7 +228,5 @@ def _distribution(
 def _check_probabilities(x: np.ndarray, name: str) -> None:
     worst = float(np.abs(x.sum(axis=-1) - 1).max())
     if worst > SUM_TOLERANCE or (x < -SUM_TOLERANCE).any():
-        raise SuperticketsError(
-            f"The {name} are not probabilities: they are negative or off from summing to 1 by {worst:.3g}; "
-            "give softmax outputs, not logits."
-        )
+        why = f"they are negative or off from summing to 1 by {worst:.3g}; give softmax outputs, not logits"
+        raise SuperticketsError(f"The {name} are not probabilities: {why}.")

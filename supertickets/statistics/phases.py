@@ -181,9 +181,8 @@ def placebo_gain(
     y = _levels_and_scores(levels, report_scores, "report scores", len(x), len(x))
     v, n = np.asarray(selection_values), len(x)
     if v.ndim != 3 or v.shape[:2] != x.shape or v.shape[2] == 0:
-        raise SuperticketsError(
-            f"The selection values have shape {v.shape}; expected ({n} seeds, {x.shape[1]} levels, examples)."
-        )
+        expected = f"({n} seeds, {x.shape[1]} levels, examples)"
+        raise SuperticketsError(f"The selection values have shape {v.shape}; expected {expected}.")
     score = metric or (lambda a: a.mean(axis=-1))
     if not np.allclose(score(v), x, atol=1e-6):
         raise SuperticketsError("The selection values do not give the selection scores; check metric and split.")
@@ -211,9 +210,8 @@ def _levels_and_scores(
     if not np.isfinite(x).all():
         raise SuperticketsError(f"The {name} contain a value that is not finite; leave out seeds with missing runs.")
     if float(levels[0]) != 0 or len(levels) < 3 or np.any(np.diff(np.asarray(levels, dtype=float)) <= 0):
-        raise SuperticketsError(
-            f"A curve needs levels that rise: the full model, 0, and two pruned ones or more, not {list(levels)}."
-        )
+        needed = "levels that rise: the full model, 0, and two pruned ones or more"
+        raise SuperticketsError(f"A curve needs {needed}, not {list(levels)}.")
     if not fewest <= len(x) <= most:
         more = "" if fewest == most else " or more"
         raise SuperticketsError(f"The {name} are of {len(x)} seed(s); {fewest}{more} are needed, the same in all.")

@@ -52,9 +52,7 @@ class SpreadComparison:
     sd_a: float
     sd_b: float
     ratio: float
-    statistic: float = math.nan
     p: float = math.nan
-    test: str = "Brown-Forsythe"
     low: float = math.nan
     high: float = math.nan
 
@@ -71,10 +69,10 @@ def sd_interval(values: ArrayLike) -> Interval:
     """
     x = checked_sample(values, "values")
     if x.size == 1:
-        return Interval(1, *[math.nan] * 4, "chi-square")
+        return Interval(1, *[math.nan] * 4)
     sd, df = float(x.std(ddof=1)), x.size - 1
     low, high = sd * np.sqrt(np.divide(df, stats.chi2.interval(0.95, df)))[::-1]
-    return Interval(x.size, sd, sd, float(low), float(high), "chi-square")
+    return Interval(x.size, sd, sd, float(low), float(high))
 
 
 def equal_variances(a: ArrayLike, b: ArrayLike) -> SpreadComparison:
@@ -96,8 +94,8 @@ def equal_variances(a: ArrayLike, b: ArrayLike) -> SpreadComparison:
     if x.size == y.size == 2:
         return SpreadComparison(sd_x, sd_y, ratio)
     with np.errstate(divide="ignore", invalid="ignore"):
-        statistic, p = stats.levene(x, y, center="median")
-    return SpreadComparison(sd_x, sd_y, ratio, float(statistic), float(p))
+        p = stats.levene(x, y, center="median").pvalue
+    return SpreadComparison(sd_x, sd_y, ratio, float(p))
 
 
 def pitman_morgan(a: ArrayLike, b: ArrayLike) -> SpreadComparison:
@@ -122,19 +120,19 @@ def pitman_morgan(a: ArrayLike, b: ArrayLike) -> SpreadComparison:
     tiny = 1e-12 * max(1.0, float(np.abs([x, y]).max()))
     sd_x, sd_y = (sd if (sd := float(z.std(ddof=1))) > tiny else 0.0 for z in (x, y))
     ratio = sd_x / sd_y if sd_y else math.inf if sd_x else math.nan
-    found = SpreadComparison(sd_x, sd_y, ratio, test="none")
+    found = SpreadComparison(sd_x, sd_y, ratio)
     if n == 2 or sd_x == sd_y == 0:
         return found
     if 0 in (sd_x, sd_y):
         away = np.count_nonzero(np.abs([x - np.median(x), y - np.median(y)]) > tiny)
-        return replace(found, p=min(1.0, 2.0 / 2**away), test="exchange (one side has no spread)")
+        return replace(found, p=min(1.0, 2.0 / 2**away))
     total, difference = x + y, x - y
     if min(total.std(), difference.std()) <= tiny:  # all pairs alike, or mirrored: equal spread, without a doubt
-        return replace(found, statistic=0.0, p=1.0, test="Pitman-Morgan", low=ratio, high=ratio)
+        return replace(found, p=1.0, low=ratio, high=ratio)
     r, along = (float(np.clip(np.corrcoef(pair)[0, 1], -1, 1)) for pair in ((total, difference), (x, y)))
     statistic = r * math.sqrt((n - 2) / (1 - r**2)) if abs(r) < 1 else math.copysign(math.inf, r)
     quantile = float(stats.t.ppf(TAIL, n - 2))
     k = 1 + 2 * (1 - along**2) * quantile**2 / (n - 2)
     wide = math.sqrt(k + math.sqrt(k**2 - 1))  # the ratios that the test does not reject
     p = float(2 * stats.t.sf(abs(statistic), n - 2))
-    return SpreadComparison(sd_x, sd_y, ratio, statistic, p, "Pitman-Morgan", ratio / wide, ratio * wide)
+    return SpreadComparison(sd_x, sd_y, ratio, p, ratio / wide, ratio * wide)

@@ -47,20 +47,16 @@ def two_level_bootstrap(
     draws = np.array([difference(rng.integers(0, n_examples, n_examples)) for _ in range(n_resamples)])  # (draws, n)
     n, mean = each.size, float(each.mean())
     by_examples = float(draws.mean(axis=1).var(ddof=1))
-    name = f"bootstrap over examples ({n_resamples} resamples)"
     if n < FEWEST_SEEDS:
         half = float(stats.norm.ppf(TAIL)) * math.sqrt(by_examples)
-        interval = Interval(n, mean, math.sqrt(n * by_examples), mean - half, mean + half, name)
-        return PairedDifference(n, mean, interval, math.nan, math.nan, "none (too few seeds)")
+        return PairedDifference(Interval(n, mean, math.sqrt(n * by_examples), mean - half, mean + half), math.nan)
     by_seeds = float(each.var(ddof=1)) / n
     twice = max(0.0, (float(draws.var(axis=0, ddof=1).mean()) - by_examples) / (n - 1))  # seeds x examples
     variance = max(by_seeds + by_examples - twice, by_seeds, by_examples)
-    error, name = math.sqrt(variance), f"seeds, and {name}"
-    if error == 0:
-        interval = Interval(n, mean, 0.0, mean, mean, name)
-        return PairedDifference(n, mean, interval, math.nan, math.nan if mean else 1.0, "none (no spread)")
+    if variance == 0:
+        return PairedDifference(Interval(n, mean, 0.0, mean, mean), math.nan if mean else 1.0)
+    error = math.sqrt(variance)
     freedom = min(1e9, (n - 1) * (variance / by_seeds) ** 2) if by_seeds else 1e9
     half = float(stats.t.ppf(TAIL, freedom)) * error
-    interval = Interval(n, mean, error * math.sqrt(n), mean - half, mean + half, name)
-    p = float(2 * stats.t.sf(abs(mean) / error, freedom))
-    return PairedDifference(n, mean, interval, mean / error, p, "t over seeds and examples")
+    interval = Interval(n, mean, error * math.sqrt(n), mean - half, mean + half)
+    return PairedDifference(interval, float(2 * stats.t.sf(abs(mean) / error, freedom)))

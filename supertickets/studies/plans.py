@@ -141,6 +141,9 @@ def plan(
     largest = max((next((peaks[key] for key in _kinds(spec) if key in peaks), 0.0) for spec in missing), default=0.0)
     sure = [cost for cost in seconds.values() if not math.isnan(cost)]
     n_workers = max(1, min(default_workers() if workers is None else workers, len(missing)))
+    place = (machine_memory(), n_workers, "the machine")
+    if torch.cuda.is_available():  # each has its share of the workers; what CUDA needs for itself is left out
+        place = (gpu_memory(), -(-n_workers // torch.cuda.device_count()), "a GPU")
     return Plan(
         experiment,
         done,
@@ -151,7 +154,7 @@ def plan(
         workers=n_workers,
         n_unknown=len(seconds) - len(sure),
         parts=tuple(_parts(known.values(), there, failed, seconds)),
-        needs=_needs(largest, n_workers),
+        needs=Needs(largest or math.nan, *place),
         open_ended=open_ended,
     )
 
@@ -194,11 +197,3 @@ def _parts(
         sure = [cost for cost in missing if not math.isnan(cost)]
         n_done, n_failed = sum(run_id in there for run_id in ids), sum(run_id in failed for run_id in ids)
         yield Part(task, n_done, len(missing), n_failed, sum(sure), len(missing) - len(sure))
-
-
-def _needs(peak: float, workers: int) -> Needs:
-    """Of GPUs, each has its share of the workers; what CUDA needs for itself is left out."""
-    peak = peak or math.nan
-    if torch.cuda.is_available():
-        return Needs(peak, gpu_memory(), -(-workers // torch.cuda.device_count()), "a GPU")
-    return Needs(peak, machine_memory(), workers, "the machine")

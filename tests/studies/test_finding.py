@@ -171,7 +171,7 @@ def test_the_report_says_verdict_level_caveats_and_provenance(found):
 
 def gained(found: Found, low: float, high: float, p: float, seeds: int) -> str:
     mean, sd = (low + high) / 2, seeds**0.5 * (high - low) / 2 / 1.96
-    gain = PairedDifference(seeds, mean, Interval(seeds, mean, sd, low, high), math.nan, p, "made up")
+    gain = PairedDifference(Interval(seeds, mean, sd, low, high), p)
     return verdict_sentence(replace(found, gain=gain))
 
 

@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from supertickets.chapters import paper
 from supertickets.chapters.pairs import check_size, kin_of
 from supertickets.errors import SuperticketsError
 from supertickets.runs import super_tickets
-from supertickets.statistics import Interval, sd_interval
+from supertickets.statistics import Interval, expanded_interval, expansion, sd_interval
 
 MODELS = ("ST-DNN", "SuperT", "MT-DNN", "Ticket-Share")
 
@@ -92,10 +91,7 @@ def bootstrapped(values: np.ndarray, n_resamples: int, seed: int) -> Interval:
     n = len(values)
     shares = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_resamples) / n
     value, drawn = float(values.mean(axis=0).std(ddof=1)), (shares @ values).std(axis=1, ddof=1)
-    wider = math.sqrt(n / (n - 1)) * float(stats.t.ppf(0.975, n - 1) / stats.norm.ppf(0.975))
-    low, high = value + wider * np.quantile(drawn - drawn.mean(), [0.025, 0.975])
-    method = f"bootstrap over seeds ({n_resamples} resamples)"
-    return Interval(n, value, float(drawn.std(ddof=1)), float(low), float(high), method=method)
+    return expanded_interval(value, drawn, n, expansion(n))
 
 
 def rate_variance(values: np.ndarray) -> float:

@@ -43,9 +43,9 @@ def share_claims(table: pd.DataFrame, band: float = BAND, most: float = MOST, th
 
     1. Many tickets (over half) have almost equal shares for most tasks: within ``band`` of 1 / tasks, for more than
     ``most`` of the tasks. 2. A small number (some, under a tenth) are dominated by one task, 3. jointly by two
-    (:func:`supertickets.chapters.task_shares.tables.dominated_units`): judged against the nearer of the two limits, 0
-    and a tenth. The effect is the share of the units by the scores of one seed, as in the paper, over the seeds that
-    all tasks have; ``where`` counts the units by the scores of all seeds. These three are a family.
+    (``dominated_units``): judged against the nearer of the two limits, 0 and a tenth. The effect is the share of the
+    units by the scores of one seed, as in the paper, over the seeds that all tasks have; ``where`` counts the units by
+    the scores of all seeds. These three are a family.
 
     Below them, a family too, stands the same for *seeds of one task treated as if they were tasks*. ``tasks`` and
     ``seeds`` are shares of the units with ``compared`` runs at a time (as many as tasks, or one less than there are

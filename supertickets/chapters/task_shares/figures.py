@@ -119,22 +119,12 @@ def agreement_figure(agreement: pd.DataFrame, order: Sequence[str] = ()) -> Figu
             text += f"\n{row['low']:.2f} to {row['high']:.2f}"
         for a, b in ((row["a"], row["b"]), (row["b"], row["a"])):
             cells.loc[a, b], words.loc[a, b] = row["correlation"], text
-    size = 1.05 if len(tasks) <= 5 else 0.62
+    size, lowest = 1.05 if len(tasks) <= 5 else 0.62, cells.min(axis=None)
     with sns.axes_style("white"):
         fig, axis = plt.subplots(figsize=(size * len(tasks) + 2.4, size * len(tasks) + 1.2), layout="constrained")
-    sns.heatmap(
-        cells,
-        ax=axis,
-        cmap="Blues",
-        vmin=min(0.0, float(np.nanmin(cells.to_numpy()))) if cells.notna().any(axis=None) else 0.0,
-        vmax=1,
-        annot=words,
-        fmt="",
-        annot_kws={"fontsize": 8},
-        square=True,
-        linewidths=1,
-        cbar_kws={"label": "mean rank correlation", "shrink": 0.8},
-    )
+    look = {"cmap": "Blues", "square": True, "linewidths": 1, "annot_kws": {"fontsize": 8}}
+    look["cbar_kws"] = {"label": "mean rank correlation", "shrink": 0.8}
+    sns.heatmap(cells, ax=axis, vmin=min(0.0, np.nan_to_num(lowest)), vmax=1, annot=words, fmt="", **look)
     for i in range(len(tasks)):
         if math.isnan(cells.iloc[i, i]):
             axis.text(i + 0.5, i + 0.5, NONE, ha="center", va="center", color=FULL_COLOUR)

@@ -1,10 +1,9 @@
 """Section 8, "Tickets Importance Across Tasks": Task Shares (Figure 6), and how alike tasks rank the units.
 
-Everything starts from :func:`importance_table`, one row per task, seed and unit. Importance differs between two seeds
-of one task too, so the rank correlation of two tasks stands beside their *seed ceiling*, that of two seeds of one task;
-what the seeds do to shares is in :mod:`supertickets.chapters.task_shares.claims`. Seeds are the replicates. Where a
-number comes from pairs or subsets of seeds, which are not independent, its interval is the jackknife's: every seed left
-out once.
+Everything starts from :func:`importance_table`. Importance differs between two seeds of one task too, so the rank
+correlation of two tasks stands beside their *seed ceiling*, that of two seeds of one task; what the seeds do to shares
+is in :mod:`supertickets.chapters.task_shares.claims`. Seeds are the replicates: numbers from pairs or subsets of them,
+which are not independent, have the jackknife's interval, every seed left out once.
 """
 
 from __future__ import annotations
@@ -56,17 +55,14 @@ def importance_table(
     run without these scores, several encoders, two runs of one task and seed, and another normalisation.
     """
     if normalisation not in NORMALISATIONS:
-        known = ", ".join(map(repr, NORMALISATIONS))
-        raise SuperticketsError(f"There is no normalisation {normalisation!r} of importance; choose one of {known}.")
+        raise SuperticketsError(f"Unknown normalisation {normalisation!r}; choose one of {', '.join(NORMALISATIONS)}.")
     frames: dict[tuple[str, int], pd.DataFrame] = {}
     encoders = {}
     for record in records:
         scores, task, seed = record.scores(estimator), record.spec.data.name, record.spec.seed
         if (task, seed) in frames:
-            raise SuperticketsError(
-                f"Task {task!r} has several full runs with seed {seed}, run {record.id} among them; keep one training "
-                "set and one setting."
-            )
+            several = f"Task {task!r} has several full runs with seed {seed}, run {record.id} among them"
+            raise SuperticketsError(f"{several}; keep one training set and one setting.")
         n_layers, n_heads = scores.heads.shape
         encoders[n_layers, n_heads, record.spec.encoder_revision] = record.spec.encoder
         heads = scores.heads if normalisation == "raw" else scores.normalised_heads()
@@ -87,10 +83,9 @@ def importance_table(
 def task_shares(table: pd.DataFrame) -> pd.DataFrame:
     """Ticket Importance and Task Shares, the numbers behind Figure 6: one row per unit, one column per task.
 
-    Columns: unit, layer, head, ``importance`` (Ticket Importance: the mean over tasks of the mean over seeds), and for
-    each task its share of the sum over tasks. The shares of a unit sum to 1; where all its scores are zero, so that no
-    task has any, they are NaN. Raises SuperticketsError for an empty table, and for scores below zero (those of the
-    signed estimators), which have no shares.
+    Columns: unit, layer, head, ``importance`` (Ticket Importance: the mean over tasks of the mean over seeds), and each
+    task's share of the sum over tasks: they sum to 1, and are NaN where all scores of a unit are zero. Raises
+    SuperticketsError for an empty table, and for scores below zero (those of the signed estimators).
 
     >>> rows = [("a", 0, "head", 1, 1, 0.75), ("b", 0, "head", 1, 1, 0.25)]
     >>> shares = task_shares(pd.DataFrame(rows, columns=["task", "seed", "unit", "layer", "head", "importance"]))
@@ -233,10 +228,8 @@ def dominated_masks(share: np.ndarray, threshold: float) -> tuple[np.ndarray, np
 def check_threshold(threshold: float, n_tasks: int) -> None:
     """Raise SuperticketsError unless a share above ``threshold`` tells a dominant one of the tasks."""
     if not (threshold * n_tasks > 1 and threshold < 1):
-        raise SuperticketsError(
-            f"A share of {threshold} does not tell a dominant one of {n_tasks} tasks; choose a threshold above "
-            f"1/{n_tasks} and below 1."
-        )
+        fix = f"choose a threshold above 1/{n_tasks} and below 1."
+        raise SuperticketsError(f"A share of {threshold} does not tell a dominant one of {n_tasks} tasks; {fix}")
 
 
 def close_up_units(shares: pd.DataFrame) -> dict[str, tuple[str, int, int]]:
@@ -259,8 +252,8 @@ def close_up_units(shares: pd.DataFrame) -> dict[str, tuple[str, int, int]]:
         ideal = np.where(np.arange(len(tasks)) < n, 1 / n, 0.0)
         for i in np.argsort(np.abs(ordered - ideal).sum(axis=1), kind="stable"):
             unit, layer, head = known.iloc[i][UNIT]
-            if (unit, layer, head) not in chosen.values():
-                chosen[title] = (str(unit), int(layer), int(head))
+            if (place := (str(unit), int(layer), int(head))) not in chosen.values():
+                chosen[title] = place
                 break
     return chosen
 

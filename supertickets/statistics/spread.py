@@ -25,7 +25,7 @@ def spread_power(sd_ratio: float, seeds: int, alpha: float = 0.05) -> float:
     if not (math.isfinite(sd_ratio) and sd_ratio > 0):
         raise SuperticketsError(f"A ratio of standard deviations is a positive number, not {sd_ratio}.")
     if seeds < 2 or not 0 < alpha < 1:
-        raise SuperticketsError(f"Power needs two seeds and an alpha between 0 and 1, not {seeds} and {alpha}.")
+        raise SuperticketsError(f"Power needs two seeds at least and 0 < alpha < 1, not {seeds} and {alpha}.")
     f = stats.f(seeds - 1, seeds - 1)
     return float(f.cdf(f.ppf(alpha / 2) / sd_ratio**2) + f.sf(f.ppf(1 - alpha / 2) / sd_ratio**2))
 

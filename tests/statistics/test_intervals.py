@@ -14,8 +14,8 @@ from supertickets.statistics import intervals as st
 
 def test_mean_interval_is_scipys_t_interval():
     x = np.random.default_rng(0).normal(size=7)
-    interval = st.mean_interval(x, 0.9)
-    low, high = stats.t.interval(0.9, 6, loc=x.mean(), scale=stats.sem(x))
+    interval = st.mean_interval(x)
+    low, high = stats.t.interval(0.95, 6, loc=x.mean(), scale=stats.sem(x))
     assert (interval.low, interval.high) == pytest.approx((low, high), abs=1e-12)
     assert (interval.n, interval.mean, interval.sd) == pytest.approx((7, x.mean(), x.std(ddof=1)))
 

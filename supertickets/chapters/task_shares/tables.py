@@ -55,7 +55,8 @@ def importance_table(
     run without these scores, several encoders, two runs of one task and seed, and another normalisation.
     """
     if normalisation not in NORMALISATIONS:
-        raise SuperticketsError(f"Unknown normalisation {normalisation!r}; choose one of {', '.join(NORMALISATIONS)}.")
+        known = ", ".join(map(repr, NORMALISATIONS))
+        raise SuperticketsError(f"There is no normalisation {normalisation!r} of importance; choose one of {known}.")
     frames: dict[tuple[str, int], pd.DataFrame] = {}
     encoders = {}
     for record in records:

@@ -24,7 +24,9 @@ TASKS = ("RTE", "MRPC", "CoLA", "SST-2", "STS-B", "QNLI", "QQP", "MNLI")
 @lru_cache(maxsize=1)
 def paper_facts() -> dict[str, Any]:
     """What ``paper_tables.json`` holds."""
-    return json.loads(resources.files(__package__).joinpath("paper_tables.json").read_text(encoding="utf-8"))
+    return json.loads(
+        resources.files("supertickets.chapters").joinpath("paper_tables.json").read_text(encoding="utf-8")
+    )
 
 
 def title(n: int) -> str:

@@ -53,7 +53,7 @@ def record_from_json(run_id: str, content: Mapping[str, Any], load: Callable[[bo
     spec = without_places(spec_from_json(content["spec"]))
     if spec.id != run_id or content["id"] != run_id:
         raise ValueError(f"its spec belongs to run {spec.id}")
-    values = {name: content[name] for name in _VALUES if name != "memory"} | {"memory": content.get("memory", {})}
+    values: dict[str, Any] = {"memory": {}, **content}  # records older than the field have none
     if not all(isinstance(values[name], dict) for name in _VALUES[2:]):
         raise ValueError(f"its {', '.join(_VALUES[2:])} are not all there")
     record = Record(
@@ -61,7 +61,8 @@ def record_from_json(run_id: str, content: Mapping[str, Any], load: Callable[[bo
         arrays=load("tasks" not in content),
         tasks={name: TaskFacts.from_json(facts) for name, facts in content.get("tasks", {}).items()},
         finished=content["finished"],
-        **values | {"epochs": tuple(content["epochs"])},
+        **{name: values[name] for name in _VALUES[1:]},
+        epochs=tuple(content["epochs"]),
     )
     return record if "tasks" in content else replace(record, tasks=_old_facts(record))
 

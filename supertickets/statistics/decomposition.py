@@ -152,8 +152,9 @@ def bootstrap(
             runs = f"{problem.n_sets} x {problem.n_seeds} and {old.n_sets} x {old.n_seeds} runs"
             fix = "leave out the sets that one side lacks"
             raise SuperticketsError(f"A comparison needs the same training sets on both sides, not {runs}; {fix}.")
-        sides = (estimate, _terms_of(old)), (drawn, _resample(old, over, n_resamples, seed, copies))
-        estimate, drawn = ({name: x[name] - y[name] for name in x} for x, y in sides)
+        before, others = _terms_of(old), _resample(old, over, n_resamples, seed, copies)
+        estimate = {name: value - before[name] for name, value in estimate.items()}
+        drawn = {name: values - others[name] for name, values in drawn.items()}
     return _intervals(estimate, drawn, problem.n_sets, over, scales)
 
 

@@ -149,7 +149,8 @@ def prepare(
             # Distances from the truth: bias^2 is then the squared length of their mean.
             features, truth = runs - truth, np.zeros_like(truth)
     averaged, spread = features.mean(axis=1), (features**2).sum(axis=-1).mean(axis=1)
-    return Problem(loss, design, *features.shape[:2], known, features, averaged, spread, losses, truth, noise)
+    n_sets, n_seeds = features.shape[:2]
+    return Problem(loss, design, n_sets, n_seeds, known, features, averaged, spread, losses, truth, noise)
 
 
 def _runs(predictions: Sequence[ArrayLike] | ArrayLike, loss: str, seed_axis: bool) -> np.ndarray:

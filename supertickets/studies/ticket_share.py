@@ -120,5 +120,5 @@ def read_ticket(path: str | Path, shape: tuple[int, int]) -> Ticket:
         if lacking:
             fix = f"give a ticket's JSON file, or a folder with the authors' {' and '.join(AUTHORS_FILES)}."
             raise SuperticketsError(f"The folder {path} has no {lacking[0]}: {fix}")
-        return load_authors_ticket(*(path / name for name in AUTHORS_FILES), shape)
+        return load_authors_ticket(path / AUTHORS_FILES[0], path / AUTHORS_FILES[1], shape)
     return Ticket.load(path)

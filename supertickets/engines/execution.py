@@ -14,7 +14,7 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
-from supertickets.engines.pool import Outcome
+from supertickets.engines.scheduling import Outcome
 from supertickets.engines.resources import peak_memory
 from supertickets.errors import SuperticketsError, UnwritableError
 from supertickets.models import load_compacted, name_labels, save_compacted

@@ -116,7 +116,7 @@ def prices(suite: str, data_dir: str) -> Iterator[dict[str, Any]]:
 
     encoder, ref, hyper = _timed(suite, data_dir, train_size=128, dev_size=128)
     run = full_run(encoder, ref, 0, replace(hyper, epochs=2 if suite == "lab" else 1))
-    for row in tricks.priced(run, rounds=9 if suite == "lab" else 5):
+    for row in tricks.priced(run, rounds=7 if suite == "lab" else 5):
         yield {"task": ref.name, **row}
 
 

@@ -133,17 +133,18 @@ TRICKS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
 def priced(spec: Any, rounds: int = 5) -> Iterator[dict[str, Any]]:
     """Per trick, how many times as long the run takes without it: median over rounds, and quartiles.
 
-    In every round the run is carried out with all tricks, then without each of them in turn; a first one does not
-    count.
+    In every round the run is carried out with all tricks and without each of them, in turn, forwards in one round and
+    backwards in the next; a first one does not count.
     """
     seconds: dict[str, list[float]] = {name: [] for name in ("", *TRICKS)}
     for number in range(rounds + 1):
-        for name, taken in seconds.items():
+        for name in list(seconds)[:: 1 if number % 2 else -1]:
             with TRICKS.get(name, nullcontext)(), run_conditions():
                 started = time.process_time()
                 fine_tune(spec)
-                taken += [time.process_time() - started] if number else []
+                seconds[name] += [time.process_time() - started] if number else []
     whole = np.array(seconds[""])
     for name in TRICKS:
         low, ratio, high = np.quantile(np.array(seconds[name]) / whole, [0.25, 0.5, 0.75])
-        yield {"trick": name, "seconds": float(np.median(whole)), "ratio": ratio, "low": low, "high": high}
+        row = {"trick": name, "seconds": float(np.median(whole)), "ratio": float(ratio)}
+        yield row | {"low": float(low), "high": float(high)}

@@ -84,8 +84,8 @@ def test_every_trick_can_be_taken_away_and_the_run_stays_what_it_was(monkeypatch
     assert [row["trick"] for row in rows] == list(tricks.TRICKS)
     assert all(0 < row["low"] <= row["ratio"] <= row["high"] for row in rows)
     assert len(outputs) == 2 * (1 + len(tricks.TRICKS))
-    whole, *others = outputs[: 1 + len(tricks.TRICKS)]
-    np.testing.assert_array_equal(outputs[len(others) + 1], whole)  # all is as it was
+    whole, *others = outputs[1 + len(tricks.TRICKS) :]
+    np.testing.assert_array_equal(outputs[len(others)], whole)  # all is as it was
     same = {name: np.abs(found - whole).max() for name, found in zip(tricks.TRICKS, others, strict=True)}
     assert same.pop("batches of like length") > 0  # other examples meet
     assert max(same.values()) < 1e-4, same

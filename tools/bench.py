@@ -127,7 +127,7 @@ def _timed(suite: str, data_dir: str, **sizes: int) -> tuple[Any, ...]:
 
     lab = suite == "lab"
     profile = get_profile("lab" if lab else "minilm")
-    ref = data_ref(TASKS[0], **profile.data | sizes) if lab else data_ref(suite, data_dir=data_dir, **sizes)
+    ref = data_ref(TASKS[0], **{**profile.data, **sizes}) if lab else data_ref(suite, data_dir=data_dir, **sizes)
     return profile.encoder, ref, profile.hyper
 
 

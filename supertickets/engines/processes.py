@@ -70,7 +70,8 @@ def _begin(driver: int, count: Any, gpus: Sequence[str]) -> None:
     """
     threading.Thread(target=_end_with, args=(driver,), daemon=True).start()
     with count.get_lock():
-        worker, count.value = count.value, count.value + 1
+        worker: int = count.value
+        count.value += 1
     if gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpus[worker % len(gpus)]
 

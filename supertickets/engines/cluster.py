@@ -17,7 +17,7 @@ from dataclasses import asdict
 from typing import Any
 
 from supertickets.engines.execution import execute
-from supertickets.engines.pool import Outcome, Pool
+from supertickets.engines.scheduling import Outcome, Pool
 from supertickets.errors import SuperticketsError
 from supertickets.runs import RunStore, Spec, spec_from_json
 

@@ -27,7 +27,6 @@ from supertickets.studies.experiments import rewound
 from supertickets.tasks import data_ref
 from supertickets.tickets import Scores, random_ticket
 from supertickets.training import EncodedSplit, fine_tune, loop, predict, train_batches, warmup_then_decay
-from supertickets.training.fast import vocabulary
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +144,7 @@ def test_selection_is_the_only_data_seen_while_training(full, monkeypatch):
 def test_rewinding_restores_the_pretrained_parameters_exactly(full, record, monkeypatch):
     spec = rewound(full, "winning", 0.5)
     start = {}
-    real = vocabulary.own_vocabulary
+    real = loop.own_vocabulary
 
     def spy(model, *splits):
         start["model"] = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -155,7 +154,7 @@ def test_rewinding_restores_the_pretrained_parameters_exactly(full, record, monk
         ]
         return real(model, *splits)
 
-    monkeypatch.setattr(vocabulary, "own_vocabulary", spy)
+    monkeypatch.setattr(loop, "own_vocabulary", spy)
     result = fine_tune(spec, record.scores("example"))
     ticket = result.ticket()
     pretrained = load_encoder(spec.encoder, 2, spec.seed)

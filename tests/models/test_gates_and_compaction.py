@@ -1,5 +1,6 @@
 """Masking is exact, and really removing the masked units computes the same function (float64, 1e-10)."""
 
+import copy
 import dataclasses
 
 import pytest
@@ -11,6 +12,8 @@ from transformers import DistilBertConfig, DistilBertForSequenceClassification
 from supertickets.errors import SuperticketsError
 from supertickets.models import compact, layer_parts, load_compacted, masked, save_compacted, shape_of
 from supertickets.models.gates import gated
+from supertickets.sharing import using
+from supertickets.sharing.model import share
 from supertickets.tickets import Ticket, full_ticket, random_ticket
 
 
@@ -99,9 +102,9 @@ def test_gradients_of_kept_parameters_agree_too(family):
     before, after = layer_parts(model)[0], layer_parts(smaller)[0]
     rows = torch.from_numpy(ticket.heads[0].copy()).repeat_interleave(6)
     assert not rows.all()
-    gradient = before.query.weight.grad
+    gradient = before.reads[0].weight.grad
     assert gradient is not None
-    torch.testing.assert_close(after.query.weight.grad, gradient[rows], rtol=0, atol=1e-10)
+    torch.testing.assert_close(after.reads[0].weight.grad, gradient[rows], rtol=0, atol=1e-10)
     assert gradient[~rows].abs().sum() == 0  # pruned heads get no gradient
 
 
@@ -122,6 +125,51 @@ def test_gates_are_gone_after_an_error_inside(tiny_bert):
     with pytest.raises(RuntimeError, match="inside"), masked(tiny_bert, TICKETS[-1]):
         raise RuntimeError("inside")
     assert torch.equal(tiny_bert(**inputs).logits, plain)
+
+
+MOVES = ["double", "half", "bfloat16", "meta", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize("way", ["masked", "using"])
+def test_gates_go_where_the_model_goes(move, way):
+    """The gates are there first, then the model moves; against a model that moved before."""
+
+    def moved(model):
+        return getattr(model, move)() if hasattr(model, move) else model.to(move)
+
+    if move == "cuda" and not torch.cuda.is_available():
+        pytest.skip("there is no CUDA device here")
+    model, ticket = tiny_model().float(), TICKETS[2]
+    inputs = dict(tiny_batch().inputs)
+    if move in ("meta", "cuda"):
+        inputs = {name: tensor.to(move) for name, tensor in inputs.items()}
+    if move == "meta":  # whether a mask masks anything cannot be asked there
+        del inputs["attention_mask"]
+    shared = share({"a": model, "b": model}, {"a": ticket, "b": full_ticket((3, 4))})
+    inside = masked(copy.deepcopy(model), ticket) if way == "masked" else using(shared, "a")
+    with torch.no_grad(), inside as gated_model:
+        plain_device = gated_model.device
+        logits = moved(gated_model)(**inputs).logits
+        with masked(moved(model), ticket):
+            expected = model(**inputs).logits
+        gates = [buffer for name, buffer in gated_model.named_buffers() if name.endswith("gate")]
+        assert {(gate.device, gate.dtype) for gate in gates} == {(logits.device, logits.dtype)}
+        if move != "meta":
+            torch.testing.assert_close(logits, expected, rtol=0, atol=0)
+    assert plain_device == torch.device("cpu")
+    assert not [name for name, _ in gated_model.named_buffers() if name.endswith("gate")]
+
+
+def test_a_gate_within_a_gate_and_a_copy_of_a_gated_model(tiny_bert):
+    inputs = tiny_batch().inputs
+    with torch.no_grad(), masked(tiny_bert, one_layer(1)), masked(tiny_bert, one_layer(2)):
+        both, copied = tiny_bert(**inputs).logits, copy.deepcopy(tiny_bert)
+    with torch.no_grad():
+        assert torch.equal(copied(**inputs).logits, both)
+        with masked(tiny_bert, one_layer(1).intersection(one_layer(2))):
+            assert torch.equal(tiny_bert(**inputs).logits, both)
+    assert not [name for name in tiny_bert.state_dict() if "gate" in name]
 
 
 def test_gates_per_example_and_per_position_equal_shared_ones(tiny_bert):

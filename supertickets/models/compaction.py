@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from supertickets.errors import SuperticketsError
 from supertickets.models.families import Family, family_of, layer_parts, layers_of, linear_in, reads_in
@@ -36,7 +37,15 @@ class NoAttention(nn.Module):
 
 
 class NoFfn(nn.Module):
-    """Stands where an FFN's output layer was: adds nothing to the residual."""
+    """Stands where an FFN's output layer was: adds nothing to the residual.
+
+    Its empty ``weight`` has the name of the one that is gone: whoever loads the weights of a compacted model into a
+    full-size one is told that sizes differ, where a weight that is not there would be drawn at random.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.empty(0))
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """Zeros of the input's shape, which is the hidden states' since the intermediate layer went too."""
@@ -54,7 +63,16 @@ def compact(model: PreTrainedModel, ticket: Ticket) -> PreTrainedModel:
         raise SuperticketsError(misfit(ticket.shape, shape))
     smaller = copy.deepcopy(model)
     cut(smaller, ticket.heads, ticket.ffns)
+    mark(smaller.config, ticket)
     return smaller
+
+
+def mark(config: PretrainedConfig, ticket: Ticket) -> None:
+    """Notes in a model's configuration what was removed of it, which so goes along wherever the model is saved."""
+    if not (ticket.heads.all() and ticket.ffns.all()):
+        config.supertickets = replace(ticket, scores=None, provenance={}).to_json()
+    elif hasattr(config, "supertickets"):
+        delattr(config, "supertickets")
 
 
 def cut(model: PreTrainedModel, heads: Iterable[np.ndarray], ffns: Iterable[bool]) -> None:
@@ -71,9 +89,23 @@ def cut(model: PreTrainedModel, heads: Iterable[np.ndarray], ffns: Iterable[bool
                 put_module(layer, path, module)
 
 
+def within(ticket: Ticket, union: Ticket) -> tuple[list[np.ndarray], np.ndarray]:
+    """A ticket counted in the units of a union of tickets: per layer its heads, and the FFNs ``(n_layers,)``."""
+    return [row[stored] for row, stored in zip(ticket.heads, union.heads, strict=True)], ticket.ffns
+
+
 def ffn_stand_ins(family: Family) -> tuple[tuple[str, nn.Module], ...]:
     """What stands where an FFN was: modules by their paths within the layer."""
+    if family.ffn_out.startswith(f"{family.ffn_in}."):
+        whole = NoFfn()
+        put_module(whole, family.ffn_out.removeprefix(f"{family.ffn_in}."), NoFfn())
+        return ((family.ffn_in, whole),)
     return (family.ffn_in, nn.Identity()), (family.ffn_out, NoFfn())
+
+
+def has_ffn(layer: nn.Module, family: Family) -> bool:
+    """Whether a layer still has its FFN."""
+    return not isinstance(layer.get_submodule(family.ffn_in), nn.Identity | NoFfn)
 
 
 def _narrow_heads(layer: nn.Module, family: Family, kept: np.ndarray) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from supertickets.errors import SuperticketsError
 from supertickets.tickets import EncoderShape
@@ -20,6 +20,8 @@ _TWO_LAYERS = ("classifier.dense", "classifier.out_proj")
 @dataclass(frozen=True)
 class Family:
     """Dotted module names inside one layer, and the module names of the task head (re-initialised by the seed).
+
+    ``pooler`` is what a head reads the encoder by: its weights are the checkpoint's, and drawn where it has none.
 
     ``attention`` maps hidden states to the context (all heads side by side), ``attention_out`` projects the context
     back (in some families inside ``attention``). A head reads the hidden states by rows of ``query``, ``key`` and
@@ -44,6 +46,7 @@ class Family:
     ffn_out: str
     task_head: tuple[str, ...]
     task_dropout: str
+    pooler: tuple[str, ...] = ()
     attention_sum: str = ""
     more_reads: tuple[str, ...] = ()
     position_bias: bool = False
@@ -71,12 +74,16 @@ def _bert_like(layers: str, task_head: tuple[str, ...], task_dropout: str) -> Fa
     )
 
 
+_ROBERTA = _bert_like("roberta.encoder.layer", _TWO_LAYERS, "classifier.dropout")
+
 FAMILIES: dict[str, Family] = {
-    "bert": _bert_like("bert.encoder.layer", ("classifier",), "dropout"),
-    "roberta": _bert_like("roberta.encoder.layer", _TWO_LAYERS, "classifier.dropout"),
-    "electra": _bert_like("electra.encoder.layer", _TWO_LAYERS, "classifier.dropout"),
+    "bert": replace(_bert_like("bert.encoder.layer", ("classifier",), "dropout"), pooler=("bert.pooler.dense",)),
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+    "electra": replace(_ROBERTA, layers="electra.encoder.layer"),
     "mpnet": replace(
-        _bert_like("mpnet.encoder.layer", _TWO_LAYERS, "classifier.dropout"),
+        _ROBERTA,
+        layers="mpnet.encoder.layer",
         attention="attention.attn",
         query="attention.attn.q",
         key="attention.attn.k",
@@ -85,8 +92,50 @@ FAMILIES: dict[str, Family] = {
         attention_sum="attention",
         position_bias=True,
     ),
+    "distilbert": Family(
+        layers="distilbert.transformer.layer",
+        attention="attention",
+        query="attention.q_lin",
+        key="attention.k_lin",
+        value="attention.v_lin",
+        attention_out="attention.out_lin",
+        ffn_in="ffn.lin1",
+        ffn_in_linear="ffn.lin1",
+        ffn_out="ffn.lin2",
+        task_head=("pre_classifier", "classifier"),
+        task_dropout="dropout",
+    ),
+    "deberta-v2": replace(
+        _bert_like("deberta.encoder.layer", ("pooler.dense", "classifier"), "dropout"),
+        query="attention.self.query_proj",
+        key="attention.self.key_proj",
+        value="attention.self.value_proj",
+        more_reads=("attention.self.pos_key_proj", "attention.self.pos_query_proj"),
+        attention_sum="",  # scores by content and by position
+    ),
+    "modernbert": Family(
+        layers="model.layers",
+        attention="attn",
+        query="attn.Wqkv",
+        key="attn.Wqkv",
+        value="attn.Wqkv",
+        attention_out="attn.Wo",
+        ffn_in="mlp",
+        ffn_in_linear="mlp.Wi",
+        ffn_out="mlp.Wo",
+        task_head=("classifier",),
+        task_dropout="drop",
+        pooler=("head.dense",),
+    ),
 }
-"""Supported families by the ``model_type`` of their config (MiniLM and the lab encoders are ``bert``)."""
+"""Supported families by the ``model_type`` of their config: MiniLM and the lab encoders are ``bert``, DeBERTa-v3 is
+``deberta-v2``."""
+
+REFUSED = {
+    "albert": "its layers are one layer many times over, so that no unit can be removed from one of them",
+    "deberta": "query, key and value of its first version lie in one matrix head by head; take DeBERTa-v3",
+}
+"""Why a family that people ask for is not among them."""
 
 
 @dataclass(frozen=True)
@@ -151,11 +200,18 @@ def shape_of(model: PreTrainedModel) -> EncoderShape:
     )
 
 
+def usable_positions(config: PretrainedConfig) -> int:
+    """How many tokens an example may have: as many as there are positions, which RoBERTa counts from its padding on."""
+    counted_from_padding = config.model_type in ("roberta", "xlm-roberta", "mpnet")
+    return config.max_position_embeddings - ((config.pad_token_id or 0) + 1 if counted_from_padding else 0)
+
+
 def known_family(model_type: str, what: str) -> Family:
     """The family of a ``model_type``; an unsupported one is refused by name, ``what`` it is said of."""
     if model_type not in FAMILIES:
+        why = f" ({REFUSED[model_type]})" if model_type in REFUSED else ""
         raise SuperticketsError(
-            f"{what} is a {model_type} model, which is not supported; supported families: {', '.join(FAMILIES)}."
+            f"{what} is a {model_type} model, which is not supported{why}; supported families: {', '.join(FAMILIES)}."
         )
     return FAMILIES[model_type]
 

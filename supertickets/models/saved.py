@@ -1,19 +1,32 @@
-"""Compacted models on disk: a folder of config.json, safetensors and the ticket."""
+"""Compacted models on disk: a folder of config.json, safetensors, the ticket and a README.
+
+Nobody gets a model with random parts from it: ``config.json`` carries the ticket, also after ``save_pretrained`` or a
+``Trainer`` has saved the model again, and the Auto classes, which know layers of one width only, fail on it.
+"""
 
 from __future__ import annotations
 
+import copy
 import json
+import shutil
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from supertickets.errors import SuperticketsError
-from supertickets.models.compaction import NoFfn, compact
+from supertickets.models.compaction import compact, cut, has_ffn, mark, within
 from supertickets.models.families import family_of, layers_of
-from supertickets.tickets import Ticket
+from supertickets.models.published import first_line, licence_of
+from supertickets.tickets import Ticket, full_ticket
+
+WEIGHTS, HEAD = "model.safetensors", "head.safetensors"
+_REFUSAL = "none that transformers can read: the model is compacted, load it with supertickets.load_compacted"
 
 
 def save_compacted(
@@ -22,24 +35,47 @@ def save_compacted(
     path: str | Path,
     tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> Path:
-    """Writes the compacted model as a folder: config.json, model.safetensors, ticket.json, and the tokenizer if given.
+    """Writes the compacted model as a folder: config.json, model.safetensors, ticket.json, README.md, and the
+    tokenizer if given.
 
     ``model`` may be full-size (it is compacted first) or already compacted with this ticket.
-    :func:`load_compacted` reads the folder back. Raises SuperticketsError if model and ticket do not fit, or the
-    folder cannot be written.
+    :func:`load_compacted` reads the folder back; a model of which nothing was removed is an ordinary one, for the Auto
+    classes too. Raises SuperticketsError if model and ticket do not fit, or the folder cannot be written.
     """
-    folder = Path(path)
-    if _is_full_size(model) and not (ticket.heads.all() and ticket.ffns.all()):
+    if _is_full_size(model) and not _is_full(ticket):
         model = compact(model, ticket)
     _check_widths(model, ticket)
+    return write_model(model, ticket, path, model.state_dict(), WEIGHTS, tokenizer)
+
+
+def write_model(
+    model: PreTrainedModel,
+    ticket: Ticket,
+    path: str | Path,
+    state: Mapping[str, Tensor],
+    file: str,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    encoder: str = "",
+) -> Path:
+    """Writes ``state``, part of a model or all, and what belongs to it; ``encoder`` is the folder of the rest."""
+    folder, config = Path(path), copy.deepcopy(model.config)
+    config.architectures, config.dtype = [type(model).__name__], model.dtype
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        model.config.save_pretrained(folder)
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        config.save_pretrained(folder)
+        if encoder or not _is_full(ticket):
+            mark(config, ticket)
+            more = {"supertickets": {**getattr(config, "supertickets", {}), "shared_encoder": encoder}}
+            stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            # A name of weights that is none: whatever class reads this file says so and stops.
+            text = json.dumps({**stored, **more, "transformers_weights": _REFUSAL}, indent=2)
+            (folder / "config.json").write_text(text + "\n", encoding="utf-8")
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+        save_file(tensors, folder / file, metadata={"format": "pt"})
+        shutil.copymode(folder / "config.json", folder / file)  # safetensors lets nobody else read it
         ticket.save(folder / "ticket.json")
         if tokenizer is not None:
             tokenizer.save_pretrained(folder)
+        write_readme(folder)
     except (OSError, SafetensorError) as error:
         raise SuperticketsError(
             f"The compacted model cannot be written to {folder} ({error}); free some space."
@@ -48,34 +84,115 @@ def save_compacted(
 
 
 def load_compacted(path: str | Path) -> PreTrainedModel:
-    """The compacted, fine-tuned model that :func:`save_compacted` wrote, in eval mode, on the CPU.
+    """The compacted, fine-tuned model that :func:`save_compacted` wrote, in eval mode, on the CPU, in its own dtype.
 
-    Raises SuperticketsError if the folder is not one, or its weights are truncated or do not fit its ticket.
+    It may have been saved again by ``save_pretrained`` or a ``Trainer``, or be one of several models that share an
+    encoder (:func:`supertickets.sharing.save_shared`). Raises SuperticketsError if the folder is not one, or its
+    weights are truncated or do not fit its ticket.
     """
     folder = Path(path)
-    for file in ("config.json", "model.safetensors", "ticket.json"):
-        if not (folder / file).is_file():
-            raise SuperticketsError(f"{folder} is not a compacted model: it has no {file}.")
-    ticket = Ticket.load(folder / "ticket.json")
+    if not (folder / "config.json").is_file():
+        raise SuperticketsError(f"{folder} is not a compacted model: it has no config.json.")
     try:
         config = AutoConfig.from_pretrained(folder)
+        noted: dict[str, Any] = getattr(config, "supertickets", {})
+        if hasattr(config, "transformers_weights"):
+            delattr(config, "transformers_weights")
+        ticket = _ticket_of(folder, noted)
+        file = HEAD if noted.get("shared_encoder") else WEIGHTS
+        if not (folder / file).is_file():
+            raise SuperticketsError(f"{folder} is not a compacted model: it has no {file}.")
+        tensors, union = load_file(folder / file), ticket
         with torch.random.fork_rng(devices=[]):  # building draws random weights, which are then overwritten
-            model = compact(AutoModelForSequenceClassification.from_config(config), ticket)
-        model.load_state_dict(load_file(folder / "model.safetensors"), strict=True)
-    except (OSError, ValueError, RuntimeError, SafetensorError, json.JSONDecodeError) as error:
-        first_line = str(error).splitlines()[0]
+            whole = AutoModelForSequenceClassification.from_config(config)
+        if file is HEAD:
+            shared = folder / noted["shared_encoder"]
+            union = _ticket_of(shared, {})
+            prefix = whole.base_model_prefix
+            tensors |= {f"{prefix}.{name}": tensor for name, tensor in load_file(shared / WEIGHTS).items()}
+        model = compact(whole, union)
+        # Models saved before have no empty tensors in the places of what was removed.
+        tensors = {name: tensor for name, tensor in model.state_dict().items() if not tensor.numel()} | tensors
+        model.load_state_dict(tensors, strict=True, assign=True)  # in the dtype of the file
+        if union != ticket:
+            cut(model, *within(ticket, union))
+        mark(model.config, ticket)
+        model.config.dtype = model.dtype
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise SuperticketsError(
-            f"The model in {folder} is damaged or foreign ({first_line}); save it again."
+            f"The model in {folder} is damaged or foreign ({first_line(error)}); save it again."
         ) from error
     return model.eval()
 
 
+def write_readme(folder: Path, facts: Iterable[tuple[str, str]] = ()) -> None:
+    """Writes the README of a saved model, a model card: what it is, its sizes, how to load it, and further ``facts``.
+
+    ``facts`` are rows of a table: what, and its value, such as a metric with its interval.
+    """
+    from huggingface_hub import ModelCardData
+
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    ticket = Ticket.load(folder / "ticket.json")
+    base, shared = ticket.encoder, config.get("supertickets", {}).get("shared_encoder", "")
+    task, licence = str(ticket.provenance.get("task", "")), licence_of(base) if base else None
+    data = ModelCardData(
+        license=licence,
+        base_model=base if base.count("/") == 1 and not base.startswith((".", "~", "/")) else None,
+        pipeline_tag="text-classification",
+        tags=["supertickets", "pruned"],
+    )
+    n_bytes = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    labels = ", ".join(str(name) for _, name in sorted(config.get("id2label", {}).items()))
+    rows = [
+        ("encoder it was made from", f"{base} (revision {ticket.revision})" if base else "not known"),
+        ("licence of that encoder", licence or "not known; look it up before passing this model on"),
+        ("task", task or "not known"),
+        ("labels", "a number" if config.get("problem_type") == "regression" else labels),
+        ("attention heads kept", f"{ticket.kept_heads} of {ticket.heads.size}"),
+        ("feed-forward blocks kept", f"{ticket.kept_ffns} of {ticket.ffns.size}"),
+        ("size of the weights", f"{n_bytes / 1e6:.1f} MB, {config.get('dtype') or config.get('torch_dtype')}"),
+        *facts,
+    ]
+    how = f'    from supertickets import load_compacted\n\n    model = load_compacted("{folder.name}")\n'
+    ordinary = _is_full(ticket) and not shared
+    if ordinary:
+        how = "Load it like any model of its architecture, with the Auto classes of transformers.\n"
+    elif shared:
+        how += (
+            f"\nThe weights of its encoder are in `{shared}`, stored once for all tasks; keep the folders together.\n"
+        )
+    kind = "A fine-tuned model" if ordinary else "A super ticket: a fine-tuned model without some of its units"
+    text = "\n".join(f"| {what} | {value} |" for what, value in rows)
+    card = f"---\n{data.to_yaml()}\n---\n\n# {task or 'Model'}\n\n{kind}.\n\n| | |\n|---|---|\n{text}\n\n{how}"
+    if not ordinary:
+        card += (
+            "\nLayers of such a model differ in width, which the Auto classes cannot express: they refuse it. With\n"
+            "the model object, `pipeline`, `Trainer`, `save_pretrained` and export work as usual.\n"
+        )
+    (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def _ticket_of(folder: Path, noted: Mapping[str, Any]) -> Ticket:
+    """The ticket beside a model, which must be the one noted in its config, or the latter."""
+    beside = Ticket.load(folder / "ticket.json") if (folder / "ticket.json").is_file() else None
+    inside = Ticket.from_json(noted, str(folder / "config.json")) if "format" in noted else None
+    if beside is None and inside is None:
+        raise SuperticketsError(f"{folder} is not a compacted model: it has no ticket.json.")
+    if beside is not None and inside is not None and beside != inside:
+        raise ValueError("ticket.json is not the ticket noted in config.json")
+    return beside or inside or full_ticket((1, 1))
+
+
+def _is_full(ticket: Ticket) -> bool:
+    return bool(ticket.heads.all() and ticket.ffns.all())
+
+
 def _widths(model: PreTrainedModel) -> tuple[list[int], list[bool]]:
     """Context width of every layer, and whether it still has its FFN; works for compacted models too."""
-    family = family_of(model)
-    layers = layers_of(model)
+    family, layers = family_of(model), layers_of(model)
     contexts = [layer.get_submodule(family.attention_out).get_parameter("weight").shape[1] for layer in layers]
-    return contexts, [not isinstance(layer.get_submodule(family.ffn_out), NoFfn) for layer in layers]
+    return contexts, [has_ffn(layer, family) for layer in layers]
 
 
 def _is_full_size(model: PreTrainedModel) -> bool:

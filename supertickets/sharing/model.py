@@ -13,12 +13,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache, reduce
+from pathlib import Path
 
 import numpy as np
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from supertickets.models import (
+    HEAD,
+    WEIGHTS,
     compact,
     cut,
     family_of,
@@ -27,10 +30,15 @@ from supertickets.models import (
     layer_parts,
     layers_of,
     load_encoder,
+    mark,
     put_module,
+    within,
+    write_model,
 )
 from supertickets.tickets import Ticket, check_tickets, full_ticket
 from supertickets.training import EncodedSplit, predict
+
+ENCODER = "shared-encoder"
 
 
 @dataclass(frozen=True)
@@ -52,8 +60,7 @@ class SharedModel:
 
     def within(self, name: str) -> tuple[list[np.ndarray], np.ndarray]:
         """A task's ticket counted in the units that are stored: per layer its heads, and the FFNs ``(n_layers,)``."""
-        ticket, union = self.tickets[name], self.union
-        return [row[stored] for row, stored in zip(ticket.heads, union.heads, strict=True)], ticket.ffns
+        return within(self.tickets[name], self.union)
 
 
 def task_seed(seed: int, name: str) -> int:
@@ -163,7 +170,22 @@ def alone(shared: SharedModel, name: str) -> PreTrainedModel:
     """
     model = copy.deepcopy(shared.models[name])
     cut(model, *shared.within(name))
+    mark(model.config, shared.tickets[name])
     return model
+
+
+def save_shared(shared: SharedModel, path: str | Path, tokenizer: PreTrainedTokenizerBase | None = None) -> None:
+    """Writes a shared model: its encoder once, in a folder ``shared-encoder``, and a folder per task with its head.
+
+    :func:`supertickets.models.load_compacted` reads a task's folder, which needs the encoder's beside it, and gives
+    what :func:`alone` does. Raises SuperticketsError if something cannot be written.
+    """
+    encoder = shared.encoder.state_dict()
+    write_model(shared.encoder, shared.union, Path(path) / ENCODER, encoder, WEIGHTS, tokenizer)
+    for name, model in shared.models.items():
+        theirs = {f"{model.base_model_prefix}.{key}" for key in encoder}
+        head = {key: tensor for key, tensor in model.state_dict().items() if key not in theirs}
+        write_model(model, shared.tickets[name], Path(path) / name, head, HEAD, tokenizer, f"../{ENCODER}")
 
 
 _stand_ins = cache(ffn_stand_ins)  # none has parameters or state, so all models can use the same ones

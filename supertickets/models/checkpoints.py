@@ -26,22 +26,10 @@ def read_config(name: str) -> PretrainedConfig:
     folder = encoder_folder(name)
     try:
         stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        model_type = str(stored.get("model_type"))
-        known_family(model_type, name)
-        config = AutoConfig.from_pretrained(folder)
-    except (OSError, ValueError, AttributeError) as error:
+        known_family(str(stored.get("model_type")), name)
+        return AutoConfig.from_pretrained(folder)
+    except (OSError, ValueError) as error:
         raise SuperticketsError(f"{folder / 'config.json'} cannot be read ({first_line(error)}).") from error
-    if "supertickets" in stored or _is_pruned(folder):
-        raise SuperticketsError(
-            f"{name} is a compacted model, which cannot be an encoder: load it with supertickets.load_compacted, or "
-            "name the encoder that it was made from."
-        )
-    # The model of today would be built without it, and without a word.
-    kind = stored.get("position_embedding_type", "absolute")
-    if kind != "absolute" or stored.get("is_decoder"):
-        what = f"positions of type {kind}" if kind != "absolute" else "a decoder's attention, which sees the past only"
-        raise SuperticketsError(f"The encoder {name} in {folder} has {what}, which is not supported; take another.")
-    return config
 
 
 @lru_cache(maxsize=2)
@@ -49,6 +37,16 @@ def pristine(name: str, num_labels: int) -> tuple[PreTrainedModel, tuple[str, ..
     """The encoder with a head that is yet to be drawn, and which layers of its pooler the checkpoint lacks."""
     folder, config = encoder_folder(name), read_config(name)
     family = known_family(config.model_type, name)
+    if hasattr(config, "supertickets") or _is_pruned(folder):
+        raise SuperticketsError(
+            f"{name} is a compacted model, which cannot be an encoder: load it with supertickets.load_compacted, or "
+            "name the encoder that it was made from."
+        )
+    # The model of today would be built without it, and without a word.
+    kind = getattr(config, "position_embedding_type", "absolute")
+    if kind != "absolute" or getattr(config, "is_decoder", False):
+        what = f"positions of type {kind}" if kind != "absolute" else "a decoder's attention, which sees the past only"
+        raise SuperticketsError(f"The encoder {name} in {folder} has {what}, which is not supported; take another.")
     try:
         # The head is drawn at random here, and anew by load_encoder; what is said of it is checked below.
         with _quietly(), torch.random.fork_rng(devices=[]):

@@ -45,7 +45,7 @@ def save_compacted(
     if _is_full_size(model) and not _is_full(ticket):
         model = compact(model, ticket)
     _check_widths(model, ticket)
-    return write_model(model, ticket, path, model.state_dict(), WEIGHTS, tokenizer)
+    return write_model(model, ticket, path, model.state_dict(), tokenizer)
 
 
 def write_model(
@@ -53,14 +53,14 @@ def write_model(
     ticket: Ticket,
     path: str | Path,
     state: Mapping[str, Tensor],
-    file: str,
     tokenizer: PreTrainedTokenizerBase | None = None,
     encoder: str = "",
 ) -> Path:
-    """Writes ``state``, part of a model or all, and what belongs to it; ``encoder`` is the folder of the rest."""
-    folder, config = Path(path), copy.deepcopy(model.config)
+    """Writes a model's ``state`` and what belongs to it; ``encoder`` is the folder beside it that has the rest."""
+    folder, config, file = Path(path), copy.deepcopy(model.config), HEAD if encoder else WEIGHTS
     config.architectures, config.dtype = [type(model).__name__], model.dtype
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         config.save_pretrained(folder)
         if encoder or not _is_full(ticket):
             mark(config, ticket)
@@ -106,7 +106,7 @@ def load_compacted(path: str | Path) -> PreTrainedModel:
         with torch.random.fork_rng(devices=[]):  # building draws random weights, which are then overwritten
             whole = AutoModelForSequenceClassification.from_config(config)
         if file is HEAD:
-            shared = folder / noted["shared_encoder"]
+            shared = folder.resolve().parent / Path(noted["shared_encoder"]).name
             union = _ticket_of(shared, {})
             prefix = whole.base_model_prefix
             tensors |= {f"{prefix}.{name}": tensor for name, tensor in load_file(shared / WEIGHTS).items()}
@@ -130,47 +130,37 @@ def write_readme(folder: Path, facts: Iterable[tuple[str, str]] = ()) -> None:
 
     ``facts`` are rows of a table: what, and its value, such as a metric with its interval.
     """
-    from huggingface_hub import ModelCardData
-
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     ticket = Ticket.load(folder / "ticket.json")
     base, shared = ticket.encoder, config.get("supertickets", {}).get("shared_encoder", "")
-    task, licence = str(ticket.provenance.get("task", "")), licence_of(base) if base else None
-    data = ModelCardData(
-        license=licence,
-        base_model=base if base.count("/") == 1 and not base.startswith((".", "~", "/")) else None,
-        pipeline_tag="text-classification",
-        tags=["supertickets", "pruned"],
-    )
+    task, licence = str(ticket.provenance.get("task", "model")), licence_of(base) if base else None
     n_bytes = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     labels = ", ".join(str(name) for _, name in sorted(config.get("id2label", {}).items()))
     rows = [
         ("encoder it was made from", f"{base} (revision {ticket.revision})" if base else "not known"),
         ("licence of that encoder", licence or "not known; look it up before passing this model on"),
-        ("task", task or "not known"),
-        ("labels", "a number" if config.get("problem_type") == "regression" else labels),
+        ("task", task),
+        ("answers", "a number" if config.get("problem_type") == "regression" else labels),
         ("attention heads kept", f"{ticket.kept_heads} of {ticket.heads.size}"),
         ("feed-forward blocks kept", f"{ticket.kept_ffns} of {ticket.ffns.size}"),
-        ("size of the weights", f"{n_bytes / 1e6:.1f} MB, {config.get('dtype') or config.get('torch_dtype')}"),
+        ("weights in this folder", f"{n_bytes / 1e6:.1f} MB, {config.get('dtype')}"),
         *facts,
     ]
-    how = f'    from supertickets import load_compacted\n\n    model = load_compacted("{folder.name}")\n'
-    ordinary = _is_full(ticket) and not shared
-    if ordinary:
-        how = "Load it like any model of its architecture, with the Auto classes of transformers.\n"
-    elif shared:
-        how += (
-            f"\nThe weights of its encoder are in `{shared}`, stored once for all tasks; keep the folders together.\n"
+    if ordinary := _is_full(ticket) and not shared:
+        how = "Nothing was removed: load it like any model of its architecture, with the Auto classes of transformers."
+    else:
+        how = (
+            '    from supertickets import load_compacted\n\n    model = load_compacted("THIS FOLDER")\n\n'
+            "Its layers differ in width, which the Auto classes cannot express: they refuse it. With the model\n"
+            "object, `pipeline`, `Trainer`, `save_pretrained` and export work as usual."
         )
+    if shared:
+        how += f"\n\nThe weights of its encoder are in `../{shared}`, stored once for all tasks: keep them together."
     kind = "A fine-tuned model" if ordinary else "A super ticket: a fine-tuned model without some of its units"
-    text = "\n".join(f"| {what} | {value} |" for what, value in rows)
-    card = f"---\n{data.to_yaml()}\n---\n\n# {task or 'Model'}\n\n{kind}.\n\n| | |\n|---|---|\n{text}\n\n{how}"
-    if not ordinary:
-        card += (
-            "\nLayers of such a model differ in width, which the Auto classes cannot express: they refuse it. With\n"
-            "the model object, `pipeline`, `Trainer`, `save_pretrained` and export work as usual.\n"
-        )
-    (folder / "README.md").write_text(card, encoding="utf-8")
+    table = "\n".join(f"| {what} | {value} |" for what, value in rows)
+    head = "pipeline_tag: text-classification\ntags: [supertickets, pruned]"  # a model card's
+    text = f"---\n{head}\n---\n\n# {task}\n\n{kind}.\n\n| | |\n|---|---|\n{table}\n\n{how}\n"
+    (folder / "README.md").write_text(text, encoding="utf-8")
 
 
 def _ticket_of(folder: Path, noted: Mapping[str, Any]) -> Ticket:

@@ -20,8 +20,6 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from supertickets.models import (
-    HEAD,
-    WEIGHTS,
     compact,
     cut,
     family_of,
@@ -181,11 +179,11 @@ def save_shared(shared: SharedModel, path: str | Path, tokenizer: PreTrainedToke
     what :func:`alone` does. Raises SuperticketsError if something cannot be written.
     """
     encoder = shared.encoder.state_dict()
-    write_model(shared.encoder, shared.union, Path(path) / ENCODER, encoder, WEIGHTS, tokenizer)
+    write_model(shared.encoder, shared.union, Path(path) / ENCODER, encoder, tokenizer)
     for name, model in shared.models.items():
         theirs = {f"{model.base_model_prefix}.{key}" for key in encoder}
         head = {key: tensor for key, tensor in model.state_dict().items() if key not in theirs}
-        write_model(model, shared.tickets[name], Path(path) / name, head, HEAD, tokenizer, f"../{ENCODER}")
+        write_model(model, shared.tickets[name], Path(path) / name, head, tokenizer, ENCODER)
 
 
 _stand_ins = cache(ffn_stand_ins)  # none has parameters or state, so all models can use the same ones

@@ -68,39 +68,24 @@ def trained_together(
     on_epoch: Callable[[dict[str, float]], None] | None = None,
 ) -> tuple[SharedModel, dict[str, TaskData], Together]:
     """The first part of :func:`train_shared`: the trained shared model, the tasks' data by name, and how it went."""
-    shape = shape_of(load_encoder(spec.encoder, 1, spec.seed))
-    tickets = {
-        ref.name: rule.ticket((shape.n_layers, shape.n_heads), spec.seed, scores.get(rule.parent))
-        for ref, rule in zip(spec.data, spec.tickets, strict=True)
-    }
     tokenizer = load_tokenizer(spec.encoder)
     data = {
         ref.name: task_data(ref.load(), tokenizer, spec.hyper.max_length, spec.selection_fraction, spec.split_seed)
         for ref in spec.data
     }
-    dropouts = dict(zip(data, spec.dropouts, strict=True))
-    shared, together = tickets_together(
-        spec.encoder, data, tickets, spec.hyper, spec.seed, dropouts, checkpoint, on_epoch
-    )
-    return shared, data, together
-
-
-def tickets_together(
-    encoder: str,
-    data: Mapping[str, TaskData],
-    tickets: Mapping[str, Ticket],
-    hyper: Hyper,
-    seed: int,
-    dropouts: Mapping[str, float],
-    checkpoint: str | Path | None = None,
-    on_epoch: Callable[[dict[str, float]], None] | None = None,
-) -> tuple[SharedModel, Together]:
-    """Trains an encoder on all tasks, each with its ticket, on the best device; ``dropouts`` are of the task heads."""
     outputs = {name: given.task.num_labels for name, given in data.items()}
-    shared, device = shared_model(encoder, outputs, tickets, seed, dropouts), best_device()
+    dropouts = dict(zip(data, spec.dropouts, strict=True))
+    shape = shape_of(load_encoder(spec.encoder, 1, spec.seed))
+    tickets = {
+        name: rule.ticket((shape.n_layers, shape.n_heads), spec.seed, scores.get(rule.parent))
+        for name, rule in zip(data, spec.tickets, strict=True)
+    }
+    shared = shared_model(spec.encoder, outputs, tickets, spec.seed, dropouts)
+    device = best_device()
     for model in shared.models.values():
         model.to(device)  # pyright: ignore[reportArgumentType]  # a decorator of transformers hides its self
-    return shared, train_together(shared, list(data.values()), hyper, seed, checkpoint, on_epoch=on_epoch)
+    together = train_together(shared, list(data.values()), spec.hyper, spec.seed, checkpoint, on_epoch=on_epoch)
+    return shared, data, together
 
 
 def _given(data: Mapping[str, TaskData], tickets: Mapping[str, Ticket]) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from supertickets.errors import SuperticketsError
 from supertickets.models import load_encoder, load_tokenizer, name_labels, shape_of
 from supertickets.runs import Hyper
-from supertickets.sharing import save_shared, task_data, tickets_together
+from supertickets.sharing import save_shared, shared_model, task_data, train_together
 from supertickets.studies.profiles import TASK_DROPOUT, default_hyper, multi_task_hyper
 from supertickets.tasks import DataRef
 from supertickets.tickets import EncoderShape, SharedUnits, Ticket, load_authors_ticket, shared_units
@@ -77,13 +77,10 @@ def share(
         )
     units = shared_units(loaded)
     tokenizer = load_tokenizer(encoder)
-    data = {
-        given.name: given
-        for given in (
-            task_data(refs[name].load(), tokenizer, hyper.max_length, selection_fraction) for name in sorted(refs)
-        )
-    }
-    dropouts = {name: TASK_DROPOUT.get(name, hyper.task_dropout) for name in data}
+    data = [task_data(refs[name].load(), tokenizer, hyper.max_length, selection_fraction) for name in sorted(refs)]
+    outputs = {given.name: given.task.num_labels for given in data}
+    dropouts = {name: TASK_DROPOUT.get(name, hyper.task_dropout) for name in outputs}
+    shared = shared_model(encoder, outputs, loaded, seed, dropouts)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -93,12 +90,10 @@ def share(
         def on_epoch(_values: dict[str, float]) -> None:
             bar.update()
 
-        shared, together = tickets_together(
-            encoder, data, loaded, hyper, seed, dropouts, out / "checkpoint.safetensors", on_epoch
-        )
+        together = train_together(shared, data, hyper, seed, out / "checkpoint.safetensors", on_epoch=on_epoch)
     rows = []
-    for name, given in data.items():
-        ticket = loaded[name]
+    for given in data:
+        name, ticket = given.name, loaded[given.name]
         scored = scored_splits(given.task, together.dev_logits[name], given.selection)
         row: dict[str, object] = {"task": name, "weights_remaining": ticket.weights_remaining(shape)}
         for split, values in scored.items():

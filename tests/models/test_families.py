@@ -1,5 +1,7 @@
 """The contract of a model family, on small random models in float64; README's table of families is made from it."""
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
-from tiny import FAMILIES, NAMES, OTHERS, TICKETS, tiny_batch, tiny_model
+from tiny import FAMILIES, NAMES, OTHERS, TICKETS, tiny_batch, tiny_model, toy_full_run
 from transformers import (
     AlbertConfig,
     AlbertForSequenceClassification,
@@ -25,6 +27,7 @@ from supertickets.models import (
     layers_of,
     load_compacted,
     load_encoder,
+    load_tokenizer,
     masked,
     save_compacted,
     shape_of,
@@ -33,8 +36,9 @@ from supertickets.models.families import FAMILIES as KNOWN
 from supertickets.models.families import REFUSED, known_family
 from supertickets.sharing import isolated, save_shared, using
 from supertickets.sharing.model import alone, share
+from supertickets.studies import ticket_sweep
 from supertickets.tickets import Ticket, full_ticket
-from supertickets.training import fast_forward
+from supertickets.training import cached_encode, fast_forward, fine_tune, predict
 
 ALL = (*FAMILIES, *OTHERS)
 ONE_BACKEND = ("mpnet", "deberta-v2", "deberta-v3")  # their attention is their own, or depends on positions
@@ -259,6 +263,25 @@ def test_tasks_share_it(tmp_path, family):
             assert (moved - wanted[name]).abs().max() > 1e-3
 
 
+@in_all
+@pytest.mark.filterwarnings("ignore:The checkpoint .* has no pooler")
+def test_a_run_and_its_ticket_s_run(tmp_path, encoder, toy, family):
+    """Fine-tuned, scored, pruned, rewound, fine-tuned again and kept: the kept model answers as its record says."""
+    folder = Path(shutil.copytree(encoder, tmp_path / "encoder"))
+    model = tiny_model(family).float()
+    model.resize_token_embeddings(20)
+    model.base_model.save_pretrained(folder)
+    full = toy_full_run(folder, toy, epochs=1)
+    winning = next(spec for spec in ticket_sweep(full, (0.5,), ["winning"]) if spec.ticket.kind == "winning")
+    record = fine_tune(winning, fine_tune(full).scores("example"), tmp_path / "kept")
+    dev = cached_encode(full.data.load(), "dev", load_tokenizer(str(folder)))
+    np.testing.assert_allclose(predict(load_compacted(tmp_path / "kept"), dev), record.arrays["dev_logits"], atol=1e-5)
+    assert record.size["heads_kept"] == 0.5
+    config = json.loads((tmp_path / "kept" / "config.json").read_text())
+    assert config["architectures"] == [type(model).__name__]
+    assert "| answers | kind, unkind |" in (tmp_path / "kept" / "README.md").read_text()
+
+
 @pytest.mark.parametrize("family", BY_HAND)
 def test_its_layers_are_computed_by_hand(family):
     model, batch = compact(tiny_model(family), TICKETS[0]), tiny_batch()
@@ -304,6 +327,7 @@ WHAT = {
     "padding": test_an_example_does_not_see_the_padding_beside_it,
     "checkpoints": test_usual_starting_checkpoints_are_taken,
     "saved models": test_a_saved_model_loads_right_or_not_at_all,
+    "runs": test_a_run_and_its_ticket_s_run,
     "sharing": test_tasks_share_it,
     "by hand": test_its_layers_are_computed_by_hand,
 }
@@ -313,7 +337,7 @@ def test_readme_says_which_family_can_what():
     """A cell says yes where the test of the column is carried out for the row."""
 
     def tried(test) -> set[str]:
-        values = next(mark.args[1] for mark in test.pytestmark if mark.args[0] != "ticket")
+        values = next(mark.args[1] for mark in test.pytestmark if "family" in mark.args[0])
         return {value if isinstance(value, str) else value[0] for value in values}
 
     lines = [f"| family | attention | {' | '.join(WHAT)} |", "|---" * (len(WHAT) + 2) + "|"]

@@ -98,7 +98,7 @@ def test_the_readme_says_where_it_comes_from_and_takes_facts(saved):
         "# RTE",
         "somewhere (revision 12ab)",
         "| attention heads kept | 6 of 12 |",
-        "| labels | kind, unkind |",
+        "| answers | kind, unkind |",
         "load_compacted(",
         "MB, float32 |",
         "not known; look it up",

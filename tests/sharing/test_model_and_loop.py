@@ -23,8 +23,8 @@ from supertickets.models import (
     shape_of,
 )
 from supertickets.runs import Hyper
-from supertickets.sharing import isolated, shared_model, task_data, using
-from supertickets.sharing.loop import TaskData, multi_task_batches, train_together
+from supertickets.sharing import isolated, shared_model, task_data, train_together, using
+from supertickets.sharing.loop import TaskData, multi_task_batches
 from supertickets.sharing.model import alone, predict_task, share, task_seed
 from supertickets.tasks import Examples, Task
 from supertickets.tickets import Ticket, check_tickets, full_ticket, random_ticket, shared_units

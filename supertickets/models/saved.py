@@ -113,7 +113,9 @@ def load_compacted(path: str | Path) -> PreTrainedModel:
         model = compact(whole, union)
         # Models saved before have no empty tensors in the places of what was removed.
         tensors = {name: tensor for name, tensor in model.state_dict().items() if not tensor.numel()} | tensors
-        model.load_state_dict(tensors, strict=True, assign=True)  # in the dtype of the file
+        # In the dtype of the file, but not a part of it: it may be written over.
+        tensors = {name: tensor.clone() for name, tensor in tensors.items()}
+        model.load_state_dict(tensors, strict=True, assign=True)
         if union != ticket:
             cut(model, *within(ticket, union))
         mark(model.config, ticket)

@@ -73,6 +73,14 @@ def test_what_a_trainer_saves_loads_again(saved, encoder, tmp_path):
     assert save_compacted(back, TICKET, tmp_path / "ours").is_dir()
 
 
+def test_a_loaded_model_does_not_hang_on_its_file(saved):
+    model, folder = saved
+    back, inputs = load_compacted(folder), {"input_ids": torch.tensor([[2, 5, 6, 3]])}
+    (folder / "model.safetensors").write_bytes(b"short")
+    with torch.no_grad():
+        assert torch.equal(back(**inputs).logits, model(**inputs).logits)
+
+
 def test_models_saved_before_load_as_they_did(saved):
     """Older versions noted nothing in config.json, had nothing where an FFN was, and called the model a BertModel."""
     model, folder = saved

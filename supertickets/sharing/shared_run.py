@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from supertickets.models import load_encoder, load_tokenizer, shape_of
 from supertickets.runs import Hyper, Record, SharingSpec, at_rate, setting
 from supertickets.sharing.loop import TaskData, Together, task_data, train_together
-from supertickets.sharing.model import SharedModel, alone, share, shared_model
+from supertickets.sharing.model import SharedModel, alone, shared_model
 from supertickets.tasks import split_arrays, task_facts
 from supertickets.tickets import EncoderShape, Scores, Ticket, shared_units
 from supertickets.training import fit, predict, ready, scored_splits
@@ -74,13 +74,12 @@ def trained_together(
     }
     outputs = {name: given.task.num_labels for name, given in data.items()}
     dropouts = dict(zip(data, spec.dropouts, strict=True))
-    whole = shared_model(spec.encoder, outputs, None, spec.seed, dropouts)
-    shape = shape_of(next(iter(whole.models.values())))
+    shape = shape_of(load_encoder(spec.encoder, 1, spec.seed))
     tickets = {
         name: rule.ticket((shape.n_layers, shape.n_heads), spec.seed, scores.get(rule.parent))
         for name, rule in zip(data, spec.tickets, strict=True)
     }
-    shared = share(whole.models, tickets)
+    shared = shared_model(spec.encoder, outputs, tickets, spec.seed, dropouts)
     together = train_together(shared, list(data.values()), spec.hyper, spec.seed, checkpoint, on_epoch=on_epoch)
     return shared, data, together
 

@@ -11,9 +11,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from supertickets.errors import SuperticketsError
-from supertickets.models import load_encoder, load_tokenizer, name_labels, save_compacted, shape_of
+from supertickets.models import load_encoder, load_tokenizer, name_labels, shape_of
 from supertickets.runs import Hyper
-from supertickets.sharing import alone, shared_model, task_data, train_together
+from supertickets.sharing import save_shared, shared_model, task_data, train_together
 from supertickets.studies.profiles import TASK_DROPOUT, default_hyper, multi_task_hyper
 from supertickets.tasks import DataRef
 from supertickets.tickets import EncoderShape, SharedUnits, Ticket, load_authors_ticket, shared_units
@@ -60,8 +60,9 @@ def share(
 
     ``tickets`` names a file for every task of ``refs``: a ticket as ``supertickets find`` writes it, or a folder with
     the authors' ``heads_to_mask.json`` and ``ffn_to_mask.json``. ``out`` receives ``scores.csv``, ``shared.json`` (the
-    tickets, their union and exclusive parts) and for every task a folder with its model, compacted to its ticket, for
-    :func:`supertickets.load_compacted`. A killed call goes on from ``out/checkpoint.safetensors``.
+    tickets, their union and exclusive parts), the encoder, once, and for every task a folder with its head, from which
+    :func:`supertickets.load_compacted` makes the task's model, compacted to its ticket. A killed call goes on from
+    ``out/checkpoint.safetensors``.
 
     Raises SuperticketsError for tickets that do not fit, tasks without data, or anything that cannot be written.
     """
@@ -95,9 +96,8 @@ def share(
         row = {"task": name, "weights_remaining": ticket.weights_remaining(shape)}
         row |= {f"{split}_{metric}": value for split, values in scored.items() for metric, value in values.items()}
         rows.append(row)
-        model = alone(shared, name)
-        name_labels(model, given.task)
-        save_compacted(model.cpu(), ticket, out / name, tokenizer)  # pyright: ignore[reportArgumentType]
+        name_labels(shared.models[name], given.task)
+    save_shared(shared, out, tokenizer)
     scores = pd.DataFrame(rows)
     scores.to_csv(out / "scores.csv", index=False)
     content = {

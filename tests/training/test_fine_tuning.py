@@ -149,7 +149,7 @@ def test_rewinding_restores_the_pretrained_parameters_exactly(full, record, monk
     def spy(model, *splits):
         start["model"] = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         start["layers"] = [
-            (part.query.weight.clone(), part.attention_out.weight.clone(), part.attention_out.bias.clone())
+            (part.reads[0].weight.clone(), part.attention_out.weight.clone(), part.attention_out.bias.clone())
             for part in layers_with_heads(model)
         ]
         return real(model, *splits)
@@ -164,7 +164,7 @@ def test_rewinding_restores_the_pretrained_parameters_exactly(full, record, monk
     for index, part in enumerate(layer_parts(pretrained)):
         rows = torch.from_numpy(ticket.heads[index].copy()).repeat_interleave(6)
         query, out, bias = start["layers"][index]
-        assert torch.equal(query, part.query.weight[rows])
+        assert torch.equal(query, part.reads[0].weight[rows])
         assert torch.equal(out, part.attention_out.weight[:, rows])
         assert torch.equal(bias, part.attention_out.bias)
         name = f"bert.encoder.layer.{index}.output.dense.weight"
@@ -178,7 +178,7 @@ def layers_with_heads(model):
     from types import SimpleNamespace
 
     return [
-        SimpleNamespace(query=layer.attention.self.query, attention_out=layer.attention.output.dense)
+        SimpleNamespace(reads=[layer.attention.self.query], attention_out=layer.attention.output.dense)
         for layer in model.bert.encoder.layer
     ]
 

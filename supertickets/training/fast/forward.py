@@ -154,8 +154,12 @@ def fast_forward(model: PreTrainedModel) -> Iterator[None]:
 
     The last layer is computed for the first token alone (:func:`first_token_only`). On a CPU layers
     are computed by hand (:func:`by_hand`), and where they are not, with the plain attention
-    backend: with dropout the fused kernel falls back to a slow path there.
+    backend: with dropout the fused kernel falls back to a slow path there. Families whose layers are not BERT's
+    (DistilBERT, DeBERTa, ModernBERT) have no such pass: theirs is the library's own.
     """
+    if not family_of(model).attention_sum:
+        yield
+        return
     encoder = cast(PreTrainedModel, model.base_model)  # shared models have a config of their own
     before = encoder.config._attn_implementation or "sdpa"
     if changes := model.device.type == "cpu" and before != "eager":  # not every model can be told

@@ -250,7 +250,7 @@ def on_test_sets(specs: Iterable[RunSpec], frame: pd.DataFrame, inputs: Inputs |
     """The runs behind Table 2: every full model and super ticket of a sweep again, predicting its task's test set.
 
     ``frame`` holds the sweep's records. The training is the same but for one thing: in the lab, training examples that
-    also occur in the test set (a handful) are replaced.
+    also occur in the test set (a handful; of sentiment every eighth) are replaced, and no others.
     """
     chosen = set(super_tickets(frame)["run"]) | set(frame.loc[frame["kind"] == "full", "run"])
     inputs = inputs or at_hand()

@@ -30,5 +30,6 @@ if TYPE_CHECKING:
     from supertickets.studies.statuses import status
     from supertickets.studies.sweeps import drift, sweep, verify
     from supertickets.studies.ticket_share import share
+    from supertickets.studies.tuning import at_chosen_rates, chosen_rates
 else:
     __getattr__, __dir__ = handed_on(__name__)

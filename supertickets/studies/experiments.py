@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import zip_longest
+from itertools import product, zip_longest
 from typing import Any
 
 import pandas as pd
@@ -18,7 +18,6 @@ from supertickets.runs import (
     SharingSpec,
     Spec,
     TicketRule,
-    means_by,
     super_tickets,
 )
 from supertickets.studies.inputs import Inputs, at_hand
@@ -136,7 +135,7 @@ def light_sweeps(profile: Profile, inputs: Inputs | None = None) -> list[RunSpec
 def rate_runs(profile: Profile, inputs: Inputs | None = None) -> list[RunSpec]:
     """The runs that tune the learning rate (5.2): every task's full model at each of the profile's rates.
 
-    A task's rate is that with the best mean selection score (:func:`chosen_rates`).
+    A task's rate is that with the best mean selection score (:func:`supertickets.studies.chosen_rates`).
     """
     inputs, specs = inputs or at_hand(), []
     for task in profile.tasks:
@@ -146,25 +145,6 @@ def rate_runs(profile: Profile, inputs: Inputs | None = None) -> list[RunSpec]:
                 hyper = replace(profile.hyper, learning_rate=rate)
                 specs.append(full_run(profile.encoder, ref, seed, hyper, inputs=inputs))
     return specs
-
-
-def chosen_rates(specs: Iterable[RunSpec], frame: pd.DataFrame) -> pd.DataFrame:
-    """Mean selection and report score of every task and learning rate, in order, and which rate is chosen.
-
-    ``frame`` holds the records of :func:`rate_runs`; ties go to the lower selection loss. One row per task and rate.
-    """
-    rates = {spec.id: spec.hyper.learning_rate for spec in specs}
-    known = frame.loc[frame["run"].isin(rates)]
-    known = known.assign(learning_rate=[rates[run] for run in known["run"]])
-    scores = ["selection_score", "selection_loss", "report_score"]
-    means = [
-        means_by(rows, "learning_rate", scores).assign(task=task) for task, rows in known.groupby("task", sort=False)
-    ]
-    table = pd.concat(means, ignore_index=True).loc[:, ["task", "learning_rate", *scores]]
-    best = (
-        table.sort_values(["selection_score", "selection_loss"], ascending=[False, True]).groupby("task").head(1).index
-    )
-    return table.assign(chosen=table.index.isin(best))
 
 
 def importance_runs(profile: Profile, inputs: Inputs | None = None) -> list[RunSpec]:
@@ -221,9 +201,10 @@ def adaptation_sources(profile: Profile, inputs: Inputs | None = None) -> list[R
 def adaptations(
     profile: Profile, frame: pd.DataFrame, shared: Iterable[SharingSpec], inputs: Inputs | None = None
 ) -> list[AdaptationSpec]:
-    """The runs behind Table 4: every source model adapted to every target, fraction and draw.
+    """The runs behind Table 4: every source model adapted to every target with subsets of every size, at every rate.
 
-    ``frame`` holds the records of :func:`adaptation_sources`, whose full models and super tickets are sources;
+    A seed has subsets of its own, those with the draws 1000 x seed, 1000 x seed + 1 and so on, so that the spread over
+    seeds is that over subsets too; all source models of a seed have the same. ``frame`` holds the records of :func:`adaptation_sources`, whose full models and super tickets are sources;
     ``shared`` are the runs of :func:`multi_task`, of which the shared encoders are.
     """
     chosen, inputs = profile.adaptation, inputs or at_hand()
@@ -237,12 +218,15 @@ def adaptations(
             along = chosen.source if chosen.source in {ref.name for ref in spec.data} else ""
             sources.append((replace(spec, fine_tuning=()), along))
     specs = []
-    for target in chosen.targets:
+    for target in chosen.sizes:
         ref = inputs.data(target, **{**profile.data_of(target), **chosen.data})
         hyper = replace(profile.hyper, task_dropout=TASK_DROPOUT.get(ref.name, profile.hyper.task_dropout))
-        for fraction in chosen.fractions:
-            for draw in range(chosen.draws if fraction < 1 else 1):
-                specs += [AdaptationSpec(source, ref, fraction, draw, along, hyper) for source, along in sources]
+        for size, rate in product(chosen.sizes[target], chosen.rates or (hyper.learning_rate,)):
+            at = replace(hyper, learning_rate=rate)
+            for k in range(1 if size is None else chosen.draws):
+                for source, along in sources:
+                    draw = 0 if size is None else 1000 * source.seed + k
+                    specs.append(AdaptationSpec(source, ref, 1.0, draw, along, at, size=size))
     return specs
 
 

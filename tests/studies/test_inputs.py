@@ -5,8 +5,16 @@ from dataclasses import replace
 import pandas as pd
 
 from supertickets.runs import AdaptationSpec, Hyper
-from supertickets.studies import at_hand, get_profile, phase_transition, recorded, training_set_sweeps
-from supertickets.studies.experiments import chosen_rates, light_sweeps, multi_task, on_test_sets, rate_runs
+from supertickets.studies import (
+    at_chosen_rates,
+    at_hand,
+    chosen_rates,
+    get_profile,
+    phase_transition,
+    recorded,
+    training_set_sweeps,
+)
+from supertickets.studies.experiments import light_sweeps, multi_task, on_test_sets, rate_runs
 from supertickets.studies.profiles import TrainingSets
 from supertickets.tasks import data_ref
 
@@ -86,15 +94,20 @@ def test_a_tasks_rate_is_chosen_on_the_selection_split_alone():
         {
             "run": spec.id,
             "task": "entailment",
+            "learning_rate": spec.hyper.learning_rate,
             "selection_score": 0.8,
             "selection_loss": 0.5 if spec.hyper.learning_rate == best else 0.6,  # decides between equal scores
             "report_score": 0.5 if spec.hyper.learning_rate == best else 0.9,
         }
         for spec in specs
     ]
-    found = chosen_rates(specs, pd.DataFrame(rows))
+    frame = pd.DataFrame(rows)
+    found = chosen_rates(frame)
     assert found.loc[found["chosen"], "learning_rate"].tolist() == [best]
     assert found["learning_rate"].tolist() == [best, other]
+    assert set(at_chosen_rates(frame)["learning_rate"]) == {best}
+    lacking = frame.drop(frame.index[frame["learning_rate"] == best][0])  # of one seed alone: luck
+    assert set(at_chosen_rates(lacking)["learning_rate"]) == {other}
 
 
 def test_recorded_profiles_are_at_one_recipe():

@@ -82,8 +82,8 @@ inconsistencies(*paper_notes(["P6"]))
 # %% [markdown]
 # ## With tickets against without
 #
-# Paired by seed: both models of a pair see the seed's subsets. The four claims are corrected together (Holm), and so are
-# the rows of their detail; the power is that for the paper's effect.
+# Paired by seed: both models of a pair see the seed's subsets. The four claims are corrected together (Holm), and so
+# are the rows of their detail; the power is that for the paper's effect.
 
 # %%
 gains = adaptation_gains(frame)

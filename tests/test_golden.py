@@ -2,8 +2,8 @@
 
 ``golden.json`` was written at commit d21e66c. A test that fails here says that stores of that time would be repeated or
 set aside: put the code right, not the file. Other runs since, on purpose: Table 2 of the lab where training examples
-occur in the test set (acceptability, paraphrase), which were replaced along with most others then; and Table 4, whose subsets have sizes in
-place of fractions, and are a seed's own. Runs with the whole of a target's training set are the same.
+occur in the test set (acceptability, paraphrase), which were replaced along with most others then; and Table 4, whose
+subsets have sizes in place of fractions and are a seed's own. Runs with a target's whole training set are the same.
 """
 
 from __future__ import annotations

@@ -204,8 +204,9 @@ def adaptations(
     """The runs behind Table 4: every source model adapted to every target with subsets of every size, at every rate.
 
     A seed has subsets of its own, those with the draws 1000 x seed, 1000 x seed + 1 and so on, so that the spread over
-    seeds is that over subsets too; all source models of a seed have the same. ``frame`` holds the records of :func:`adaptation_sources`, whose full models and super tickets are sources;
-    ``shared`` are the runs of :func:`multi_task`, of which the shared encoders are.
+    seeds is that over subsets too; all source models of a seed have the same. ``frame`` holds the records of
+    :func:`adaptation_sources`, whose full models and super tickets are sources; ``shared`` are the runs of
+    :func:`multi_task`, of which the shared encoders are.
     """
     chosen, inputs = profile.adaptation, inputs or at_hand()
     seeds = profile.seeds[: chosen.n_seeds]

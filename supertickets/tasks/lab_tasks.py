@@ -318,9 +318,10 @@ def lab_task(
 
     ``seed`` determines dev and test, ``train_seed`` (default: ``seed``) the training set alone, so many independent
     training sets can be compared on one evaluation set. No example of train occurs in dev or test; a test split changes
-    those training examples that occur in it, and no others. Dev and test labels are clean; training labels are wrong at rate ``noise``; ``probabilities`` of every split hold the true
-    P(y | x) of the noisy labels (classification) or the noise-free score (regression, whose training scores have
-    Gaussian noise of standard deviation ``5 * noise`` and may leave [0, 5]).
+    those training examples that occur in it, and no others. Dev and test labels are clean; training labels are wrong at
+    rate ``noise``; ``probabilities`` of every split hold the true P(y | x) of the noisy labels (classification) or the
+    noise-free score (regression, whose training scores have Gaussian noise of standard deviation ``5 * noise`` and may
+    leave [0, 5]).
 
     Raises SuperticketsError for an unknown name, a size below 1 (below 0 for test: 0 means no test split) or noise
     outside [0, 0.5).

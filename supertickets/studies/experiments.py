@@ -22,7 +22,8 @@ from supertickets.runs import (
 )
 from supertickets.studies.inputs import Inputs, at_hand
 from supertickets.studies.profiles import TASK_DROPOUT, Profile, multi_task_hyper
-from supertickets.tasks import DataRef, answers
+from supertickets.studies.tuning import at_rates, mismatched, own_rates
+from supertickets.tasks import DataRef
 from supertickets.tickets import KINDS, LEVELS
 
 _Stages = Callable[[Profile, RunStore, Inputs], Iterator[Sequence[Spec]]]
@@ -156,20 +157,27 @@ def importance_runs(profile: Profile, inputs: Inputs | None = None) -> list[RunS
     return [spec for each in (profile, further) for spec in phase_transition(each, (), inputs)]
 
 
-def multi_task(profile: Profile, frame: pd.DataFrame, inputs: Inputs | None = None) -> list[SharingSpec]:
+def multi_task(
+    profile: Profile,
+    frame: pd.DataFrame,
+    inputs: Inputs | None = None,
+    rate: float | None = None,
+    fine_tuned: bool = True,
+) -> list[SharingSpec]:
     """The runs behind Tables 3, 5 and 8: for every seed MT-DNN and Ticket-Share on the profile's tasks.
 
     ``frame`` holds the single-task sweeps (:func:`phase_transition`), which give each task's super ticket, of the same
-    seed and schedule (A.2.1). At most 5 epochs together, then the single-task schedule for each task, at each of the
-    profile's learning rates. A seed that lacks a task's super ticket has no Ticket-Share run.
+    seed and schedule (A.2.1). At most 5 epochs together, at the learning ``rate`` (None: that of the single tasks),
+    then, if ``fine_tuned``, the single-task schedule for each task, at each of the profile's learning rates. A seed
+    that lacks a task's super ticket has no Ticket-Share run.
     """
     inputs = inputs or at_hand()
     refs = [inputs.data(task, **profile.data_of(task)) for task in sorted(profile.tasks)]
     dropouts = tuple(TASK_DROPOUT.get(ref.name, profile.hyper.task_dropout) for ref in refs)
     chosen = super_tickets(frame).set_index(["task", "seed"]) if len(frame) else frame
-    # The matched rate first: it is the one of Table 3.
-    rates = dict.fromkeys((profile.hyper.learning_rate, *profile.rates))
-    fine_tuning = tuple(replace(profile.hyper, learning_rate=rate) for rate in rates)
+    together = multi_task_hyper(profile.hyper)
+    rates = dict.fromkeys((profile.hyper.learning_rate, *profile.rates)) if fine_tuned else ()
+    fine_tuning = tuple(replace(profile.hyper, learning_rate=each) for each in rates)
     specs = []
     for seed in profile.seeds:
         common: dict[str, Any] = {
@@ -178,7 +186,7 @@ def multi_task(profile: Profile, frame: pd.DataFrame, inputs: Inputs | None = No
             "data": tuple(refs),
             "dropouts": dropouts,
             "seed": seed,
-            "hyper": multi_task_hyper(profile.hyper),
+            "hyper": replace(together, learning_rate=rate or together.learning_rate),
             "fine_tuning": fine_tuning,
         }
         specs.append(SharingSpec(tickets=tuple(TicketRule() for _ in refs), **common))
@@ -244,18 +252,6 @@ def on_test_sets(specs: Iterable[RunSpec], frame: pd.DataFrame, inputs: Inputs |
     return [replace(spec, data=refs[spec.data]) for spec in again]
 
 
-def answers_on_test(specs: Iterable[RunSpec], store: RunStore, seed: int, kind: str = "winning") -> dict[str, Any]:
-    """One seed's predictions on the test sets, task by task, as :func:`supertickets.tasks.write_submission` takes.
-
-    ``specs`` are those of :func:`on_test_sets`; ``kind`` is "winning" for the super tickets or "full".
-    """
-    found: dict[str, Any] = {}
-    for spec in specs:
-        if spec.seed == seed and spec.ticket.kind == kind:
-            found |= answers(spec.data.load(), store[spec.id].arrays["test_logits"])
-    return found
-
-
 def _figure1(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
     yield training_set_sweeps(profile, inputs)
 
@@ -265,7 +261,12 @@ def _light(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequen
 
 
 def _rates(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
-    yield rate_runs(profile, inputs)
+    """Full models at every rate; then light tickets that were found at the rate farthest from the matched one (A.2.1),
+    and winning tickets of every task at its chosen rate, for Table 5."""
+    tuning = rate_runs(profile, inputs)
+    yield tuning
+    frame, sweep = store.frame(tuning), phase_transition(profile, ["winning"], inputs)
+    yield [*tuning, *sweep, *mismatched(tuning, sweep, LIGHT_LEVELS), *at_rates(sweep, frame)]
 
 
 def _table1(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
@@ -280,9 +281,18 @@ def _table2(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Seque
 
 
 def _table3(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
+    """Of the models trained together at other rates, the rate that the selection split chooses is fine-tuned too."""
     sweep = phase_transition(profile, ["winning"], inputs)
     yield sweep
-    yield multi_task(profile, store.frame(sweep), inputs)
+    frame, matched = store.frame(sweep), profile.hyper.learning_rate
+    shared = multi_task(profile, frame, inputs)
+    yield shared
+    others = [rate for rate in profile.rates if rate != matched]
+    shared = [*shared, *(spec for rate in others for spec in multi_task(profile, frame, inputs, rate, False))]
+    yield shared
+    chosen = own_rates(store.frame(shared))
+    again = [spec for rate in others for spec in multi_task(profile, frame, inputs, rate)]
+    yield [*shared, *(spec for spec in again if chosen.get(spec.model) == spec.hyper.learning_rate)]
 
 
 def _table4(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:

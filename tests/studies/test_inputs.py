@@ -16,6 +16,7 @@ from supertickets.studies import (
 )
 from supertickets.studies.experiments import light_sweeps, multi_task, on_test_sets, rate_runs
 from supertickets.studies.profiles import TrainingSets
+from supertickets.studies.tuning import at_rates, mismatched
 from supertickets.tasks import data_ref
 
 SMOKE = get_profile("smoke", tasks="entailment", seeds=[0, 1])
@@ -108,6 +109,24 @@ def test_a_tasks_rate_is_chosen_on_the_selection_split_alone():
     assert set(at_chosen_rates(frame)["learning_rate"]) == {best}
     lacking = frame.drop(frame.index[frame["learning_rate"] == best][0])  # of one seed alone: luck
     assert set(at_chosen_rates(lacking)["learning_rate"]) == {other}
+
+
+def test_tuning_runs_are_found_at_one_rate_and_rewound_at_another():
+    tuning, sweep = rate_runs(SMOKE), phase_transition(SMOKE, ["winning"])
+    found = mismatched(tuning, sweep, (0.2, 0.5))
+    rates = {spec.id: spec.hyper.learning_rate for spec in tuning}
+    assert [(rates[s.ticket.parent], s.hyper.learning_rate, s.ticket.level, s.seed) for s in found] == [
+        (2e-3, 1e-3, level, seed) for seed in (0, 1) for level in (0.2, 0.5)
+    ]
+    row = {"task": "entailment", "selection_loss": 1.0}
+    frame = pd.DataFrame([row | {"learning_rate": rate, "selection_score": rate} for rate in (1e-3, 2e-3)])
+    again = at_rates(sweep, frame)
+    assert [(s.ticket.kind, s.ticket.level, s.seed) for s in again] == [
+        (s.ticket.kind, s.ticket.level, s.seed) for s in sweep
+    ]
+    assert {spec.hyper.learning_rate for spec in again} == {2e-3}
+    assert {spec.ticket.parent for spec in again[1:4]} == {again[0].id} <= set(rates)
+    assert ids(at_rates(sweep, pd.DataFrame())) == ids(sweep)
 
 
 def test_recorded_profiles_are_at_one_recipe():

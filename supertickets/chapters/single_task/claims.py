@@ -190,7 +190,10 @@ def task_sizes(frame: pd.DataFrame, column: str = "report_score", size: str = "b
     pairs["gain"], pairs["weights"] = pairs["super"] - pairs["full"], 100 * pairs["weights_remaining"]
     examples = dict(zip(frame["task"], frame["train_examples"], strict=True))
     by_task = {
-        name: {str(task): own.set_index("seed")[name] for task, own in pairs.groupby("task", sort=False)}
+        name: {
+            str(task): pd.Series(own[name].to_numpy(), own["seed"].to_list())
+            for task, own in pairs.groupby("task", sort=False)
+        }
         for name in ("gain", "weights")
     }
     printed = {row["task"]: row for row in paper.figure3()}

@@ -181,7 +181,7 @@ def test_matched_tickets_are_compared_with_those_found_at_another_rate():
     single = tuned_single(frame)
     assert set(single.loc[single["kind"] == "full", "learning_rate"]) == {2e-3}  # the better one on selection
     assert set(single.loc[single["kind"] == "winning", "report_score"] > 0.81) == {True}  # mismatched ones are out
-    assert matched_rates(frame[frame["kind"] == "full"]).empty
+    assert matched_rates(frame.query("kind == 'full'")).empty
 
 
 def test_five_seeds_cannot_tell_the_papers_numbers_apart():

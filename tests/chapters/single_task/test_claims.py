@@ -179,7 +179,7 @@ def test_gain_and_size_against_the_size_of_the_task():
     assert slope < -0.5
     assert task_sizes(parts[0]).empty
     few = task_sizes(pd.concat(parts[:2]))
-    assert list(few["verdict"]) == [UNKNOWN] * 3 and few["effect"].isna().all()
+    assert list(few["verdict"]) == [UNKNOWN] * 3 and np.isnan(few["effect"]).all()
     assert "(2 tasks): cannot tell (not measured)" in sentences(few)[0]
 
 

@@ -219,7 +219,7 @@ def test_table_4_runs_at_the_smallest_scale(tmp_path):
     assert list(frame["train_examples"]) == [12] * 16 + [48] * 8
     assert set(frame["of_examples"]) == {48}
     assert set(table4(frame)["seeds"]) == {1}
-    assert len({store.get(spec.id).arrays["rows"].tobytes() for spec in specs if spec.size}) == 2  # by draw alone
+    assert len({store[spec.id].arrays["rows"].tobytes() for spec in specs if spec.size}) == 2  # by draw alone
     assert len(list((tmp_path / "models").iterdir())) == 4  # each source once
     assert frame["report_accuracy"].between(0, 1).all()
     assert frame.loc[frame["model"] == "SuperT", "weights_remaining"].max() < 1

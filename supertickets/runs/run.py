@@ -143,6 +143,7 @@ class RunSpec:
             "kind": self.ticket.kind,
             "level": self.ticket.level,
             "estimator": self.ticket.estimator,
+            "learning_rate": self.hyper.learning_rate,
             "parent": self.ticket.parent,
             "data": self.data.fingerprint,
             "train_size": self.data.train_size,

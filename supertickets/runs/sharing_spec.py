@@ -17,9 +17,10 @@ _SPLITS = ("selection", "report", "dev")
 class SharingSpec:
     """Everything that determines a multi-task run; tasks are kept in the order of their names, however given.
 
-    ``tickets[i]`` is the rule of task i's ticket, all "full" for MT-DNN, ``dropouts[i]`` its head's dropout. With
-    ``fine_tuning``, each task's model is afterwards fine-tuned alone from the shared weights ("+ ST fine-tuning"), once
-    with each of these hyper-parameters (A.4 varies the learning rate).
+    ``tickets[i]`` is the rule of task i's ticket, all "full" for MT-DNN, ``dropouts[i]`` its head's dropout, together
+    and alone: the ``task_dropout`` of the hyper-parameters plays no part. With ``fine_tuning``, each task's model is
+    afterwards fine-tuned alone from the shared weights ("+ ST fine-tuning"), once with each of these hyper-parameters
+    (A.4 varies the learning rate).
     Raises SuperticketsError unless the tasks have different names and each its rule and dropout.
     """
 
@@ -103,6 +104,7 @@ class SharingSpec:
                 "model": self.model,
                 "stage": stage.split("@")[0],
                 "learning_rate": hyper.learning_rate,
+                "task_dropout": dropout,
                 "task": ref.name,
                 "seed": self.seed,
                 "kind": rule.kind,
@@ -115,7 +117,7 @@ class SharingSpec:
                 "seconds": record.timings.get("total", float("nan")),
                 **flat({split: record.metrics[f"{stage}/{ref.name}/{split}"] for split in _SPLITS}),
             }
-            for ref, rule in zip(self.data, self.tickets, strict=True)
+            for ref, rule, dropout in zip(self.data, self.tickets, self.dropouts, strict=True)
             for stage, hyper in stages
         ]
 

@@ -32,8 +32,10 @@ def described(spec: Spec) -> str:
     """A run in words: its encoder, its tasks, its seed and what of the model it trains."""
     if isinstance(spec, AdaptationSpec):
         source = f"{spec.model} of {task_of(spec.source)}"
-        part = f"{spec.fraction:.3%} of its training set, draw {spec.draw}"
-        return f"{spec.source.encoder}, {source}, adapted to {spec.data.name}, {part}, seed {spec.seed}"
+        part = f"{spec.fraction:.3%} of its training set" if spec.size is None else f"{spec.size} training examples"
+        return (
+            f"{spec.source.encoder}, {source}, adapted to {spec.data.name}, {part}, draw {spec.draw}, seed {spec.seed}"
+        )
     if isinstance(spec, RunSpec):
         rule = spec.ticket
         what = "full model" if rule.kind == "full" else f"{rule.kind} ticket at sparsity level {rule.level:.0%}"

@@ -21,7 +21,7 @@ from supertickets.models import load_compacted
 from supertickets.runs import Hyper, Record, RunStore, choose_level
 from supertickets.statistics import PairedDifference, two_level_bootstrap
 from supertickets.studies.experiments import full_run, ticket_sweep
-from supertickets.studies.profiles import default_hyper
+from supertickets.studies.settings import default_hyper
 from supertickets.tasks import DataRef, Task, score
 from supertickets.tickets import LEVELS, Ticket
 from supertickets.training import fine_tune, run_conditions

@@ -14,7 +14,8 @@ from supertickets.errors import SuperticketsError
 from supertickets.models import load_encoder, load_tokenizer, name_labels, shape_of
 from supertickets.runs import Hyper
 from supertickets.sharing import save_shared, shared_model, task_data, train_together
-from supertickets.studies.profiles import TASK_DROPOUT, default_hyper, multi_task_hyper
+from supertickets.studies.profiles import TASK_DROPOUT, multi_task_hyper
+from supertickets.studies.settings import default_hyper
 from supertickets.tasks import DataRef
 from supertickets.tickets import EncoderShape, SharedUnits, Ticket, load_authors_ticket, shared_units
 from supertickets.training import scored_splits

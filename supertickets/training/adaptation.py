@@ -25,14 +25,14 @@ def adapt(
 
     The task head goes along if the target has the same labels as the source's task; else the target gets a new one,
     initialised from the seed. The record's environment says which, under "task head". Schedule and early stopping are
-    those of :func:`supertickets.training.fine_tune` (A.3.2). Raises SuperticketsError as that does, and for a fraction
-    that leaves a class without an example.
+    those of :func:`supertickets.training.fine_tune` (A.3.2). Raises SuperticketsError as that does, and for a subset
+    that is larger than the training set or leaves a class without an example.
     """
     started = time.perf_counter()
     model, ticket = source
     task, tokenizer = spec.data.load(), load_tokenizer(spec.source.encoder)
     selection = split_dev(task, spec.selection_fraction, spec.split_seed)
-    rows = nested_subset(task.train.labels, spec.fraction, spec.draw, task.name)
+    rows = nested_subset(task.train.labels, spec.fraction, spec.draw, task.name, spec.size)
     train = cached_encode(task, "train", tokenizer, spec.hyper.max_length).rows(rows)
     dev = cached_encode(task, "dev", tokenizer, spec.hyper.max_length)
     head = fit_head(model, task, spec.seed, bool(spec.source_task) or isinstance(spec.source, RunSpec))

@@ -19,8 +19,28 @@ from supertickets.chapters.pairs import check_size, kin_of
 from supertickets.errors import SuperticketsError
 from supertickets.runs import super_tickets
 from supertickets.statistics import Interval, expanded_interval, expansion, sd_interval
+from supertickets.studies import at_chosen_rates
 
 MODELS = ("ST-DNN", "SuperT", "MT-DNN", "Ticket-Share")
+
+
+def tuned_single(frame: pd.DataFrame) -> pd.DataFrame:
+    """Full models and super tickets at the learning rate that the selection split chooses, by task and model (5.2).
+
+    ``frame`` holds single-task runs at several rates. Tickets that were found at another rate than they were rewound at
+    do not count (A.2.1); the super ticket of a seed is chosen at every rate before the rates are compared.
+    """
+    full = frame.loc[frame["kind"] == "full"]
+    winning = frame.loc[(frame["kind"] == "winning") & (found_at(frame) == frame["learning_rate"])]
+    found = [super_tickets(rows) for _, rows in winning.groupby("learning_rate")]
+    return pd.concat([at_chosen_rates(rows) for rows in (full, *([pd.concat(found)] if found else [])) if len(rows)])
+
+
+def found_at(frame: pd.DataFrame) -> pd.Series:
+    """The learning rate of the run that a row's ticket was read off; NaN where that run is not in the frame."""
+    full = frame.loc[frame["kind"] == "full"]
+    rates = dict(zip(full["run"], full["learning_rate"], strict=True))
+    return pd.Series([rates.get(parent, math.nan) for parent in frame["parent"]], frame.index, dtype=float)
 
 
 def table5(

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from supertickets.chapters.claims import claim, judged
+from supertickets.chapters.claims import UNMEASURED, claim, judged
+from supertickets.chapters.pairs import kin_of
 from supertickets.chapters.task_shares.tables import (
     by_run,
     check_threshold,
@@ -93,6 +94,30 @@ def share_claims(table: pd.DataFrame, band: float = BAND, most: float = MOST, th
         side = "below" if i == 0 else "above"
         behind.append(claim(beyond, "", gap, p=t_p(gap), side=side, unit="share", **more))
     return pd.concat([judged(main), judged(behind)], ignore_index=True)
+
+
+def sst2_claims(table: pd.DataFrame, band: float = BAND, most: float = MOST) -> pd.DataFrame:
+    """Section 8: the tickets that most tasks share almost equally are "non-expressive for tasks such as SST-2".
+
+    The effect is the share that SST-2, or its kin in the lab, has of those units, times the number of tasks, of every
+    seed: below 1 if the statement is right. Units are those of claim 1 of :func:`share_claims`, found without SST-2:
+    almost equal among the other tasks. A seed without such units does not count. Empty unless SST-2 is among four tasks
+    or more. Raises SuperticketsError as :func:`share_claims` does.
+    """
+    tasks, wide = table_tasks(table), by_run(table)
+    kin = [task for task in tasks if kin_of(task) == "SST-2"]
+    if not kin or len(tasks) < 4:
+        return judged([])
+    others, found = [task for task in tasks if task not in kin], []
+    for seed in sorted(set.intersection(*(set(wide[task].columns) for task in tasks))):
+        scores = np.array([wide[task, seed].to_numpy() for task in [*kin, *others]])
+        total = scores[1:].sum(axis=0)
+        even = _findings(scores[1:] / np.where(total > 0, total, np.nan), band, most, 0.5)[0]
+        if even.any():
+            found.append(float((len(tasks) * scores[0] / scores.sum(axis=0))[even].mean()))
+    text = "units that most tasks share almost equally matter less to SST-2"
+    where, unit = f"{kin[0]} among {len(tasks)} tasks", "times an equal share"
+    return judged([claim(text, where, found or UNMEASURED, side="below", limit=1.0, unit=unit)])
 
 
 def dominated_sentences(dominated: pd.DataFrame, names: int = 6) -> list[str]:

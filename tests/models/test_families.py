@@ -38,7 +38,8 @@ from supertickets.sharing import isolated, save_shared, using
 from supertickets.sharing.model import alone, share
 from supertickets.studies import ticket_sweep
 from supertickets.tickets import Ticket, full_ticket
-from supertickets.training import cached_encode, fast_forward, fine_tune, predict
+from supertickets.training import cached_encode, fine_tune, predict
+from supertickets.training.fast import fast_forward
 
 ALL = (*FAMILIES, *OTHERS)
 ONE_BACKEND = ("mpnet", "deberta-v2", "deberta-v3")  # their attention is their own, or depends on positions
@@ -166,7 +167,7 @@ def test_importance_is_that_of_a_loop_over_examples(family):
 @in_all
 @pytest.mark.parametrize("ticket", [*TICKETS[:2], TICKETS[3], TICKETS[5]], ids=[*NAMES[:2], NAMES[3], NAMES[5]])
 def test_a_saved_model_loads_right_or_not_at_all(tmp_path, family, ticket):
-    smaller, inputs = compact(tiny_model(family), ticket).to(torch.bfloat16), inputs_for(family, "eager")
+    smaller, inputs = compact(tiny_model(family), ticket).bfloat16(), inputs_for(family, "eager")
     save_compacted(smaller, ticket, tmp_path / "ours")
     smaller.save_pretrained(tmp_path / "theirs")  # what a Trainer calls, too
     with torch.no_grad():
@@ -204,7 +205,7 @@ def test_usual_starting_checkpoints_are_taken(tmp_path, family):
     """A fine-tuned model of another task, and the encoder alone: the same weights with a head from the seed."""
     model = tiny_model(family).float()
     model.save_pretrained(tmp_path / "tuned")
-    model.base_model.save_pretrained(tmp_path / "alone")
+    model.base_model.save_pretrained(tmp_path / "alone")  # pyright: ignore[reportCallIssue]
     heads = []
     for name in ("tuned", "alone"):
         if family == "modernbert" and name == "alone":
@@ -270,7 +271,7 @@ def test_a_run_and_its_ticket_s_run(tmp_path, encoder, toy, family):
     folder = Path(shutil.copytree(encoder, tmp_path / "encoder"))
     model = tiny_model(family).float()
     model.resize_token_embeddings(20)
-    model.base_model.save_pretrained(folder)
+    model.base_model.save_pretrained(folder)  # pyright: ignore[reportCallIssue]
     full = toy_full_run(folder, toy, epochs=1)
     winning = next(spec for spec in ticket_sweep(full, (0.5,), ["winning"]) if spec.ticket.kind == "winning")
     record = fine_tune(winning, fine_tune(full).scores("example"), tmp_path / "kept")
@@ -301,7 +302,7 @@ def test_other_layers_are_left_to_the_library(family):
 
 
 def test_a_pooler_that_a_checkpoint_lacks_is_drawn_and_said(tmp_path):
-    BertForMaskedLM(tiny_model().config).save_pretrained(tmp_path)
+    BertForMaskedLM(tiny_model().config).save_pretrained(tmp_path)  # pyright: ignore[reportArgumentType]
     with pytest.warns(UserWarning, match=r"has no pooler \(bert.pooler.dense\): it is drawn from the seed"):
         first = load_encoder(str(tmp_path), 2, 0)
     again, other = load_encoder(str(tmp_path), 2, 0), load_encoder(str(tmp_path), 2, 1)

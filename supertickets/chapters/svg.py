@@ -6,6 +6,7 @@ import hashlib
 import html
 import io
 import re
+import textwrap
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,8 +34,10 @@ def svgs(fig: Figure, alt: str, name: str) -> str:
     _keep_text_on_colours(fig)
     _enlarge_letters(fig)
     _keep_to(fig, WIDE)
+    _wrap_words(fig)
     wide = _svg(fig, alt, name)
     stack(fig)
+    _wrap_words(fig)
     return f'<div class="st-wide">{wide}</div><div class="st-narrow">{_svg(fig, alt, f"{name}-narrow")}</div>'
 
 
@@ -56,7 +59,9 @@ def stack(fig: Figure) -> None:
     grid = specs[0][1].get_gridspec() if specs else None
     panels = [axis for axis, spec in specs if spec.get_gridspec() is grid]
     if grid is None or grid.ncols == 1 or len(panels) < 2:
-        fig.set_size_inches(NARROW, max(height * min(1.0, NARROW / width), 2.0))
+        shrunk = height * min(1.0, NARROW / width)
+        round_ones = any(axis.get_aspect() != "auto" for axis in fig.axes)
+        fig.set_size_inches(NARROW, shrunk if round_ones else max(shrunk, min(height, 2.6)))
     else:
         heights = grid.get_height_ratios()
         rows = {axis: spec.rowspan.start for axis, spec in specs}
@@ -91,6 +96,19 @@ def _keep_to(fig: Figure, width: float) -> None:
     own, height = fig.get_size_inches()
     if own > width:
         fig.set_size_inches(width, height)
+
+
+def _wrap_words(fig: Figure) -> None:
+    """Break titles and axis labels that are longer than their panel."""
+    fig.canvas.draw()
+    for axis in fig.axes:
+        box = axis.get_window_extent()
+        width, height = (72 * max(side / fig.dpi, 1.0) for side in (box.width, box.height))
+        for words, room in ((axis.title, width), (axis.xaxis.label, width), (axis.yaxis.label, height)):
+            letters = max(12, int(1.15 * room / (0.56 * words.get_fontsize())))
+            lines = words.get_text().split("\n")
+            if "$" not in words.get_text():
+                words.set_text("\n".join(textwrap.fill(line, letters) for line in lines))
 
 
 def _enlarge_letters(fig: Figure) -> None:

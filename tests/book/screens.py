@@ -23,22 +23,23 @@ _COLOURS = """
     return known.get(colour);
   }
   const over = (top, below, alpha = 1) => [0, 1, 2].map(i => top[i] * top[3] * alpha + below[i] * (1 - top[3] * alpha));
-  function ground(element) {
+  const once = make => {
+    const made = new Map();
+    return element => made.get(element) ?? (made.set(element, make(element)), made.get(element));
+  };
+  const ground = once(element => {
     if (!element) return [255, 255, 255];
     const own = rgba(getComputedStyle(element).backgroundColor);
     return own[3] === 1 ? own : over(own, ground(element.parentElement));
-  }
+  });
   const light = c => c.slice(0, 3).map(x => x / 255).map(x => x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4)
     .reduce((sum, x, i) => sum + x * [0.2126, 0.7152, 0.0722][i], 0);
   function contrast(a, b) {
     const [low, high] = [light(a), light(b)].sort((x, y) => x - y);
     return (high + 0.05) / (low + 0.05);
   }
-  function opacity(element) {
-    let all = 1;
-    for (let e = element; e; e = e.parentElement) all *= Number(getComputedStyle(e).opacity);
-    return all;
-  }
+  const opacity = once(
+    element => element ? Number(getComputedStyle(element).opacity) * opacity(element.parentElement) : 1);
   const seen = element => element.checkVisibility({visibilityProperty: true, opacityProperty: true});
   const said = (element, more) => `${(element.textContent || element.id).trim().slice(0, 40)}: ${more}`;
 """
@@ -65,7 +66,7 @@ AUDIT = (
     const below = ground(svg.parentElement);
     for (const text of svg.querySelectorAll('text')) {
       const style = getComputedStyle(text);
-      const size = parseFloat(style.fontSize) * text.getScreenCTM().a;
+      const drawn = text.getScreenCTM(), size = parseFloat(style.fontSize) * Math.hypot(drawn.a, drawn.b);
       if (size && size < 10.9) found.small.add(said(text, size.toFixed(1)));
       const fixed = ['rgb(254, 254, 254)', 'rgb(32, 32, 32)'].includes(style.fill);  // numbers on coloured cells
       const value = contrast(over(rgba(style.fill), below, opacity(text)), below);
@@ -122,12 +123,16 @@ PRINTED = """() => {
 }"""
 
 
-def audit(page: Page, address: str) -> dict[str, list[str]]:
-    """What is wrong with a page at the page's own size and colour scheme, by kind; empty kinds are left out."""
+def audit(page: Page, address: str) -> dict[str, dict[str, list[str]]]:
+    """What is wrong with a page at the page's own size, by colour scheme and kind."""
     page.goto(address, wait_until="load")
     page.evaluate("() => window.MathJax && MathJax.startup ? MathJax.startup.promise : null")
-    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
-    return {kind: faults for kind, faults in page.evaluate(AUDIT).items() if faults}
+    found = {}
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        found[scheme] = {kind: faults for kind, faults in page.evaluate(AUDIT).items() if faults}
+    return found
 
 
 def lost_in_print(page: Page, address: str) -> list[str]:

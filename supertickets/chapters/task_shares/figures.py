@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle, Wedge
 
-from supertickets.chapters.drawing import COLOURS, FULL_COLOUR, swatch
+from supertickets.chapters.drawing import COLOURS, swatch
 from supertickets.chapters.task_shares.tables import UNIT, share_tasks, unit_name
 from supertickets.errors import SuperticketsError
 
@@ -56,7 +56,7 @@ def pies_figure(shares: pd.DataFrame, unit: str = "") -> Figure:
                 place = (columns[row["head"]], row["layer"])
                 scale = math.sqrt(row["importance"] / largest)
                 # Thinner lines between the slices of smaller pies, which they would fill.
-                _pie(axis, place, LARGEST * scale, [row[task] for task in tasks], 0.5 * scale)
+                _pie(axis, place, LARGEST * scale, [row[task] for task in tasks], max(0.3, 0.6 * scale))
     _task_legend(fig, tasks)
     axis.set_xlabel("head" if n_heads else "")
     sns.despine(ax=axis, left=True, bottom=True)
@@ -127,7 +127,7 @@ def agreement_figure(agreement: pd.DataFrame, order: Sequence[str] = ()) -> Figu
     sns.heatmap(cells, ax=axis, vmin=min(0.0, np.nan_to_num(lowest)), vmax=1, annot=words, fmt="", **look)
     for i in range(len(tasks)):
         if math.isnan(cells.iloc[i, i]):
-            axis.text(i + 0.5, i + 0.5, NONE, ha="center", va="center", color=FULL_COLOUR)
+            axis.text(i + 0.5, i + 0.5, NONE, ha="center", va="center", color="black")
         axis.add_patch(Rectangle((i, i), 1, 1, fill=False, edgecolor="#D55E00", linewidth=2, clip_on=False))
     axis.set(xlabel="framed: two seeds of one task, the ceiling", ylabel="")
     axis.tick_params(axis="y", rotation=0)

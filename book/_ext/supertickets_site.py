@@ -141,11 +141,11 @@ def fill_markers(app: Sphinx, page: str, source: list[str]) -> None:
             source[0] = source[0].replace(marker, fill())
 
 
-PRESENTS = re.compile(r"^(from|import) |\b(show|show_table|show_claims|measured|inconsistencies)\(", re.MULTILINE)
+PRESENTS = re.compile(r"^(from|import) |\b(each|show_claims|measured|told)\(", re.MULTILINE)
 
 
 def fold_cells(app: Sphinx, page: str, source: list[str]) -> None:
-    """Fold the code that imports, sets parameters or shows something: what teaches stays open, the page stays short."""
+    """Fold the code that imports, sets parameters, or shows every scale: what teaches stays open."""
     if not app.env.doc2path(page).endswith(".ipynb"):
         return
     notebook = json.loads(source[0])

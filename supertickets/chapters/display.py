@@ -90,7 +90,7 @@ def show_claims(frame: pd.DataFrame, caption: str, name: str = "claims") -> None
     shown = shown[first + [column for column in shown if column not in first]]
     tab = _TAB.get()
     place = {"scale": tab.key if tab else "", "table": name, "id": f"table-{_named(name)}"}
-    rows = [row | place for row in json.loads(frame.to_json(orient="records"))]
+    rows = [row | place for row in json.loads(frame.to_json(orient="records") or "[]")]
     _emit(table_html(shown, caption, name, data=frame), rows)
 
 
@@ -207,20 +207,18 @@ def table_html(
 
 def _cells(frame: pd.DataFrame, decimals: int) -> tuple[list[str], list[list[str]]]:
     """Heads and rows of a table as words; ``low`` and ``high`` move into the column before, ``x: low`` into ``x``."""
-    columns = {name: [_words(value, name, decimals) for value in frame[name]] for name in map(str, frame)}
+    columns = {str(name): [_words(value, str(name), decimals) for value in frame[name]] for name in frame}
+    before = ""
     for name in list(columns):
-        before, here = list(columns), f"{name}: low"
-        if name == "low" and "high" in columns and (place := before.index(name)):
-            name, here = before[place - 1], name
-        ends = [columns.get(here), columns.get(here.replace("low", "high"))]
-        if ends[0] is None or ends[1] is None or name in ("low", "high"):
-            continue
-        triples = zip(columns[name], *ends, strict=True)
-        columns[name] = [f"{x} [{low}, {high}]" if low or high else x for x, low, high in triples]
-        del columns[here], columns[here.replace("low", "high")]
-    return [NAMES.get(name, name.replace("_", " ")) for name in columns], [
-        list(row) for row in zip(*columns.values(), strict=True)
-    ]
+        at, start = (before, "") if name == "low" else (name, f"{name}: ")
+        low, high = columns.get(f"{start}low"), columns.get(f"{start}high")
+        if at and low is not None and high is not None:
+            ends = zip(columns[at], low, high, strict=True)
+            columns[at] = [f"{x} [{a}, {b}]" if a or b else x for x, a, b in ends]
+            del columns[f"{start}low"], columns[f"{start}high"]
+        before = name
+    rows = [list(row) for row in zip(*columns.values(), strict=True)]
+    return [NAMES.get(name, name.replace("_", " ")) for name in columns], rows
 
 
 def _words(value: Any, column: str, decimals: int) -> str:

@@ -7,10 +7,13 @@ import html
 import io
 import re
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
 # matplotlib's black and white become the page's: text follows the theme, light or dark, through CSS.
 INK = "currentColor"
@@ -33,12 +36,22 @@ def svgs(fig: Figure, alt: str, name: str) -> str:
     """
     _keep_text_on_colours(fig)
     _enlarge_letters(fig)
-    _keep_to(fig, WIDE)
-    _wrap_words(fig)
+    drawing = len(fig.axes) == 1 and not fig.axes[0].axison
+    whole = {}
+    if not drawing:
+        _keep_to(fig, WIDE)
+        whole = _wrap_words(fig)
     wide = _svg(fig, alt, name)
-    stack(fig)
-    _wrap_words(fig)
-    return f'<div class="st-wide">{wide}</div><div class="st-narrow">{_svg(fig, alt, f"{name}-narrow")}</div>'
+    if drawing:  # its words stand in boxes: on a phone it scrolls, as wide tables do
+        box = f'<div class="st-scroll st-drawing" tabindex="0" role="region" aria-label="{html.escape(alt)}">'
+        narrow = f"{box}{_svg(fig, alt, f'{name}-narrow')}</div>"
+    else:
+        for words, text in whole.items():
+            words.set_text(text)
+        stack(fig)
+        _wrap_words(fig)
+        narrow = _svg(fig, alt, f"{name}-narrow")
+    return f'<div class="st-wide">{wide}</div><div class="st-narrow">{narrow}</div>'
 
 
 def stack(fig: Figure) -> None:
@@ -63,7 +76,7 @@ def stack(fig: Figure) -> None:
         round_ones = any(axis.get_aspect() != "auto" for axis in fig.axes)
         fig.set_size_inches(NARROW, shrunk if round_ones else max(shrunk, min(height, 2.6)))
     else:
-        heights = grid.get_height_ratios()
+        heights = np.asarray(grid.get_height_ratios(), dtype=float)
         rows = {axis: spec.rowspan.start for axis, spec in specs}
         columns = {axis: spec.colspan.start for axis, spec in specs}
         # Column by column, so that what belongs together stays together.
@@ -74,16 +87,17 @@ def stack(fig: Figure) -> None:
             axis.tick_params(labelleft=True, labelbottom=True)
             axis.set_ylabel(axis.get_ylabel() or first.get_ylabel())
             axis.set_xlabel(axis.get_xlabel() or last.get_xlabel())
-        ratios = [heights[rows[axis]] for axis in panels]
+        ratios = heights[[rows[axis] for axis in panels]]
         stacked = fig.add_gridspec(len(panels), 1, height_ratios=ratios)
         for i, axis in enumerate(panels):
             axis.set_subplotspec(stacked[i])
-        fig.set_size_inches(NARROW, height * sum(ratios) / sum(heights))
+        fig.set_size_inches(NARROW, height * ratios.sum() / heights.sum())
     for legend in list(fig.legends):
-        handles, words = legend.legend_handles, [text.get_text() for text in legend.get_texts()]
-        size = legend.get_texts()[0].get_fontsize() if words else LETTERS
+        handles: Any = legend.legend_handles
+        words = [text.get_text() for text in legend.get_texts()]
+        size, longest = legend.get_texts()[0].get_fontsize() if words else LETTERS, max(map(len, words), default=0)
         legend.remove()
-        columns_kept = 1 if max(map(len, words), default=0) > 22 else 2 if max(map(len, words), default=0) > 9 else 3
+        columns_kept = 1 if longest > 22 else 2 if longest > 9 else 3
         fig.legend(handles, words, loc="outside lower center", ncols=columns_kept, frameon=False, fontsize=size)
 
 
@@ -98,24 +112,27 @@ def _keep_to(fig: Figure, width: float) -> None:
         fig.set_size_inches(width, height)
 
 
-def _wrap_words(fig: Figure) -> None:
-    """Break titles and axis labels that are longer than their panel."""
+def _wrap_words(fig: Figure) -> dict[Text, str]:
+    """Break titles and axis labels that are longer than their panel; what they said before."""
+    whole = {}
     fig.canvas.draw()
     for axis in fig.axes:
         box = axis.get_window_extent()
         width, height = (72 * max(side / fig.dpi, 1.0) for side in (box.width, box.height))
         for words, room in ((axis.title, width), (axis.xaxis.label, width), (axis.yaxis.label, height)):
-            letters = max(12, int(1.15 * room / (0.56 * words.get_fontsize())))
+            letters = max(12, int(1.15 * room / (0.56 * float(words.get_fontsize()))))
             lines = words.get_text().split("\n")
             if "$" not in words.get_text():
+                whole[words] = words.get_text()
                 words.set_text("\n".join(textwrap.fill(line, letters) for line in lines))
+    return whole
 
 
 def _enlarge_letters(fig: Figure) -> None:
     from matplotlib.text import Text
 
     for words in fig.findobj(Text):
-        if isinstance(words, Text) and words.get_fontsize() < LETTERS:
+        if isinstance(words, Text) and float(words.get_fontsize()) < LETTERS:
             words.set_fontsize(LETTERS)
     for axis in fig.axes:  # ticks are made anew from these
         for one in (axis.xaxis, axis.yaxis):

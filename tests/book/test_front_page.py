@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import nbformat
 import pytest
+import supertickets_verdicts as verdicts
 
 from supertickets.chapters.claims import claim, judged
 from supertickets.chapters.display import CLAIMS
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "book" / "_ext"))
-
-import supertickets_verdicts as verdicts  # an extension of the book's, not a part of the package
 
 SCALES = {"mpnet": "MPNet on GLUE", "lab": "Lab"}
 TOO_SMALL = (

@@ -25,7 +25,7 @@ PIXELS = 1.25
 """Pixels of a point on the page, unless the screen is narrower than the figure."""
 LETTERS = 9.0
 """The smallest letters, in points: 11.25 pixels."""
-WIDE, NARROW = 7.9, 3.75
+WIDE, NARROW = 7.9, 3.6
 """How wide a figure may be in inches: in the book's column on a desk, and on a phone."""
 
 
@@ -63,7 +63,7 @@ def stack(fig: Figure) -> None:
     >>> fig, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
     >>> stack(fig)
     >>> fig.get_size_inches().round(2).tolist(), axes[0].get_subplotspec().get_gridspec().nrows
-    ([3.75, 6.0], 2)
+    ([3.6, 6.0], 2)
     """
     width, height = fig.get_size_inches()
     if fig.get_layout_engine() is None:

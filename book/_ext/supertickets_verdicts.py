@@ -112,7 +112,7 @@ def read_claims(folder: str | Path) -> list[dict[str, Any]]:
         notebook = json.loads(path.read_text(encoding="utf-8"))
         profile = notebook["metadata"].get("supertickets", {}).get("profile", "")
         for output in (output for cell in notebook["cells"] for output in cell.get("outputs", [])):
-            for row in output.get("metadata", {}).get(CLAIMS, []):
+            for row in output.get("metadata", {}).get("text/html", {}).get(CLAIMS, []):
                 found.append(row | {"page": path.stem, "scale": row["scale"] or profile})
     return found
 

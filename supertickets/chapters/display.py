@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 CLAIMS = "supertickets_claims"
-"""Where an output's metadata hold the rows of the claims that it shows: the front page is made from them."""
+"""Where the metadata of an output's HTML hold the rows of the claims in it: the front page is made from them."""
 
 NAMES = {"bias2": "bias²", "n_sets": "training sets", "low": "from", "high": "to"}
 """What columns are called in tables, where that is not their name; underscores become spaces."""
@@ -259,10 +259,10 @@ def _emit(text: str, claims: Sequence[Mapping[str, Any]] = ()) -> None:
         tab.claims.extend(map(dict, claims))
         return
     try:
-        from IPython.display import display
+        from IPython.display import HTML, display
     except ImportError as fault:
         raise SuperticketsError("Showing figures needs IPython: pip install 'supertickets[book]'.") from fault
-    display({"text/html": text}, raw=True, metadata={CLAIMS: list(claims)} if claims else {})
+    display(HTML(text, metadata={CLAIMS: list(claims)} if claims else None))
 
 
 def _csv_link(data: Any, name: str, index: bool = False) -> str:

@@ -22,7 +22,7 @@ TOO_SMALL = (
 
 def executed(folder: Path, page: str, rows: list[dict]) -> None:
     notebook = nbformat.v4.new_notebook(metadata={"supertickets": {"profile": "lab"}})
-    output = nbformat.v4.new_output("display_data", {"text/html": "<table>"}, metadata={CLAIMS: rows})
+    output = nbformat.v4.new_output("display_data", {"text/html": "<table>"}, metadata={"text/html": {CLAIMS: rows}})
     notebook.cells = [nbformat.v4.new_code_cell("show_claims(rows)", outputs=[output])]
     nbformat.write(notebook, folder / f"{page}.ipynb")
 

@@ -96,7 +96,7 @@ def test_table_scrolls_in_its_own_box_and_keeps_all_digits_in_its_data() -> None
 
 def test_tabs_hold_what_each_scale_shows_under_names_of_its_own(monkeypatch):
     shown = []
-    monkeypatch.setattr("IPython.display.display", lambda made, raw, metadata: shown.append(made["text/html"]))
+    monkeypatch.setattr("IPython.display.display", lambda made: shown.append(made.data))
     frame = pd.DataFrame({"score": [0.5]})
     with tabs() as tab:
         for key, title in (("minilm", "MiniLM <on> GLUE"), ("lab", "Lab")):
@@ -115,22 +115,22 @@ def test_tabs_hold_what_each_scale_shows_under_names_of_its_own(monkeypatch):
 
 def test_claims_are_shown_without_columns_that_say_nothing(monkeypatch):
     shown = []
-    monkeypatch.setattr("IPython.display.display", lambda made, raw, metadata: shown.append(made | metadata))
+    monkeypatch.setattr("IPython.display.display", shown.append)
     for expected in (float("nan"), 0.9):
         show_claims(judged([claim("it rises", "here", [1.0, 2.0, 0.0], expected=expected)]), "Claims.")
-    without, with_power = (made["text/html"].split("</thead>")[0] for made in shown)
+    without, with_power = (made.data.split("</thead>")[0] for made in shown)
     assert "verdict" in without and "power" not in without and "unit" not in without
     assert "power" in with_power and "needed" in with_power
 
 
 def test_claims_go_into_the_notebook_as_data_with_their_scale_and_place(monkeypatch):
     shown = []
-    monkeypatch.setattr("IPython.display.display", lambda made, raw, metadata: shown.append(made | metadata))
+    monkeypatch.setattr("IPython.display.display", shown.append)
     rows = judged([claim("it rises", "here", [1.0, 2.0, 0.0])])
     with tabs() as tab, tab("minilm", "MiniLM"):
         show_claims(rows, "Claims.", "observations")
     show_claims(rows, "Claims.", "observations")
-    (within,), (outside,) = (json.loads(json.dumps(made[CLAIMS], allow_nan=False)) for made in shown)
+    (within,), (outside,) = (json.loads(json.dumps(made.metadata[CLAIMS], allow_nan=False)) for made in shown)
     assert (within["scale"], within["table"], within["id"]) == ("minilm", "observations", "table-observations-minilm")
     assert (outside["scale"], outside["id"]) == ("", "table-observations")
     assert (within["effect"], within["verdict"], within["expected"]) == (1.0, "cannot tell", None)

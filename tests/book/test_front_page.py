@@ -13,6 +13,7 @@ import supertickets_verdicts as verdicts
 from supertickets.chapters.claims import claim, judged
 from supertickets.chapters.display import CLAIMS
 
+pytestmark = pytest.mark.timeout(1800)  # the first test builds the book
 SCALES = {"mpnet": "MPNet on GLUE", "lab": "Lab"}
 TOO_SMALL = (
     "Super tickets gain less in larger tasks",

@@ -10,7 +10,7 @@ from site_pages import browser, find_browser, page_files, served
 BROWSER = find_browser()
 pytestmark = [
     pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine"),
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1800),  # the first test builds the book
 ]
 KINDS = {
     "pale": "text with less contrast than 4.5 (3 if it is large)",

@@ -80,6 +80,17 @@ def test_menus_open_by_click_tap_and_key_and_close_again(site, chromium: Browser
                 assert (chapters.count() > 10) == bool(expected), (way, expected)
 
 
+def test_a_link_to_something_in_a_tab_opens_the_tab(site, chromium: Browser) -> None:
+    page = chromium.new_context(viewport={"width": WIDTHS["desk"], "height": 900}).new_page()
+    with served(site) as base:
+        for scale in ("minilm", "smoke"):
+            page.goto(f"{base}chapters/05_single_task.html#table-observations-{scale}", wait_until="load")
+            page.reload(wait_until="load")
+            shown = page.locator(f"#table-observations-{scale}")
+            shown.wait_for(state="visible")
+            assert shown.evaluate("element => Math.abs(element.getBoundingClientRect().top)") < 900
+
+
 def test_on_paper_everything_is_there(site, chromium: Browser) -> None:
     page = chromium.new_context().new_page()
     with served(site) as base:

@@ -118,7 +118,9 @@ for scale in each(scales):
             "with circles, random in orange with squares, losing in green with triangles, the full model as a dashed "
             "grey line; a star marks the level most often chosen as super ticket."
         )
-        caption = f"{name.replace('-', ' ').capitalize()}: where blue lies above the dashed line, the smaller model wins."
+        caption = (
+            f"{name.replace('-', ' ').capitalize()}: where blue lies above the dashed line, the smaller model wins."
+        )
         show(phase_transition_figure(frame), alt, phase_transition_data(frame), name, caption)
 
 # %% [markdown]

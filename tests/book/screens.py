@@ -76,6 +76,7 @@ AUDIT = (
       // Cells of a heat map say their number or stand beside a scale; what is only defined is not drawn.
       if (shape.closest('defs, clipPath, [id*="QuadMesh"], [id*="matplotlib.axis"]')) continue;
       const style = getComputedStyle(shape), all = opacity(shape);
+      if (shape.closest('[id*="legend_"]') && style.stroke === 'rgb(204, 204, 204)') continue;  // a legend's frame
       const seenAs = (colour, alpha, least) => {
         if (colour === 'none' || alpha * all < 0.5) return null;
         return contrast(over(rgba(colour), below, alpha * all), below);

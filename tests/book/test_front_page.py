@@ -82,8 +82,9 @@ def test_the_chapters_claims_are_found_on_the_front_page(site) -> None:
     ]
     assert set(lost) <= set(TOO_SMALL)
     text = (site / "index.html").read_text(encoding="utf-8")
+    read = re.sub(r"<[^>]+>", "", text)
     assert text.count('<th scope="row">') == len(verdicts.statements())
-    assert "recorded runs of MiniLM on GLUE" in text and "made by this build" in text
+    assert "recorded runs of MiniLM on GLUE" in read and "made by this build" in read
     assert '<figure class="st-figure" id="figure-figure-1-minilm">' in text
 
 

@@ -56,7 +56,7 @@ def test_menus_open_by_click_tap_and_key_and_close_again(site, chromium: Browser
     phone = chromium.new_context(viewport={"width": WIDTHS["phone"], "height": 800}, has_touch=True).new_page()
     desk = chromium.new_context(viewport={"width": WIDTHS["desk"], "height": 900}).new_page()
     with served(site) as base:
-        for name in [*names, "index.html"]:
+        for name in [*(name for name in names if "specimen" not in name), "index.html"]:  # that has no sections
             for way in ("click", "tap", "key") if name in ("index.html", names[0]) else ("click",):
                 phone.goto(base + name, wait_until="load")
                 shown = menus(phone, way)
@@ -102,7 +102,8 @@ def test_the_checks_see_what_is_wrong(tmp_path, chromium: Browser) -> None:
     (tmp_path / "bad.html").write_text(
         "<!doctype html><title>bad</title><body><main><p style='color:#999'>pale words</p>"
         "<figure class='st-figure' id='f'><svg width='200' height='50' viewBox='0 0 400 100'>"
-        "<text y='20' style='font-size: 20px'>tiny</text><path d='M0 50H400' stroke='#E69F00' stroke-width='3'/>"
+        "<text y='20' style='font-size: 20px'>tiny</text>"
+        "<path d='M0 50H400' fill='none' stroke='#E69F00' stroke-width='3'/>"
         "</svg></figure>"
         "<div style='overflow-x:auto;width:100px'><table><tr><td>first</td>"
         "<td style='min-width:300px'>x</td></table></div>"
@@ -113,5 +114,5 @@ def test_the_checks_see_what_is_wrong(tmp_path, chromium: Browser) -> None:
     with served(tmp_path) as base:
         found = audit(page, base + "bad.html")["light"]
     assert found["pale"] == ["pale words: 2.85"] and found["small"] == ["tiny: 10.0"]
-    assert found["lines"] == ["f: rgb(230, 159, 0) rgb(0, 0, 0)"] or found["lines"]
+    assert found["lines"] == ["f: rgb(230, 159, 0) none"]
     assert len(found["cut"]) == 2 and len(found["loose"]) == 1 and found["bare"] == ["f"]

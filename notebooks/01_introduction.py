@@ -71,6 +71,9 @@ chapter = Chapter(chosen, store, results, data_dir, workers)
 scales = chapter.scales("figure1")
 for scale in scales:
     print(scale.told("figure1"))
+if wrong := chosen.sets.noise:
+    print(f"In training sets made here {wrong:.0%} of the labels are wrong on purpose.")
+    print("The score counts true labels; the loss counts labels as wrong as those trained on.")
 
 # %% [markdown]
 # ## Figure 1
@@ -106,7 +109,13 @@ for scale in each(scales):
     both = {"winning", "random"} <= set(frame["kind"])
     phases = boundaries(frame) if both else None
     drawn = trade_off_figure(frame, terms[scale], phases)
-    show(drawn, alt, terms[scale], name="figure-1")
+    show(
+        drawn,
+        alt,
+        terms[scale],
+        name="figure-1",
+        caption="Figure 1: if the paper is right, the score rises, then falls; variance falls, bias rises.",
+    )
     if phases is not None:
         measured(phase_sentence(phases))
 
@@ -134,8 +143,10 @@ for scale in each(scales):
 # %% [markdown]
 # ## Does variance fall, and does bias rise?
 #
-# Bands of single levels overlap even where every training set agrees, so the question is put to differences: the same
-# training sets and examples, winning ticket against full model, on the mean of the levels; and by every loss, since
+# Two curves can have overlapping bands although one lies above the other on every training set. So we look at
+# differences: winning ticket against full model, on the same training set and examples, averaged over the levels. An
+# example: if pruning lowers the variance by 0.1, 0.2 and 0.3 on three training sets, it is the mean fall of 0.2 and its
+# interval that count, however far the three sets lie apart. We ask by every loss, since
 # "bias" and "variance" mean something else for each. Brier loss and cross-entropy grade how sure an answer is, 0-1
 # loss, the loss behind the score, only which answer it is. The levels are details, a family of their own.
 

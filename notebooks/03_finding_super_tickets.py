@@ -165,7 +165,12 @@ scores = record.scores("example")
 print(f"fine-tuned for {len(record.epochs)} epochs, kept epoch {record.best_epoch}")
 print(f"report score {record.metrics['report']['score']:.3f}")
 alt = f"Importance of every head of {scale.encoder} on {name}, layer by layer after l2 normalisation, and of every FFN."
-show(importance_figure(scores), alt, name="importance")
+show(
+    importance_figure(scores),
+    alt,
+    name="importance",
+    caption="How much the loss reacts to each unit: dark cells and long bars are kept longest.",
+)
 
 # %% [markdown]
 # The score is a first-order stand-in for what removal would really do. On a small model the truth can be had: mask one
@@ -216,7 +221,12 @@ alt = (
     + ", ".join(f"{level:.0%}" for level in shown)
     + "."
 )
-show(tickets_figure([st.winning_ticket(scores, level) for level in shown]), alt, name="tickets")
+show(
+    tickets_figure([st.winning_ticket(scores, level) for level in shown]),
+    alt,
+    name="tickets",
+    caption="What winning tickets keep, filled: each lies within the lighter one before it.",
+)
 
 # %% [markdown]
 # ## Rewinding
@@ -257,7 +267,13 @@ base = full_run(scale.encoder, data, seed, hyper)
 specs = ticket_sweep(base, scale.levels, ("winning",))
 frame = here.carried_out(specs)
 alt = f"Report score of the winning tickets of {name} against the weights remaining, the full model as a dashed line."
-show(phase_transition_figure(frame), alt, phase_transition_data(frame), name="curve")
+show(
+    phase_transition_figure(frame),
+    alt,
+    phase_transition_data(frame),
+    name="curve",
+    caption="Where blue lies above the dashed line, the smaller model scores higher than the full one.",
+)
 row = super_tickets(frame).iloc[0]
 measured(
     f"Super ticket: {row['level']:.0%} pruned, {row['weights_remaining']:.1%} of the weights remaining; report score "

@@ -75,7 +75,13 @@ alt = (
     + ", ".join(tickets)
     + "; grey where a task does not."
 )
-show(sharing_figure(tickets), alt, sharing_data(tickets), name="figure-2")
+show(
+    sharing_figure(tickets),
+    alt,
+    sharing_data(tickets),
+    name="figure-2",
+    caption="Figure 2: a disc of one colour belongs to one task alone; a grey one is not in the shared model.",
+)
 
 # %%
 names = {task: here.store[chosen.loc[task, "run"]].tasks[task].num_labels for task in scale.tasks}
@@ -92,7 +98,7 @@ show_table(
 stored, average = units.stored(shape), units.average_compression(shape)
 measured(
     f"The shared encoder stores {stored:.1%} of the weights (the union of {len(tickets)} tickets). The paper's "
-    f"'average compression', the mean of what each ticket keeps, would be {average:.1%}; no model has that size."
+    f"'average compression', the mean of what each ticket keeps, would be {average:.1%}: no model has so few."
 )
 inconsistencies(*paper_notes(["P10"]))
 

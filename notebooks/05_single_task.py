@@ -91,7 +91,9 @@ frames = {scale: scale.frame("table1") for scale in scales}
 # %%
 for scale in each(scales):
     held = table9(scale.records("table1"))
-    show_table(held, "The tasks: what they hold, beside the paper's row of the kin corpus.", "table-9")
+    show_table(
+        held, "The tasks: what they hold, beside the paper's row for the GLUE task that each mirrors.", "table-9"
+    )
 inconsistencies(*paper_notes(["P8"]))
 
 # %% [markdown]
@@ -116,15 +118,19 @@ for scale in each(scales):
             "with circles, random in orange with squares, losing in green with triangles, the full model as a dashed "
             "grey line; a star marks the level most often chosen as super ticket."
         )
-        show(phase_transition_figure(frame), alt, phase_transition_data(frame), name=name)
+        caption = (
+            f"{name.replace('-', ' ').capitalize()}: where blue lies above the dashed line, the smaller model wins."
+        )
+        show(phase_transition_figure(frame), alt, phase_transition_data(frame), name, caption)
 
 # %% [markdown]
 # ### Where the phases begin and end
 #
-# Estimated from the curves: `best` ends Phase I (0: the full model is best), at `meeting` the winning tickets are no
-# better than the random ones (Phase III), at `collapse` half of what the full model has over a constant answer is lost;
-# as shares of the units pruned, with 95% bootstrap intervals over seeds, expanded for their number, inf: beyond the
-# last level.
+# Estimated from the curves, as shares of the units pruned. `best` ends Phase I (0%: the full model is best). At
+# `meeting` Phase III begins: the winning tickets are no better than the random ones. At `collapse` a ticket has lost
+# half of what the full model has over a constant answer: from a score of 90, where always answering the same gives 50,
+# it has come down to 70. *Never* means beyond the last level. Intervals are 95% bootstrap intervals over seeds, widened
+# because seeds are few.
 
 # %%
 for scale in each(scales):
@@ -199,7 +205,8 @@ if large_name:
     large_frame = bigger.frame("table1")
     print(bigger.told("table1"))
     alt = f"The curves of Figure 4 for {bigger.profile.encoder}."
-    show(phase_transition_figure(large_frame), alt, phase_transition_data(large_frame), name="figure-4-large")
+    caption = "The large model, read in the same way."
+    show(phase_transition_figure(large_frame), alt, phase_transition_data(large_frame), "figure-4-large", caption)
 else:
     print("no large model at this profile")
 
@@ -207,8 +214,8 @@ else:
 # ## Smaller training sets (Figure 5)
 #
 # The same task with smaller training sets (stratified parts of the whole one; in the lab drawn afresh), all evaluated
-# on the same examples. Drawn is what the winning ticket gains over the full model trained on the same set, paired by
-# seed.
+# on the same examples. The figure shows what the winning ticket gains over the full model that was trained on the
+# same set with the same seed.
 
 # %%
 subset_frame = here.frame("figure5")
@@ -221,7 +228,13 @@ alt = (
     "Gain of winning tickets over the full model in points against the weights remaining, task "
     f"{here.profile.subsets.task}, for training sets of {whole} and {', '.join(map(str, smaller))} examples."
 )
-show(shrinking_figure(subset_frame), alt, shrinking, name="figure-5")
+show(
+    shrinking_figure(subset_frame),
+    alt,
+    shrinking,
+    name="figure-5",
+    caption="Figure 5: if the paper is right, the gain is greatest where the training set is smallest.",
+)
 
 # %% [markdown]
 # ## Super tickets against full models (Table 1)
@@ -292,7 +305,13 @@ alt = (
     "the weights remaining; the paper's values for its own tasks beside them."
 )
 for scale in each(scales):
-    show(figure3(frames[scale]), alt, figure3_data(frames[scale]), name="figure-3")
+    show(
+        figure3(frames[scale]),
+        alt,
+        figure3_data(frames[scale]),
+        name="figure-3",
+        caption="Figure 3: above zero the super ticket is better; if the paper is right, gains shrink as tasks grow.",
+    )
 
 # %% [markdown]
 # ## Spread over seeds (Tables 6 and 7)
@@ -332,7 +351,8 @@ for scale in each(scales):
 # **What differs from the paper, and why.** Scores are reported on data the choice of the ticket has not seen, where
 # the paper reports the whole of dev. The recorded runs of real encoders have 500 training examples a task, where the
 # paper expects most. At profile `lab` the encoder has a few hundred thousand parameters and the
-# language a few hundred words: what carries over is the shape of the curves and the protocol, not the numbers. All
+# language a few hundred words: what carries over to other models is the protocol,
+# and neither the numbers nor, as the boxes above say, every shape. All
 # three kinds of tickets have exactly equal counts here; in the authors' code random tickets are smaller cuts than they
 # claim to be, which flatters the random curve.
 #

@@ -76,7 +76,13 @@ for line in dict.fromkeys(frame["model"].str.cat(frame["head"], sep=", task head
 # %%
 show_table(table4(frame), "Table 4: adaptation to other domains, report scores in points.", "table-4")
 alt = "Score against the number of training examples of the target, one panel per target, four source models."
-show(adaptation_figure(frame), alt, table4(frame), name="figure-table-4")
+show(
+    adaptation_figure(frame),
+    alt,
+    table4(frame),
+    name="figure-table-4",
+    caption="Table 4 drawn: if the paper is right, models with tickets lie highest, most of all at the left.",
+)
 inconsistencies(*paper_notes(["P6"]))
 
 # %% [markdown]

@@ -118,7 +118,13 @@ by_rate = rate_tests(multi)
 caption = "Ticket-Share minus MT-DNN: variance over learning rates beyond chance, squared points."
 show_claims(by_rate, caption, "rate-tests")
 alt = "Report score against the learning rate of fine-tuning, one panel per task, MT-DNN and Ticket-Share."
-show(rates_figure(multi), alt, rates_data(multi), name="rates")
+show(
+    rates_figure(multi),
+    alt,
+    rates_data(multi),
+    name="rates",
+    caption="A flat line does not depend on the learning rate.",
+)
 
 # %% [markdown]
 # ### Matched and mismatched rates (A.2.1)
@@ -154,12 +160,24 @@ table = importance_table(records)
 shares = task_shares(table)
 print(f"{len(records)} full models of {table['task'].nunique()} tasks, {table['seed'].nunique()} seeds")
 alt = f"A pie for every head and FFN of {chosen.encoder}, by layer; slices are the shares of the tasks."
-show(pies_figure(shares), alt, shares, name="figure-6")
+show(
+    pies_figure(shares),
+    alt,
+    shares,
+    name="figure-6",
+    caption="Figure 6: large pies matter most; a pie of one colour belongs to one task.",
+)
 
 # %%
 close_ups = close_up_units(shares)
 alt = "Close-ups of four kinds of units: shared evenly, and dominated by one or by two tasks, with percentages."
-show(close_ups_figure(shares, close_ups), alt, shares, name="figure-6-close-ups")
+show(
+    close_ups_figure(shares, close_ups),
+    alt,
+    shares,
+    name="figure-6-close-ups",
+    caption="Single units close up, as in the paper's Figure 6 (a) to (d).",
+)
 threshold = max(0.5, 1.5 / table["task"].nunique())  # of two tasks, one nearly always holds more than half
 dominated = dominated_units(shares, threshold)
 if len(dominated):
@@ -178,7 +196,13 @@ else:
 agreement = rank_agreement(table)
 order = cluster_tasks(table).order
 alt = "Heat map of rank correlations of head importance between tasks, with the seeds' own agreement on the diagonal."
-show(agreement_figure(agreement, order), alt, agreement, name="agreement")
+show(
+    agreement_figure(agreement, order),
+    alt,
+    agreement,
+    name="agreement",
+    caption="How alike tasks rank the heads; framed, two seeds of one task, the most that can be expected.",
+)
 show_table(agreement, "Rank correlation of head importance, 95% intervals over seeds.", "agreement-table")
 claims = share_claims(table, threshold=threshold)
 show_claims(claims, "The claims about shares, beside the same among seeds of one task.", "share-claims")

@@ -90,15 +90,21 @@ data = data_ref(scale.tasks[0], data_dir=data_dir or None, **scale.data_of(scale
 times = step_times(scale.encoder, data, scale.hyper, scale.levels, n_batches=batches, repeats=repeats)
 print(f"{scale.encoder} on {scale.tasks[0]}, {scale.hyper.precision}, one thread; medians over {repeats} rounds")
 alt = "Time relative to the full model against the level: compacted models fall along the operations, masked do not."
-show(step_figure(times), alt, times, name="steps")
+show(
+    step_figure(times),
+    alt,
+    times,
+    name="steps",
+    caption="What a ticket saves once its pruned units are removed; nothing can be below the dashed line.",
+)
 show_table(
     step_table(times), "Time of a step relative to the full model, measured while this page was built.", "step-table"
 )
 measured(*step_sentences(times))
 
 # %% [markdown]
-# Masked models can take *longer* than the full model. They pay for the multiplications, and on a CPU for more: a layer
-# with a gate on it goes the ordinary way of its library, while layers without are computed by hand (below).
+# Masked models can take *longer* than the full model. They pay for the multiplications by zero. On a CPU they pay for
+# more: layers with a gate are computed by the library's ordinary code, layers without by our faster code (below).
 #
 # ### Where a step's time goes
 #
@@ -129,7 +135,13 @@ if stored:
     show_table(speeds, "Runs per minute, ours and the Trainer's, on the same specs.", "throughput")
     if len(speeds):
         alt = "Runs per minute relative to the Trainer, a bar per suite and precision, with the targets."
-        show(throughput_figure(stored.frame), alt, speeds, name="throughput-figure")
+        show(
+            throughput_figure(stored.frame),
+            alt,
+            speeds,
+            name="throughput-figure",
+            caption="Runs per minute, as multiples of the Trainer's.",
+        )
 else:
     print(f"There is no {path} yet. `make bench` measures and writes it; built again, this page shows it here.")
 
@@ -156,7 +168,13 @@ if stored:
 # %%
 if stored and "steps" in set(stored.frame["side"]):
     alt = "Time relative to the full model against the level, training and inference, a row of panels per task."
-    show(step_figure(stored.frame), alt, step_table(stored.frame), name="stored-steps")
+    show(
+        step_figure(stored.frame),
+        alt,
+        step_table(stored.frame),
+        name="stored-steps",
+        caption="The same with a real encoder, as stored: a row of panels for each task.",
+    )
     show_table(step_table(stored.frame), "Time of a step relative to the full model, as stored.", "stored-steps-table")
 
 # %% [markdown]
@@ -164,8 +182,8 @@ if stored and "steps" in set(stored.frame["side"]):
 #
 # Before any of this was measured, it was written down what would count as fast. The engine's overhead is the share of
 # time beyond the runs' own seconds, with runs of about a second and workers that are there already. The lab's encoder
-# is so small that no target was set for its steps, nor for CoLA: its few runs take seconds, as the start of our workers
-# does.
+# is so small that no target was set for its steps, nor for CoLA: its few runs are over in seconds, about
+# what it takes to start our workers.
 
 # %%
 if stored:

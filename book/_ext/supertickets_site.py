@@ -1,7 +1,8 @@
 """What this book needs from Sphinx beyond its configuration.
 
-MathJax inside the site, a provenance line at the foot of each page, and an API page that lists the package's modules by
-looking at it.
+MathJax inside the site, a provenance line at the foot of each page, an API page that lists the package's modules by
+looking at it and stays out of the search, a front page with the verdicts of the chapters just executed, numbers for
+figures and tables, links from first uses to the glossary, and a description of each page.
 """
 
 from __future__ import annotations
@@ -16,11 +17,21 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
+import supertickets_verdicts as verdicts
+from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.domains.python import PythonDomain
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util.nodes import make_refnode
 
 import supertickets
+from supertickets.chapters.chapter import RECORDED
+from supertickets.chapters.claims import HOLDS, REVERSED, UNKNOWN
+from supertickets.chapters.inconsistencies import INCONSISTENCIES, paper_notes
+from supertickets.notebooks import executed_stamp
 from supertickets.rooms import floors
-from supertickets.runs import commit_id, library_versions
+from supertickets.runs import RunStore, commit_id, library_versions
+from supertickets.studies import get_profile
 
 MATHJAX = "tex-svg-full.js"  # formulas as SVG: no web fonts, every TeX extension in one file
 MATHJAX_PARTS = (MATHJAX, "a11y", "sre", "ui")  # and what its menu and screen-reader support load on demand
@@ -108,12 +119,180 @@ def modules_text() -> str:
     )
 
 
-def fill_api_page(app: Sphinx, page: str, source: list[str]) -> None:
-    """Replace the two markers of api.md by what the package holds."""
-    if page == "api":
-        source[0] = (
-            source[0].replace("<!-- public names -->", public_names_text()).replace("<!-- modules -->", modules_text())
-        )
+def fill_markers(app: Sphinx, page: str, source: list[str]) -> None:
+    """Replace the markers of the API page, the front page and the list of inconsistencies by what there is."""
+    fillers = {
+        "<!-- public names -->": lambda: public_names_text(),
+        "<!-- modules -->": lambda: modules_text(),
+        "<!-- inconsistencies -->": lambda: "\n\n".join(paper_notes([place.id for place in INCONSISTENCIES])),
+        "<!-- verdicts -->": lambda: _raw(verdicts.verdicts_html(claims, titles)),
+        "<!-- summary -->": lambda: "\n".join(f"- {line}" for line in verdicts.summary(claims, titles)),
+        "<!-- evidence -->": lambda: evidence_text(Path(app.srcdir), stamps),
+        "<!-- figure 1 -->": lambda: _raw(first_figure(chapters / "01_introduction.ipynb", titles)),
+    }
+    if not any(marker in source[0] for marker in fillers):
+        return
+    chapters = Path(app.srcdir) / "chapters"
+    stamps = [stamp for path in sorted(chapters.glob("*.ipynb")) if (stamp := executed_stamp(path))]
+    claims = verdicts.read_claims(chapters)
+    titles = dict(reversed(RECORDED.items())) | {stamp["profile"]: stamp["profile"].capitalize() for stamp in stamps}
+    for marker, fill in fillers.items():
+        if marker in source[0]:
+            source[0] = source[0].replace(marker, fill())
+
+
+PRESENTS = re.compile(r"^(from|import) |\b(each|show_claims|measured|told)\(", re.MULTILINE)
+
+
+def fold_cells(app: Sphinx, page: str, source: list[str]) -> None:
+    """Fold the code that imports, sets parameters, or shows every scale: what teaches stays open."""
+    if not app.env.doc2path(page).endswith(".ipynb"):
+        return
+    notebook = json.loads(source[0])
+    for cell in notebook["cells"]:
+        tags = cell["metadata"].setdefault("tags", [])
+        folded = {"parameters", "injected-parameters"} & set(tags) or PRESENTS.search("".join(cell["source"]))
+        if cell["cell_type"] == "code" and folded and "hide-input" not in tags:
+            tags.append("hide-input")
+    source[0] = json.dumps(notebook)
+
+
+def _raw(text: str) -> str:
+    return "```{raw} html\n" + text + "\n```"
+
+
+def evidence_text(book: Path, stamps: list[dict[str, Any]]) -> str:
+    """What this copy rests on, in one line: recorded runs by scale and device, and those of this build."""
+    packs = sorted(str(path) for path in (book / "results").glob("*.zip"))
+    found: dict[str, list[str]] = {}
+    for record in RunStore(",".join(packs)).records() if packs else ():
+        source = getattr(record.spec, "source", record.spec)
+        found.setdefault(source.encoder, []).append(record.environment.get("device", "a device not named"))
+    said = []
+    for name, title in RECORDED.items():
+        devices = found.get(get_profile(name).encoder, [])
+        places = ", ".join(sorted(set(devices)))
+        said.append(f"{len(devices)} recorded runs of {title} ({places})" if devices else f"no runs of {title} yet")
+    for profile in dict.fromkeys(stamp["profile"] for stamp in stamps):
+        own = [stamp for stamp in stamps if stamp["profile"] == profile]
+        minutes = sum(stamp["seconds"] for stamp in own) / 60
+        devices = ", ".join(sorted({stamp["device"] for stamp in own}))
+        said.append(f"the runs of profile `{profile}`, made by this build ({devices}, {minutes:.0f} minutes)")
+    return "; ".join(said) + "."
+
+
+def first_figure(notebook: Path, scales: dict[str, str]) -> str:
+    """Figure 1 out of chapter 1 as executed, at the first of the scales that has it."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"] if notebook.is_file() else []
+    shown = "".join(
+        "".join(output.get("data", {}).get("text/html", "")) for cell in cells for output in cell.get("outputs", [])
+    )
+    for key, title in scales.items():
+        found = re.search(rf'<figure class="st-figure" id="figure-figure-1-{key}">.*?</figure>', shown, re.DOTALL)
+        if found:
+            text = re.sub(r"\n\s*\n", "\n", found[0])
+            return text.replace('data-name="figure-1"', f'data-name="figure-1" data-scale="{html.escape(title)}"', 1)
+    return ""
+
+
+CAPTIONS = re.compile(
+    r'(?P<tabs><div class="st-tabs">)|(?P<end></section></div>)|<p class="st-tab-title">(?P<title>[^<]*)</p>|'
+    r'<figure class="st-(?P<kind>figure|table)|'
+    r'<figcaption data-name="(?P<name>[^"]*)"(?: data-scale="(?P<scale>[^"]*)")?>(?P<words>[^<]*)'
+)
+
+
+def number_captions(page: str, body: str) -> str:
+    """Number figures and tables by chapter, one number for all scales of one; say which of the paper's it is.
+
+    >>> caption = '<figcaption data-name="table-1">Table 1: gains. </figcaption>'
+    >>> number_captions("chapters/05_x", f'<figure class="st-table">{caption}').split(">", 2)[2]
+    "<b>Table 5.1</b> (the paper's Table 1). Gains. </figcaption>"
+    """
+    chapter = re.match(r"chapters/0*(\w+?)_", page)
+    before, counts = f"{chapter[1]}." if chapter else "", {"Figure": 0, "Table": 0}
+    known: dict[tuple[str, str, int], int] = {}
+    pieces: list[str] = []
+    place, group, kind, title = 0, 0, "", ""
+    for found in CAPTIONS.finditer(body):
+        if found["tabs"] or found["end"]:
+            group, title = group + 1, ""
+        title = found["title"] or title
+        kind = (found["kind"] or kind).capitalize()
+        if found["name"] is None:
+            continue
+        key = (kind, found["name"], group)
+        if key not in known:
+            counts[kind] += 1
+            known[key] = counts[kind]
+        words = found["words"].strip()
+        theirs = re.match(r"((?:Table|Figure) \d): ", words)
+        words = words[theirs.end() :] if theirs else words
+        notes = ", ".join(filter(None, (theirs and f"the paper's {theirs[1]}", found["scale"] or title)))
+        label = f"<b>{kind} {before}{known[key]}</b>{f' ({notes})' if notes else ''}."
+        pieces += [body[place : found.start("words")], f"{label} {words[:1].upper()}{words[1:]} "]
+        place = found.end("words")
+    return "".join(pieces) + body[place:]
+
+
+def finish_page(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Captions get numbers, words of verdicts a link to their meaning, the page a description of itself."""
+    body = context.get("body")
+    if not body:
+        return
+    body = number_captions(page, body)
+    for word in (HOLDS, REVERSED, UNKNOWN):
+        address = f"{context['pathto']('glossary')}#term-{word.replace(' ', '-')}"
+        link = f'<td class="st-words"><a class="st-verdict" href="{address}">{word}</a></td>'
+        body = body.replace(f'<td class="st-words">{word}</td>', link)
+    context["body"] = body
+    paragraphs = doctree.findall(nodes.paragraph) if doctree is not None else ()
+    first = next((node for node in paragraphs if isinstance(node.parent, nodes.section)), None)
+    text = " ".join((first.astext() if first is not None else context.get("title", "")).split())
+    text = text if len(text) <= 160 else text[:157].rsplit(" ", 1)[0] + "..."
+    context["metatags"] = context.get("metatags", "") + f'<meta name="description" content="{html.escape(text)}">\n'
+
+
+class GlossaryLinks(SphinxPostTransform):
+    """Link the first use of each word of the glossary on a page, in running text, to its meaning."""
+
+    default_priority = 5
+
+    def run(self, **kwargs: Any) -> None:
+        """Walk the page's text once per word."""
+        page = self.env.docname
+        if page in ("glossary", "api", "bibliography"):
+            return
+        entries = self.env.get_domain("std").objects  # pyright: ignore[reportAttributeAccessIssue]
+        terms = {name: place for (kind, name), place in entries.items() if kind == "term"}
+        longest = sorted(terms, key=len, reverse=True)
+        seen: set[str] = set()
+        pattern = re.compile(rf"\b({'|'.join(map(re.escape, longest))})s?\b", re.IGNORECASE)
+        lower = {name.lower(): name for name in terms}
+        for text in list(self.document.findall(nodes.Text)):
+            if not isinstance(text.parent, nodes.paragraph):
+                continue
+            pieces, start, words = [], 0, text.astext()
+            for found in pattern.finditer(words):
+                name = lower[found[1].lower()]
+                if name in seen:
+                    continue
+                seen.add(name)
+                target, anchor = terms[name]
+                link = make_refnode(self.app.builder, page, target, anchor, nodes.Text(found[0]), name)
+                link["classes"].append("st-term")
+                pieces += [nodes.Text(words[start : found.start()]), link]
+                start = found.end()
+            if pieces:
+                text.parent.replace(text, [*pieces, nodes.Text(words[start:])])
+
+
+class QuietPython(PythonDomain):
+    """Python's names, out of the search: it would find them before the chapters."""
+
+    def get_objects(self) -> Any:
+        """All names, each with the priority that the search leaves out."""
+        return ((*entry[:-1], -1) for entry in super().get_objects())
 
 
 def resolve_public_name(app: Sphinx, env: Any, node: Any, shown: Any) -> Any:
@@ -130,8 +309,8 @@ def resolve_public_name(app: Sphinx, env: Any, node: Any, shown: Any) -> Any:
 
 
 def outdated_pages(app: Sphinx, env: Any, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
-    """Read the API page in every build: a module may have come or gone."""
-    return ["api"] if "api" in env.all_docs else []
+    """Read in every build what is made from the package, the runs and the executed chapters."""
+    return [page for page in ("api", "index") if page in env.all_docs]
 
 
 def keep_first_line(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
@@ -143,10 +322,14 @@ def keep_first_line(app: Sphinx, what: str, name: str, value: Any, options: Any,
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the handlers; called by Sphinx."""
     app.config.mathjax_path = f"mathjax/{MATHJAX}"  # pyright: ignore[reportAttributeAccessIssue]
-    app.connect("source-read", fill_api_page)
+    app.add_domain(QuietPython, override=True)
+    app.add_post_transform(GlossaryLinks)
+    app.connect("source-read", fill_markers)
+    app.connect("source-read", fold_cells)
     app.connect("env-get-outdated", outdated_pages)
     app.connect("missing-reference", resolve_public_name)
     app.connect("autodoc-process-docstring", keep_first_line, priority=100)
+    app.connect("html-page-context", finish_page)
     app.connect("html-page-context", add_provenance)
     app.connect("build-finished", copy_mathjax)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

@@ -1,4 +1,5 @@
-// Tabs: the scales of a figure or table, one shown at a time. Without this script all are there, one under another.
+// Cues where something is cut, everything open in print, and
+// tabs: the scales of a figure or table, one shown at a time. Without this script all are there, one under another.
 (function () {
   "use strict";
   const KEY = "supertickets-scale";
@@ -58,9 +59,54 @@
     choose(panels[0].dataset.tab, false);
   }
 
+  // A link to something inside a tab opens it.
+  function reveal() {
+    let target = null;
+    try { target = document.querySelector(decodeURIComponent(location.hash) || null); } catch (_) { /* no selector */ }
+    const tab = target && target.closest(".st-tab.st-hidden");
+    if (!tab) return;
+    choose(tab.dataset.tab, false);
+    target.scrollIntoView();
+  }
+
+  // What scrolls sideways gets an arrow at its right edge until its end is in sight, and the keyboard can reach it.
+  const WIDE = ".st-scroll, .bd-article div.highlight pre, .bd-article div.math, .pst-scrollable-table-container";
+
+  function watch(box) {
+    const frame = document.createElement("div");
+    const arrow = document.createElement("span");
+    arrow.className = "st-more";
+    arrow.textContent = "→";
+    arrow.setAttribute("aria-hidden", "true");
+    box.replaceWith(frame);
+    frame.append(box);
+    const look = () => {
+      const cut = box.scrollWidth - box.clientWidth - box.scrollLeft > 2;
+      frame.classList.toggle("st-cut", cut);
+      if (cut) {
+        frame.append(arrow);
+        box.tabIndex = 0;
+      } else arrow.remove();
+    };
+    box.addEventListener("scroll", look, { passive: true });
+    new ResizeObserver(look).observe(box);
+    for (const inner of box.children) new ResizeObserver(look).observe(inner);
+    look();
+  }
+
+  let closed = [];
+  window.addEventListener("beforeprint", () => {
+    closed = [...document.querySelectorAll("details:not([open])")];
+    for (const one of closed) one.open = true;
+  });
+  window.addEventListener("afterprint", () => { for (const one of closed) one.open = false; });
+
   document.addEventListener("DOMContentLoaded", () => {
     document.querySelectorAll(".st-tabs").forEach(build);
     const key = stored();
     if (key) choose(key, false);
+    document.querySelectorAll(WIDE).forEach(watch);
+    reveal();
   });
+  window.addEventListener("hashchange", reveal);
 })();

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from supertickets.chapters.drawing import COLOURS, STYLE
+from supertickets.chapters.drawing import STYLE
 from supertickets.tickets import EncoderShape
 
 BLUE, ORANGE, GREEN = (STYLE[kind][0] for kind in ("winning", "random", "losing"))
@@ -104,7 +104,7 @@ def fits_figure(x: np.ndarray, truth: np.ndarray, fits: dict[int, np.ndarray]) -
     """
     fig, axes = plt.subplots(1, len(fits), figsize=(8.4, 2.7), sharey=True, layout="constrained")
     for axis, (degree, curves) in zip(np.atleast_1d(axes), fits.items(), strict=True):
-        axis.plot(x, curves[:20].T, color=COLOURS[4], linewidth=0.7, alpha=0.6)
+        axis.plot(x, curves[:20].T, color=STYLE["winning"][0], linewidth=0.7, alpha=0.45)
         axis.plot(x, truth, color="black", linewidth=1.6, label="truth")
         axis.plot(x, curves.mean(axis=0), color=STYLE["random"][0], linewidth=1.8, linestyle="--", label="mean of fits")
         axis.set(title=f"degree {degree}", ylim=(-2.2, 2.2), xlabel="x")

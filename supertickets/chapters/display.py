@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import html
-import io
-import re
+import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from supertickets.chapters.svg import svgs
 from supertickets.errors import SuperticketsError
 
 if TYPE_CHECKING:
@@ -19,28 +20,42 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-# matplotlib's black and white become the page's: text follows the theme, light or dark, through CSS.
-INK = "currentColor"
-SURFACE = "var(--st-surface, #ffffff)"
-BLACKS = ("#000000", "#262626", "#333333")  # matplotlib's and seaborn's
-WHITE = "#ffffff"
+CLAIMS = "supertickets_claims"
+"""Where the metadata of an output's HTML hold the rows of the claims in it: the front page is made from them."""
 
-_SHOWN: ContextVar[tuple[str, list[str]] | None] = ContextVar("tab", default=None)
-"""The key of the tab that is being filled, and what it shows so far; None outside tabs."""
+NAMES = {"bias2": "bias²", "n_sets": "training sets", "low": "from", "high": "to"}
+"""What columns are called in tables, where that is not their name; underscores become spaces."""
+NEVER = "never"
+"""What infinity says: no number of runs would do, no level is reached."""
+SHARES = ("level", "fraction", "weights_remaining", "weights remaining", "power")
+"""Columns of shares, shown in per cent."""
 
 
-def show(fig: Figure, alt: str, data: Any = None, name: str = "figure") -> None:
-    """Show a matplotlib figure as inline SVG, with a caption-sized link to its data, and close it.
+@dataclass
+class _Tab:
+    """The key of the tab that is being filled, what it shows so far, and the claims among that."""
+
+    key: str
+    shown: list[str] = field(default_factory=list)
+    claims: list[dict[str, Any]] = field(default_factory=list)
+
+
+_TAB: ContextVar[_Tab | None] = ContextVar("tab", default=None)
+
+
+def show(fig: Figure, alt: str, data: Any = None, name: str = "figure", caption: str = "") -> None:
+    """Show a matplotlib figure as inline SVG, with a caption and a link to its data, and close it.
 
     Args:
         fig: the figure; it is closed, so that the notebook does not show it a second time.
         alt: what the figure shows, in words; read out in its place. Must not be empty.
         data: the numbers behind the figure (a DataFrame, or records), offered as ``name.csv``; None offers nothing.
         name: file name of the CSV without its ending, and prefix of ids inside the SVG.
+        caption: what is to be seen there; the text alternative if empty.
     """
     import matplotlib.pyplot as plt
 
-    _emit(figure_html(fig, alt, data, name))
+    _emit(figure_html(fig, alt, data, name, caption))
     plt.close(fig)
 
 
@@ -60,12 +75,23 @@ def show_table(
 
 
 def show_claims(frame: pd.DataFrame, caption: str, name: str = "claims") -> None:
-    """Show judged claims (:func:`supertickets.chapters.claims.judged`) as a table; empty columns are left out."""
-    shown = frame.drop(columns=["unit", "limit", "side", "expected", "detail", "loss", "place"], errors="ignore")
+    """Show judged claims (:func:`supertickets.chapters.claims.judged`) as a table; empty columns are left out.
+
+    The rows go into the notebook as data too (``CLAIMS``), for the front page's table of verdicts.
+    """
+    hidden = ["unit", "limit", "side", "expected", "detail", "loss", "place"]
+    shown = frame.drop(columns=hidden, errors="ignore")
     for style, columns in (("{:.2g}", ("p", "p (Holm)")), ("{:.0%}", ("power",)), ("{:.0f}", ("needed",))):
         for column in columns:
-            shown[column] = ["" if value != value else style.format(value) for value in frame[column]]  # NaN: nothing
-    show_table(shown.loc[:, [bool((shown[column] != "").any()) for column in shown]], caption, name)
+            words = ["" if value != value else style.format(value) for value in frame[column]]  # NaN: nothing
+            shown[column] = [NEVER if word == "inf" else word for word in words]
+    shown = shown.loc[:, [bool((shown[column] != "").any()) for column in shown]]
+    first = [column for column in ("claim", "where", "verdict") if column in shown]
+    shown = shown[first + [column for column in shown if column not in first]]
+    tab = _TAB.get()
+    place = {"scale": tab.key if tab else "", "table": name, "id": f"table-{_named(name)}"}
+    rows = [row | place for row in json.loads(frame.to_json(orient="records") or "[]")]
+    _emit(table_html(shown, caption, name, data=frame), rows)
 
 
 @contextmanager
@@ -80,21 +106,23 @@ def tabs() -> Iterator[Callable[[str, str], AbstractContextManager[None]]]:
     ...         pass
     """
     panels: list[str] = []
+    claims: list[dict[str, Any]] = []
 
     @contextmanager
     def tab(key: str, title: str) -> Iterator[None]:
-        token = _SHOWN.set((key, shown := []))
+        token = _TAB.set(own := _Tab(key))
         try:
             yield
         finally:
-            _SHOWN.reset(token)
-        if shown:
+            _TAB.reset(token)
+        claims.extend(own.claims)
+        if own.shown:
             name = f'<p class="st-tab-title">{html.escape(title)}</p>'
-            panels.append(f'<section class="st-tab" data-tab="{html.escape(key)}">{name}{"".join(shown)}</section>')
+            panels.append(f'<section class="st-tab" data-tab="{html.escape(key)}">{name}{"".join(own.shown)}</section>')
 
     yield tab
     if panels:
-        _emit(f'<div class="st-tabs">{"".join(panels)}</div>')
+        _emit(f'<div class="st-tabs">{"".join(panels)}</div>', claims)
 
 
 def measured(*lines: str) -> None:
@@ -104,8 +132,8 @@ def measured(*lines: str) -> None:
 
 
 def inconsistencies(*notes: str) -> None:
-    """Show where the paper disagrees with itself, in the box of its own voice, one paragraph per note."""
-    _emit(box_html("Where the paper disagrees with itself", notes, "paper"))
+    """Show where the paper disagrees with itself, which is a finding of ours, one paragraph per note."""
+    _emit(box_html("We found: the paper disagrees with itself", notes, "found"))
 
 
 def measured_html(lines: Sequence[str]) -> str:
@@ -118,13 +146,15 @@ def measured_html(lines: Sequence[str]) -> str:
 
 
 def box_html(title: str, lines: Sequence[str], voice: str) -> str:
-    """A box of the book: ``voice`` is "paper" or "measured"; plain text, one paragraph per line."""
+    """A box of the book: ``voice`` is "paper", "measured" or "found"; plain text, one paragraph per line."""
     paragraphs = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
     return f'<div class="admonition {voice}"><p class="admonition-title">{html.escape(title)}</p>{paragraphs}</div>'
 
 
-def figure_html(fig: Figure, alt: str, data: Any = None, name: str = "figure") -> str:
-    """The HTML of :func:`show`: ``<figure>`` with the SVG (``role="img"``, ``aria-label``) and the link.
+def figure_html(fig: Figure, alt: str, data: Any = None, name: str = "figure", caption: str = "") -> str:
+    """The HTML of :func:`show`: ``<figure>`` with the SVG (``role="img"``, ``aria-label``), the caption and the link.
+
+    The SVG is there twice, for wide and for narrow screens (:mod:`supertickets.chapters.svg`).
 
     Raises:
         SuperticketsError: no text alternative.
@@ -136,46 +166,103 @@ def figure_html(fig: Figure, alt: str, data: Any = None, name: str = "figure") -
     """
     if not alt.strip():
         raise SuperticketsError(f"Figure {name!r} needs a text alternative: say in `alt` what it shows.")
-    name = _named(name)
-    link = _csv_link(data, name)
-    caption = f"<figcaption>{link}</figcaption>" if link else ""
-    return f'<figure class="st-figure" id="figure-{html.escape(name)}">{_svg(fig, alt, name)}{caption}</figure>'
+    own = _named(name)
+    words = f'<figcaption data-name="{html.escape(name)}">{html.escape(caption or alt)} {_csv_link(data, own)}'
+    return (
+        f'<figure class="st-figure" id="figure-{html.escape(own)}">{svgs(fig, alt, own)}{words}</figcaption></figure>'
+    )
 
 
 def table_html(
-    frame: pd.DataFrame, caption: str, name: str = "table", *, index: bool = False, decimals: int = 2
+    frame: pd.DataFrame,
+    caption: str,
+    name: str = "table",
+    *,
+    index: bool = False,
+    decimals: int = 2,
+    data: pd.DataFrame | None = None,
 ) -> str:
-    """The HTML of :func:`show_table`.
+    """The HTML of :func:`show_table`: an estimate and its interval in one column, shares in per cent.
+
+    ``data`` is what the CSV holds, if that is not the frame.
 
     >>> import pandas as pd
-    >>> "<td>0.12</td>" in table_html(pd.DataFrame({"score": [0.1234]}), "Scores.")
+    >>> frame = pd.DataFrame({"task": ["RTE"], "score": [0.1234], "low": [0.1], "high": [0.2]})
+    >>> "<td>0.12 [0.10, 0.20]</td>" in table_html(frame, "Scores.")
     True
     """
-    name = _named(name)
-    table = frame.to_html(index=index, border=0, na_rep="", float_format=lambda value: f"{value:.{decimals}f}")
-    table = table.replace("<th>", '<th scope="col">')
-    return (
-        f'<figure class="st-table" id="table-{html.escape(name)}"><div class="st-scroll" tabindex="0" role="region" '
-        f'aria-label="{html.escape(caption)}">{table}</div>'
-        f"<figcaption>{html.escape(caption)} {_csv_link(frame, name, index=index)}</figcaption></figure>"
+    own = _named(name)
+    head, rows = _cells(frame.reset_index() if index else frame, decimals)
+    top = "".join(
+        f'<th scope="col"{_kind([row[i] for row in rows])}>{html.escape(words)}</th>' for i, words in enumerate(head)
     )
+    body = "".join(f"<tr>{''.join(_cell(words, i == 0) for i, words in enumerate(row))}</tr>" for row in rows)
+    link = _csv_link(frame if data is None else data, own, index=index)
+    return (
+        f'<figure class="st-table" id="table-{html.escape(own)}"><div class="st-scroll" tabindex="0" role="region" '
+        f'aria-label="{html.escape(caption)}"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+        f'<figcaption data-name="{html.escape(name)}">{html.escape(caption)} {link}</figcaption></figure>'
+    )
+
+
+def _cells(frame: pd.DataFrame, decimals: int) -> tuple[list[str], list[list[str]]]:
+    """Heads and rows of a table as words; ``low`` and ``high`` move into the column before, ``x: low`` into ``x``."""
+    columns = {str(name): [_words(value, str(name), decimals) for value in frame[name]] for name in frame}
+    before = ""
+    for name in list(columns):
+        at, start = (before, "") if name == "low" else (name, f"{name}: ")
+        low, high = columns.get(f"{start}low"), columns.get(f"{start}high")
+        if at and low is not None and high is not None:
+            ends = zip(columns[at], low, high, strict=True)
+            columns[at] = [f"{x} [{a}, {b}]" if a or b else x for x, a, b in ends]
+            del columns[f"{start}low"], columns[f"{start}high"]
+        before = name
+    rows = [list(row) for row in zip(*columns.values(), strict=True)]
+    return [NAMES.get(name, name.replace("_", " ")) for name in columns], rows
+
+
+def _words(value: Any, column: str, decimals: int) -> str:
+    """A cell in words."""
+    if value is None or value != value:
+        return ""
+    if not isinstance(value, float):
+        return str(value)
+    if math.isinf(value):
+        return NEVER
+    if column.split(":")[0] in SHARES and abs(value) <= 1:
+        return f"{100 * value:.3g}%"
+    return f"{value:.{decimals}f}"
+
+
+def _cell(words: str, first: bool) -> str:
+    """A table's cell: the first of a row names it, and text stands at the left."""
+    text = html.escape(words)
+    return f'<th scope="row"{_kind([words])}>{text}</th>' if first else f"<td{_kind([words])}>{text}</td>"
+
+
+def _kind(words: Sequence[str]) -> str:
+    """The class of cells of words, or of sentences."""
+    if not any(word[:1].isalpha() for word in words):
+        return ""
+    return ' class="st-words st-long"' if max(map(len, words)) > 24 else ' class="st-words"'
 
 
 def _named(name: str) -> str:
     """The name, and the tab's key: a page has the same figure in several tabs."""
-    tab = _SHOWN.get()
-    return f"{name}-{tab[0]}" if tab else name
+    tab = _TAB.get()
+    return f"{name}-{tab.key}" if tab else name
 
 
-def _emit(text: str) -> None:
-    if tab := _SHOWN.get():
-        tab[1].append(text)
+def _emit(text: str, claims: Sequence[Mapping[str, Any]] = ()) -> None:
+    if tab := _TAB.get():
+        tab.shown.append(text)
+        tab.claims.extend(map(dict, claims))
         return
     try:
         from IPython.display import HTML, display
     except ImportError as fault:
         raise SuperticketsError("Showing figures needs IPython: pip install 'supertickets[book]'.") from fault
-    display(HTML(text))
+    display(HTML(text, metadata={CLAIMS: list(claims)} if claims else None))
 
 
 def _csv_link(data: Any, name: str, index: bool = False) -> str:
@@ -189,41 +276,3 @@ def _csv_link(data: Any, name: str, index: bool = False) -> str:
     text = base64.b64encode(data.to_csv(index=index).encode()).decode()
     safe = html.escape(name)
     return f'<a class="st-csv" download="{safe}.csv" href="data:text/csv;base64,{text}">Data (CSV)</a>'
-
-
-def _keep_text_on_colours(fig: Figure) -> None:
-    """Give numbers written on coloured cells a black or white that stays: the cells stay too."""
-    from matplotlib.colors import to_hex
-
-    for ax in fig.axes:
-        if ax.images or any(hasattr(mesh, "get_coordinates") for mesh in ax.collections):  # pictures, colour meshes
-            for words in ax.texts:
-                colour = to_hex(words.get_color())
-                if colour == WHITE:
-                    words.set_color("#fefefe")
-                elif colour in BLACKS:
-                    words.set_color("#202020")
-
-
-def _svg(fig: Figure, alt: str, name: str) -> str:
-    """The figure as an SVG element: same input, same text; ids that no other figure of the page has."""
-    import matplotlib as mpl
-
-    _keep_text_on_colours(fig)
-    sink = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):
-        fig.savefig(sink, format="svg", bbox_inches="tight", transparent=True, metadata={"Date": None})
-    text = sink.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    # matplotlib's style rule names every element, and would reach the whole page.
-    text = re.sub(r"<defs>\s*<style[^>]*>.*?</style>\s*</defs>", "", text, count=1, flags=re.DOTALL)
-    prefix = re.sub(r"[^A-Za-z0-9_-]", "-", name) + "-" + hashlib.sha256(text.encode()).hexdigest()[:6]
-    text = re.sub(r'\bid="', f'id="{prefix}-', text)
-    text = re.sub(r'(xlink:href|href)="#', rf'\1="#{prefix}-', text)
-    text = text.replace("url(#", f"url(#{prefix}-")
-    for black in BLACKS:
-        text = text.replace(black, INK)
-    text = re.sub(rf"(fill|stroke): {WHITE}\b", rf"\1: {SURFACE}", text)
-    head = f'<svg role="img" aria-label="{html.escape(alt)}" fill="{INK}" stroke-linejoin="round" stroke-linecap="butt"'
-    return text.replace("<svg", head, 1)

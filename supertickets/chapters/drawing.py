@@ -7,13 +7,15 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
-# The paper's colours (winning blue, random orange, losing green) in the colour-blind safe palette of Okabe and Ito;
-# markers differ too, so that nothing hangs on colour alone.
-STYLE = {"winning": ("#0072B2", "o"), "random": ("#E69F00", "s"), "losing": ("#009E73", "^")}
+# The paper's colours (winning blue, random orange, losing green) in the colour-blind safe palette of Okabe and Ito, of
+# which only the darker orange has contrast 3 on white and on black; markers differ too: nothing hangs on colour alone.
+STYLE = {"winning": ("#0072B2", "o"), "random": ("#D55E00", "s"), "losing": ("#009E73", "^")}
 FULL_COLOUR = "#777777"
 
-# Okabe and Ito's colours, black last; the place of a wedge says the task too, so nothing hangs on colour alone.
+# Okabe and Ito's colours, black last; the place of a wedge says the task too, so nothing hangs on colour alone. Light
+# ones need an edge in black.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 UNUSED = "#DDDDDD"
 
@@ -35,6 +37,11 @@ def draw_curves(axis: Axes, data: pd.DataFrame) -> None:
         x = 100 * curve["weights_remaining"]
         axis.plot(x, curve["mean"], color=colour, marker=marker, markersize=4.5, linewidth=1.5, label=kind)
         axis.fill_between(x, curve["low"], curve["high"], color=colour, alpha=0.18, linewidth=0)
+
+
+def swatch(colour: str, label: str | None = None) -> Patch:
+    """What a legend shows of a filled colour: with an edge, for colours that are light."""
+    return Patch(facecolor=colour, edgecolor="black", linewidth=0.6, label=label)
 
 
 def seeds_said(n: Sequence[int]) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from supertickets.chapters.drawing import COLOURS
+from supertickets.chapters.drawing import STYLE
 from supertickets.lab import encoder_names, encoder_path
 from supertickets.tasks import LAB_TASKS, load_task
 
@@ -61,7 +61,8 @@ def pretraining_figure(logs: pd.DataFrame) -> Figure:
     objectives = logs["objective"].unique()
     fig, axes = plt.subplots(1, len(objectives), figsize=(8.2, 2.7), layout="constrained")
     for axis, objective in zip(axes, objectives, strict=True):
-        for colour, (name, rows) in zip(COLOURS, logs[logs["objective"] == objective].groupby("encoder"), strict=False):
+        both = (STYLE[kind][0] for kind in ("winning", "random"))
+        for colour, (name, rows) in zip(both, logs[logs["objective"] == objective].groupby("encoder"), strict=False):
             axis.plot(rows["step"], rows["loss"], color=colour, linewidth=1.4, label=name)
         axis.set(title=objective, yscale="log", xlabel="step")
     axes[0].set_ylabel("loss (nats)")

@@ -31,9 +31,12 @@ _PAGE = """<!doctype html>
 body {{ font: 16px/1.55 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; }}
 figure {{ margin: 1.5rem 0; }}
 svg {{ max-width: 100%; height: auto; }}
+.st-narrow {{ display: none; }}
+@media (max-width: 40rem) {{ .st-narrow {{ display: block; }} .st-wide {{ display: none; }} }}
 .st-scroll {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }}
 th, td {{ text-align: right; padding: .25rem .7rem; border-bottom: 1px solid #8884; }}
+th:first-child, .st-words {{ text-align: left; font-weight: inherit; }}
 .verdict {{ border-left: 4px solid #0072B2; padding: .4rem 1rem; background: #0072b21a; }}
 code {{ font-size: .9em; }}
 </style>

@@ -15,6 +15,7 @@ from supertickets.notebooks import find_notebooks
 
 ROOT = Path(__file__).resolve().parents[2]
 BROWSER = find_browser()
+pytestmark = pytest.mark.timeout(1800)  # the first test builds the book
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine")
 NO_PROVENANCE = ("genindex.html", "py-modindex.html", "search.html")  # lists made by Sphinx, not pages of the book
 
@@ -36,7 +37,6 @@ def visits(site: Path, chromium: Browser) -> list[Visit]:
 
 
 @needs_browser
-@pytest.mark.timeout(900)
 def test_no_page_errs_or_asks_for_anything_outside(visits: list[Visit]) -> None:
     assert len(visits) > 7
     assert {visit.page: visit.outside for visit in visits if visit.outside} == {}
@@ -44,7 +44,6 @@ def test_no_page_errs_or_asks_for_anything_outside(visits: list[Visit]) -> None:
 
 
 @needs_browser
-@pytest.mark.timeout(900)
 def test_all_mathematics_is_set_and_pictures_have_words(visits: list[Visit]) -> None:
     formulas = {visit.page: visit.formulas for visit in visits}
     assert formulas["chapters/99_specimen.html"] == 2
@@ -53,14 +52,12 @@ def test_all_mathematics_is_set_and_pictures_have_words(visits: list[Visit]) -> 
 
 
 @needs_browser
-@pytest.mark.timeout(900)
 def test_no_page_scrolls_sideways_on_a_phone(visits: list[Visit]) -> None:
     wide = {visit.page: visit.phone_width for visit in visits if visit.phone_width > PHONE["width"] + 1}
     assert wide == {}
 
 
 @needs_browser
-@pytest.mark.timeout(900)
 def test_works_from_files_in_dark_mode_and_by_keyboard(site: Path, chromium: Browser) -> None:
     page = chromium.new_context(color_scheme="dark").new_page()
     visit = visit_page(page, site.as_uri() + "/", "chapters/99_specimen.html")

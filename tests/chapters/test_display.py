@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import xml.etree.ElementTree as ET
 
@@ -11,7 +12,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from supertickets.chapters.claims import claim, judged
-from supertickets.chapters.display import figure_html, measured, show_claims, show_table, table_html, tabs
+from supertickets.chapters.display import CLAIMS, figure_html, measured, show_claims, show_table, table_html, tabs
+from supertickets.chapters.svg import NARROW
 from supertickets.errors import SuperticketsError
 
 
@@ -38,10 +40,13 @@ def test_figure_is_well_formed_and_carries_its_data() -> None:
     frame = pd.DataFrame({"level": [0.1, 0.2], "score": [0.123456789, 1.0]})
     text = figure_html(line(), 'Falls; "winning" < full & rest.', frame, "curve")
     figure = ET.fromstring(text)
-    svg = figure.find("{http://www.w3.org/2000/svg}svg")
-    assert svg is not None
-    assert svg.get("role") == "img"
-    assert svg.get("aria-label") == 'Falls; "winning" < full & rest.'
+    wide, _ = svgs = figure.findall("div/{http://www.w3.org/2000/svg}svg")
+    assert [svg.get("role") for svg in svgs] == ["img", "img"]
+    assert {svg.get("aria-label") for svg in svgs} == {'Falls; "winning" < full & rest.'}
+    widths = [float(svg.get("width", "").removesuffix("pt")) for svg in svgs]
+    assert widths[1] < 72 * NARROW + 10 < widths[0]
+    assert "winning" in {text.text for text in wide.iter("{http://www.w3.org/2000/svg}text")}  # to be found and read
+    assert "Falls; " in "".join(figure.find("figcaption").itertext())  # pyright: ignore[reportOptionalMemberAccess]
     assert csv_of(text) == "level,score\n0.1,0.123456789\n0.2,1.0\n"
     assert "<metadata>" not in text
     assert "<style" not in text
@@ -82,7 +87,7 @@ def test_table_scrolls_in_its_own_box_and_keeps_all_digits_in_its_data() -> None
     text = table_html(frame, "Scores & more.", "scores", decimals=3)
     ET.fromstring(text)
     assert '<div class="st-scroll" tabindex="0" role="region" aria-label="Scores &amp; more.">' in text
-    assert "<td>0.123</td>" in text
+    assert '<th scope="row" class="st-words">a&lt;b</th><td>0.123</td>' in text
     assert "a&lt;b" in text
     assert "NaN" not in text
     assert csv_of(text) == "task,score\na<b,0.123456\n,\n"
@@ -110,12 +115,43 @@ def test_tabs_hold_what_each_scale_shows_under_names_of_its_own(monkeypatch):
 
 def test_claims_are_shown_without_columns_that_say_nothing(monkeypatch):
     shown = []
-    monkeypatch.setattr("supertickets.chapters.display._emit", shown.append)
+    monkeypatch.setattr("IPython.display.display", shown.append)
     for expected in (float("nan"), 0.9):
         show_claims(judged([claim("it rises", "here", [1.0, 2.0, 0.0], expected=expected)]), "Claims.")
-    without, with_power = (text.split("</thead>")[0] for text in shown)
+    without, with_power = (made.data.split("</thead>")[0] for made in shown)
     assert "verdict" in without and "power" not in without and "unit" not in without
     assert "power" in with_power and "needed" in with_power
+
+
+def test_claims_go_into_the_notebook_as_data_with_their_scale_and_place(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    rows = judged([claim("it rises", "here", [1.0, 2.0, 0.0])])
+    with tabs() as tab, tab("minilm", "MiniLM"):
+        show_claims(rows, "Claims.", "observations")
+    show_claims(rows, "Claims.", "observations")
+    (within,), (outside,) = (json.loads(json.dumps(made.metadata[CLAIMS], allow_nan=False)) for made in shown)
+    assert (within["scale"], within["table"], within["id"]) == ("minilm", "observations", "table-observations-minilm")
+    assert (outside["scale"], outside["id"]) == ("", "table-observations")
+    assert (within["effect"], within["verdict"], within["expected"]) == (1.0, "cannot tell", None)
+
+
+def test_cells_say_shares_in_per_cent_intervals_in_one_and_no_jargon():
+    frame = pd.DataFrame(
+        {
+            "task": ["RTE"],
+            "level": [0.1],
+            "bias2": [0.5],
+            "best": [0.2],
+            "best: low": [0.1],
+            "best: high": [float("inf")],
+            "n_sets": [3],
+        }
+    )
+    text = table_html(frame, "Cells.")
+    assert re.findall('<th scope="col"[^>]*>([^<]*)', text) == ["task", "level", "bias²", "best", "training sets"]
+    assert re.findall("<td>([^<]*)", text) == ["10%", "0.50", "0.20 [0.10, never]", "3"]
+    assert csv_of(text).startswith("task,level,bias2,best,best: low,best: high,n_sets\nRTE,0.1,")
 
 
 def test_nothing_measured_shows_no_box(monkeypatch):

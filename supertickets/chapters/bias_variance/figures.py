@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.pyplot import subplots
 
-from supertickets.chapters.drawing import FULL_COLOUR, STYLE, draw_curves
+from supertickets.chapters.drawing import STYLE, draw_curves
 from supertickets.chapters.single_task.figures import phase_transition_data
 from supertickets.statistics import PhaseBoundaries
 
@@ -74,5 +74,5 @@ def _shade(axis: Axes, phases: PhaseBoundaries, data: pd.DataFrame) -> None:
     for name, left, right, shade in zip(("I", "II", "III"), edges[:-1], edges[1:], (0.0, 0.06, 0.14), strict=True):
         if left > right:
             axis.axvspan(right, left, color="black", alpha=shade, linewidth=0, zorder=-1)
-            text: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": 9, "color": FULL_COLOUR}
+            text: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": 9, "color": "black"}
             axis.text((left + right) / 2, 0.99, name, transform=axis.get_xaxis_transform(), **text)

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Wedge
 
-from supertickets.chapters.drawing import COLOURS, UNUSED
+from supertickets.chapters.drawing import COLOURS, UNUSED, swatch
 from supertickets.errors import SuperticketsError
 from supertickets.tickets import Ticket
 
@@ -48,8 +48,8 @@ def sharing_figure(tickets: Mapping[str, Ticket]) -> Figure:
     for row in data.to_dict("records"):
         column = n_heads + 0.6 if row["unit"] == "ffn" else row["head"]
         _disc(axis, column, row["layer"], [bool(row[task]) for task in tickets])
-    handles = [Circle((0, 0), color=colour, label=task) for task, colour in zip(tickets, COLOURS, strict=False)]
-    handles.append(Circle((0, 0), color=UNUSED, label="not used"))
+    handles = [swatch(colour, task) for task, colour in zip(tickets, COLOURS, strict=False)]
+    handles.append(swatch(UNUSED, "not used"))
     fig.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5), frameon=False, fontsize=9)
     axis.set_xticks([*range(n_heads), n_heads + 0.6], [*map(str, range(n_heads)), "FFN"], fontsize=8)
     axis.set_yticks(range(n_layers))
@@ -80,5 +80,5 @@ def _disc(axis: Axes, x: float, y: float, used: list[bool]) -> None:
         colour = COLOURS[i] if is_used else UNUSED
         start = i * share - 90
         wedge = Circle((x, y), 0.4) if len(used) == 1 else Wedge((x, y), 0.4, start, start + share)
-        wedge.set(facecolor=colour, edgecolor="white", linewidth=0.6)
+        wedge.set(facecolor=colour, edgecolor="black", linewidth=0.6)
         axis.add_patch(wedge)

@@ -85,7 +85,7 @@ def phase_transition_figure(
         panel = data.loc[data["task"] == task]
         axis.set_title(f"{task} ({seeds_said(panel['n'].to_list())})", fontsize=10)
         if panel.empty:
-            axis.text(0.5, 0.5, "no finished runs", transform=axis.transAxes, ha="center", color=FULL_COLOUR)
+            axis.text(0.5, 0.5, "no finished runs", transform=axis.transAxes, ha="center", color="black")
             axis.set(xticks=[], yticks=[])
             continue
         _panel(axis, panel, _usual_level(frame.loc[frame["task"] == task]))
@@ -126,7 +126,7 @@ def figure3(frame: pd.DataFrame, size: str = "base", score: str = "report_score"
         (f"our runs ({seeds})", STYLE["winning"][0], ours["gain"], ours["weights"]),
         (
             f"the paper, BERT-{size}",
-            "#AAAAAA",
+            "#888888",
             [row[f"gain {size}"] for row in theirs],
             [100 * row[f"weights remaining {size}"] for row in theirs],
         ),
@@ -215,7 +215,7 @@ def _shrinking_panel(axis: Axes, data: pd.DataFrame, size: Any) -> None:
     others = data.loc[(data["kind"] == "winning") & (data["train_size"] != size)]
     for i, (_, curve) in enumerate(others.groupby("train_size", sort=False)):
         label = "winning, other sizes" if i == 0 else "_other"
-        axis.plot(100 * curve["weights_remaining"], curve["gain"], color="#BBBBBB", linewidth=1, label=label)
+        axis.plot(100 * curve["weights_remaining"], curve["gain"], color="#888888", linewidth=1, label=label)
     axis.axhline(0, color=FULL_COLOUR, linestyle="--", linewidth=1.2, label="full model")
     for kind, (colour, marker) in STYLE.items():
         curve = data.loc[(data["kind"] == kind) & (data["train_size"] == size)].sort_values("level")

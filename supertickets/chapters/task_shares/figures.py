@@ -11,9 +11,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, Patch, Rectangle, Wedge
+from matplotlib.patches import Circle, Rectangle, Wedge
 
-from supertickets.chapters.drawing import COLOURS, FULL_COLOUR
+from supertickets.chapters.drawing import COLOURS, swatch
 from supertickets.chapters.task_shares.tables import UNIT, share_tasks, unit_name
 from supertickets.errors import SuperticketsError
 
@@ -56,7 +56,7 @@ def pies_figure(shares: pd.DataFrame, unit: str = "") -> Figure:
                 place = (columns[row["head"]], row["layer"])
                 scale = math.sqrt(row["importance"] / largest)
                 # Thinner lines between the slices of smaller pies, which they would fill.
-                _pie(axis, place, LARGEST * scale, [row[task] for task in tasks], 0.5 * scale)
+                _pie(axis, place, LARGEST * scale, [row[task] for task in tasks], max(0.3, 0.6 * scale))
     _task_legend(fig, tasks)
     axis.set_xlabel("head" if n_heads else "")
     sns.despine(ax=axis, left=True, bottom=True)
@@ -94,7 +94,7 @@ def close_ups_figure(shares: pd.DataFrame, units: Mapping[str, tuple[str, int, i
         axis.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), aspect="equal")
         _pie(axis, (0, 0), 1, values, 1.0)
         axis.set_title(f"({chr(97 + i)}) {title}\n{unit_name(*place)}", fontsize=9)
-        handles = [Patch(color=colour) for colour in COLOURS[: len(tasks)]]
+        handles = [swatch(colour) for colour in COLOURS[: len(tasks)]]
         labels = [f"{task}  {value:.0%}" for task, value in zip(tasks, values, strict=True)]
         below.legend(handles, labels, loc="upper center", borderaxespad=0, frameon=False, fontsize=9)
     return fig
@@ -127,7 +127,7 @@ def agreement_figure(agreement: pd.DataFrame, order: Sequence[str] = ()) -> Figu
     sns.heatmap(cells, ax=axis, vmin=min(0.0, np.nan_to_num(lowest)), vmax=1, annot=words, fmt="", **look)
     for i in range(len(tasks)):
         if math.isnan(cells.iloc[i, i]):
-            axis.text(i + 0.5, i + 0.5, NONE, ha="center", va="center", color=FULL_COLOUR)
+            axis.text(i + 0.5, i + 0.5, NONE, ha="center", va="center", color="black")
         axis.add_patch(Rectangle((i, i), 1, 1, fill=False, edgecolor="#D55E00", linewidth=2, clip_on=False))
     axis.set(xlabel="framed: two seeds of one task, the ceiling", ylabel="")
     axis.tick_params(axis="y", rotation=0)
@@ -150,13 +150,13 @@ def _pie(axis: Axes, place: tuple[float, float], radius: float, values: list[flo
         if value > 0:
             ends = sorted((turn * (360 * start - 90), turn * (360 * (start + value) - 90)))
             piece = Circle(place, radius) if value >= 1 else Wedge(place, radius, *ends)
-            piece.set(facecolor=colour, edgecolor="white", linewidth=line)
+            piece.set(facecolor=colour, edgecolor="black", linewidth=line)
             axis.add_patch(piece)
         start += value
 
 
 def _task_legend(fig: Figure, tasks: list[str]) -> None:
-    handles = [Patch(color=colour, label=task) for task, colour in zip(tasks, COLOURS, strict=False)]
+    handles = [swatch(colour, task) for task, colour in zip(tasks, COLOURS, strict=False)]
     longest = 0.075 * max(map(len, tasks)) + 0.65  # inches that an entry takes
     rows = math.ceil(len(tasks) / max(1, int(fig.get_figwidth() / longest)))
     columns = math.ceil(len(tasks) / rows)

@@ -1,0 +1,182 @@
+"""A matplotlib figure as inline SVG of one letter size, twice: as it is drawn, and stacked for narrow screens."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import io
+import re
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+
+# matplotlib's black and white become the page's: text follows the theme, light or dark, through CSS.
+INK = "currentColor"
+SURFACE = "var(--st-surface, #ffffff)"
+BLACKS = ("#000000", "#262626", "#333333")  # matplotlib's and seaborn's
+WHITE = "#ffffff"
+
+PIXELS = 1.25
+"""Pixels of a point on the page, unless the screen is narrower than the figure."""
+LETTERS = 9.0
+"""The smallest letters, in points: 11.25 pixels."""
+WIDE, NARROW = 7.9, 3.6
+"""How wide a figure may be in inches: in the book's column on a desk, and on a phone."""
+
+
+def svgs(fig: Figure, alt: str, name: str) -> str:
+    """The figure for wide screens and, stacked, for narrow ones; CSS shows one of them (``st-wide``, ``st-narrow``).
+
+    The figure is changed on the way: use it for nothing else afterwards.
+    """
+    _keep_text_on_colours(fig)
+    _enlarge_letters(fig)
+    drawing = len(fig.axes) == 1 and not fig.axes[0].axison
+    whole = {}
+    if not drawing:
+        _keep_to(fig, WIDE)
+        whole = _wrap_words(fig)
+    wide = _svg(fig, alt, name)
+    if drawing:  # its words stand in boxes: on a phone it scrolls, as wide tables do
+        box = f'<div class="st-scroll st-drawing" tabindex="0" role="region" aria-label="{html.escape(alt)}">'
+        narrow = f"{box}{_svg(fig, alt, f'{name}-narrow')}</div>"
+    else:
+        for words, text in whole.items():
+            words.set_text(text)
+        stack(fig)
+        _wrap_words(fig)
+        narrow = _svg(fig, alt, f"{name}-narrow")
+    return f'<div class="st-wide">{wide}</div><div class="st-narrow">{narrow}</div>'
+
+
+def stack(fig: Figure) -> None:
+    """Put the panels of a figure below one another, and everything into the width of a phone.
+
+    Panels that leaned on a neighbour for their axis labels get their own; legends of the figure get two columns.
+
+    >>> import matplotlib.pyplot as plt
+    >>> fig, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
+    >>> stack(fig)
+    >>> fig.get_size_inches().round(2).tolist(), axes[0].get_subplotspec().get_gridspec().nrows
+    ([3.6, 6.0], 2)
+    """
+    width, height = fig.get_size_inches()
+    if fig.get_layout_engine() is None:
+        fig.set_layout_engine("constrained")
+    specs = [(axis, spec) for axis in fig.axes if (spec := axis.get_subplotspec()) is not None]
+    grid = specs[0][1].get_gridspec() if specs else None
+    panels = [axis for axis, spec in specs if spec.get_gridspec() is grid]
+    if grid is None or grid.ncols == 1 or len(panels) < 2:
+        shrunk = height * min(1.0, NARROW / width)
+        round_ones = any(axis.get_aspect() != "auto" for axis in fig.axes)
+        fig.set_size_inches(NARROW, shrunk if round_ones else max(shrunk, min(height, 2.6)))
+    else:
+        heights = np.asarray(grid.get_height_ratios(), dtype=float)
+        rows = {axis: spec.rowspan.start for axis, spec in specs}
+        columns = {axis: spec.colspan.start for axis, spec in specs}
+        # Column by column, so that what belongs together stays together.
+        panels = [axis for axis in sorted(panels, key=lambda axis: (columns[axis], rows[axis])) if _drawn(axis)]
+        for axis in panels:
+            first = next(other for other in panels if rows[other] == rows[axis])
+            last = max((other for other in panels if columns[other] == columns[axis]), key=lambda other: rows[other])
+            axis.tick_params(labelleft=True, labelbottom=True)
+            axis.set_ylabel(axis.get_ylabel() or first.get_ylabel())
+            axis.set_xlabel(axis.get_xlabel() or last.get_xlabel())
+        ratios = heights[[rows[axis] for axis in panels]]
+        stacked = fig.add_gridspec(len(panels), 1, height_ratios=ratios)
+        for i, axis in enumerate(panels):
+            axis.set_subplotspec(stacked[i])
+        fig.set_size_inches(NARROW, height * ratios.sum() / heights.sum())
+    for legend in list(fig.legends):
+        handles: Any = legend.legend_handles
+        words = [text.get_text() for text in legend.get_texts()]
+        size, longest = legend.get_texts()[0].get_fontsize() if words else LETTERS, max(map(len, words), default=0)
+        legend.remove()
+        columns_kept = 1 if longest > 22 else 2 if longest > 9 else 3
+        fig.legend(handles, words, loc="outside lower center", ncols=columns_kept, frameon=False, fontsize=size)
+
+
+def _drawn(axis: object) -> bool:
+    return axis.get_visible() and (axis.has_data() or axis.axison or axis.get_legend() is not None)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _keep_to(fig: Figure, width: float) -> None:
+    """Make a figure that is too wide narrower, not its letters smaller."""
+    own, height = fig.get_size_inches()
+    if own > width:
+        fig.set_size_inches(width, height)
+
+
+def _wrap_words(fig: Figure) -> dict[Text, str]:
+    """Break titles and axis labels that are longer than their panel; what they said before."""
+    whole = {}
+    fig.canvas.draw()
+    for axis in fig.axes:
+        box = axis.get_window_extent()
+        width, height = (72 * max(side / fig.dpi, 1.0) for side in (box.width, box.height))
+        for words, room in ((axis.title, width), (axis.xaxis.label, width), (axis.yaxis.label, height)):
+            letters = max(12, int(1.15 * room / (0.56 * float(words.get_fontsize()))))
+            lines = words.get_text().split("\n")
+            if "$" not in words.get_text():
+                whole[words] = words.get_text()
+                words.set_text("\n".join(textwrap.fill(line, letters) for line in lines))
+    return whole
+
+
+def _enlarge_letters(fig: Figure) -> None:
+    from matplotlib.text import Text
+
+    for words in fig.findobj(Text):
+        if isinstance(words, Text) and float(words.get_fontsize()) < LETTERS:
+            words.set_fontsize(LETTERS)
+    for axis in fig.axes:  # ticks are made anew from these
+        for one in (axis.xaxis, axis.yaxis):
+            size = one.get_tick_params().get("labelsize")
+            if isinstance(size, int | float) and size < LETTERS:
+                one.set_tick_params(labelsize=LETTERS)
+
+
+def _keep_text_on_colours(fig: Figure) -> None:
+    """Give numbers written on coloured cells a black or white that stays: the cells stay too."""
+    from matplotlib.colors import to_hex
+
+    for ax in fig.axes:
+        if ax.images or any(hasattr(mesh, "get_coordinates") for mesh in ax.collections):  # pictures, colour meshes
+            for words in ax.texts:
+                colour = to_hex(words.get_color())
+                if colour == WHITE:
+                    words.set_color("#fefefe")
+                elif colour in BLACKS:
+                    words.set_color("#202020")
+
+
+def _svg(fig: Figure, alt: str, name: str) -> str:
+    """The figure as an SVG element, text as text: same input, same text; ids that no other figure of the page has."""
+    import matplotlib as mpl
+
+    sink = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
+        fig.savefig(sink, format="svg", bbox_inches="tight", pad_inches=0.05, transparent=True, metadata={"Date": None})
+    text = sink.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    # matplotlib's style rule names every element, and would reach the whole page.
+    text = re.sub(r"<defs>\s*<style[^>]*>.*?</style>\s*</defs>", "", text, count=1, flags=re.DOTALL)
+    prefix = re.sub(r"[^A-Za-z0-9_-]", "-", name) + "-" + hashlib.sha256(text.encode()).hexdigest()[:6]
+    text = re.sub(r'\bid="', f'id="{prefix}-', text)
+    text = re.sub(r'(xlink:href|href)="#', rf'\1="#{prefix}-', text)
+    text = text.replace("url(#", f"url(#{prefix}-")
+    for black in BLACKS:
+        text = text.replace(black, INK)
+    text = re.sub(rf"(fill|stroke): {WHITE}\b", rf"\1: {SURFACE}", text)
+    points = float(re.search(r'width="([\d.]+)pt"', text)[1])  # pyright: ignore[reportOptionalSubscript]
+    head = (
+        f'<svg role="img" aria-label="{html.escape(alt)}" style="width: {points * PIXELS:.0f}px" fill="{INK}" '
+        'stroke-linejoin="round" stroke-linecap="butt"'
+    )
+    return text.replace("<svg", head, 1)

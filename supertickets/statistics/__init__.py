@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from supertickets.rooms import handed_on
 
 if TYPE_CHECKING:
-    from supertickets.statistics.decomposition import TERMS, bias_variance, bootstrap
+    from supertickets.statistics.decomposition import TERMS, Resampled, bias_variance, bootstrap, compare, resample
     from supertickets.statistics.intervals import (
         Interval,
         PairedDifference,

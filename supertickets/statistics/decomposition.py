@@ -112,11 +112,9 @@ def bootstrap(
     targets: ArrayLike | None = None,
     loss: str = "brier",
     *,
-    baseline: Sequence[ArrayLike] | ArrayLike | None = None,
     over: Sequence[str] = ("sets", "examples"),
     n_resamples: int = 1000,
     seed: int = 0,
-    copies: int = 1,
     **options,
 ) -> dict[str, Interval]:
     """Bootstrap intervals of noise, bias2, variance and error (and of nested seed parts), by name.
@@ -129,33 +127,56 @@ def bootstrap(
     Intervals of bias2 are wider than they need be where bias2 is smaller than variance / T. ``n`` of an interval is
     T, the number of training sets; ``options`` go to :func:`bias_variance`.
 
-    With a ``baseline``, the intervals are of the change of each term from it. Both are predictions on one evaluation
-    set of models trained on the *same* training sets in the same order (the full and a pruned model, say); the same
-    sets and examples are drawn for both, so what they share cancels. Judge "variance falls, bias rises" by these: bands
-    of single levels overlap even when every training set agrees. For the mean change of several levels, put their
-    predictions one behind another along the axis of examples, and say in ``copies`` how often the examples come: the
-    copies of an example are drawn together.
+    >>> p = np.random.default_rng(0).dirichlet([2, 1], size=(8, 30))
+    >>> found = bootstrap(p, np.zeros(30, int), n_resamples=200)
+    >>> bool(found["variance"].low < found["variance"].mean < found["variance"].high)
+    True
+    """
+    drawn = resample(predictions, targets, loss, over=over, n_resamples=n_resamples, seed=seed, **options)
+    scales = () if loss == "zero_one" else ("variance", "initialisation")
+    return _intervals(*_mean_of([drawn]), drawn, scales)
+
+
+def compare(new: Sequence[Resampled], old: Sequence[Resampled]) -> dict[str, Interval]:
+    """Bootstrap intervals of the change of each term from the conditions ``old`` to ``new``, each side their mean.
+
+    All are of models trained on the *same* training sets in the same order (the full and a pruned model, say) and
+    resampled alike (:func:`resample`): the same sets and examples are drawn for all, so what they share cancels. Judge
+    "variance falls, bias rises" by these: bands of single levels overlap even when every training set agrees. Raises
+    SuperticketsError for different numbers of sets or examples.
 
     >>> rng = np.random.default_rng(0)
     >>> f = rng.normal(size=50)
-    >>> full = f + rng.normal(size=(12, 50))
-    >>> change = bootstrap(0.5 * full, f, "squared", baseline=full, n_resamples=200)
+    >>> predictions = f + rng.normal(size=(12, 50))
+    >>> full, shrunk = (resample(x, f, "squared", n_resamples=200) for x in (predictions, 0.5 * predictions))
+    >>> change = compare([shrunk], [full])
     >>> change["variance"].high < 0 < change["bias2"].low
     True
     """
-    scales = () if loss == "zero_one" or baseline is not None else ("variance", "initialisation")
-    problem = prepare(predictions, targets, loss, **options)
-    estimate, drawn = _terms_of(problem), _resample(problem, over, n_resamples, seed, copies)
-    if baseline is not None:
-        old = prepare(baseline, targets, loss, **options)
-        if (problem.n_sets, problem.n_seeds) != (old.n_sets, old.n_seeds):
-            runs = f"{problem.n_sets} x {problem.n_seeds} and {old.n_sets} x {old.n_seeds} runs"
-            fix = "leave out the sets that one side lacks"
-            raise SuperticketsError(f"A comparison needs the same training sets on both sides, not {runs}; {fix}.")
-        before, others = _terms_of(old), _resample(old, over, n_resamples, seed, copies)
-        estimate = {name: value - before[name] for name, value in estimate.items()}
-        drawn = {name: values - others[name] for name, values in drawn.items()}
-    return _intervals(estimate, drawn, problem.n_sets, over, scales)
+    shapes = sorted({(x.n_sets, x.n_seeds, x.n_examples) for x in (*new, *old)})
+    if len(shapes) > 1:
+        runs = " and ".join(f"{sets} x {seeds} runs on {examples} examples" for sets, seeds, examples in shapes)
+        fix = "leave out the sets that one side lacks"
+        raise SuperticketsError(f"A comparison needs the same training sets and examples, not {runs}; {fix}.")
+    (a, drawn_a), (b, drawn_b) = _mean_of(new), _mean_of(old)
+    change = {name: value - b[name] for name, value in a.items()}
+    return _intervals(change, {name: values - drawn_b[name] for name, values in drawn_a.items()}, new[0], ())
+
+
+@dataclass(frozen=True, eq=False)
+class Resampled:
+    """The terms of one condition: their ``estimate``, and their uncorrected values by resample, (n_resamples,) each.
+
+    ``plain`` is the uncorrected variance of the estimate, NaN where nothing is corrected ("zero_one").
+    """
+
+    n_sets: int
+    n_seeds: int
+    n_examples: int
+    over: tuple[str, ...]
+    estimate: dict[str, float]
+    plain: float
+    drawn: dict[str, np.ndarray]
 
 
 def _estimate(problem: Problem) -> Decomposition:
@@ -185,45 +206,57 @@ def _estimate(problem: Problem) -> Decomposition:
     )
 
 
-def _terms_of(problem: Problem) -> dict[str, float]:
-    d = _estimate(problem)
-    return {**{name: getattr(d, name) for name in TERMS}, **d.parts}
-
-
-def _resample(problem: Problem, over: Sequence[str], n_resamples: int, seed: int, copies: int) -> dict[str, np.ndarray]:
-    """Terms averaged over examples for each resample, (n_resamples,) each.
-
-    The jackknife would be slow inside a bootstrap: the variance of every resample is corrected by the factor it
-    changed the estimate by, which for "squared" and "brier" is exactly T / (T - 1).
-    """
+def resample(
+    predictions: Sequence[ArrayLike] | ArrayLike,
+    targets: ArrayLike | None = None,
+    loss: str = "brier",
+    *,
+    over: Sequence[str] = ("sets", "examples"),
+    n_resamples: int = 1000,
+    seed: int = 0,
+    **options,
+) -> Resampled:
+    """What :func:`bootstrap` (same arguments) makes its intervals of, once for all comparisons of a condition."""
+    problem = prepare(predictions, targets, loss, **options)
     if not over or not set(over) <= {"sets", "examples"}:
         raise SuperticketsError(f"Cannot resample {tuple(over)}; choose 'sets', 'examples' or both.")
-    n_sets, n_examples, n_classes = problem.features.shape
+    n_sets, n_classes, n_examples = problem.features.shape
     rng = np.random.default_rng(seed)
     equal = np.full((1, n_sets), 1 / n_sets)
     weights = _shares(rng, n_sets, n_resamples) if "sets" in over else np.repeat(equal, n_resamples, axis=0)
-    estimate = _estimate(problem)
-    plain = float(terms(problem, equal)["variance"].mean())
-    factor = estimate.variance / plain if problem.loss != "zero_one" and plain > 0 else 1.0
-    nested = problem.design == "nested" and "initialisation" in estimate.parts
+    found = _estimate(problem)
+    estimate = {**{name: getattr(found, name) for name in TERMS}, **found.parts}
+    plain = math.nan if loss == "zero_one" else float(terms(problem, equal)["variance"].mean())
+    nested = problem.design == "nested" and "initialisation" in estimate
     within = within_sets(problem) if nested else np.zeros((n_sets, n_examples))
-    found: dict[str, list[np.ndarray]] = {}
-    step = max(1, 2_000_000 // (n_examples * n_classes))
+    parts: dict[str, list[np.ndarray]] = {}
+    step = max(1, 200_000 // (n_examples * n_classes))  # what fits a processor's cache
     for start in range(0, n_resamples, step):
         chunk = weights[start : start + step]
         share = np.full((len(chunk), n_examples), 1 / n_examples)
         if "examples" in over:
-            share = np.tile(_shares(rng, n_examples // copies, len(chunk)) / copies, copies)
-        drawn = {name: (x * share).sum(axis=1) for name, x in terms(problem, chunk).items()}
-        if problem.loss != "zero_one":
-            drawn["variance"] = drawn["variance"] * factor
-            drawn["bias2"] = drawn["error"] - drawn["noise"] - drawn["variance"]
-        if nested:
-            drawn["initialisation"] = ((chunk @ within) * share).sum(axis=1)
-            drawn["training_set"] = drawn["variance"] - drawn["initialisation"]
-        for name, x in drawn.items():
-            found.setdefault(name, []).append(x)
-    return {name: np.concatenate(x) for name, x in found.items()}
+            share = _shares(rng, n_examples, len(chunk))
+        for name, x in (terms(problem, chunk) | ({"initialisation": chunk @ within} if nested else {})).items():
+            parts.setdefault(name, []).append(np.einsum("bn,bn->b", x, share))
+    drawn = {name: np.concatenate(x) for name, x in parts.items()}
+    return Resampled(n_sets, problem.n_seeds, n_examples, tuple(over), estimate, plain, drawn)
+
+
+def _mean_of(conditions: Sequence[Resampled]) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """Terms of the mean of some conditions, and their corrected values by resample.
+
+    The jackknife would be slow inside a bootstrap: the variance of every resample is corrected by the factor it
+    changed the estimate by, which for "squared" and "brier" is exactly T / (T - 1).
+    """
+    first, plain = conditions[0], float(np.mean([x.plain for x in conditions]))
+    estimate = {name: float(np.mean([x.estimate[name] for x in conditions])) for name in first.estimate}
+    drawn = {name: np.mean([x.drawn[name] for x in conditions], axis=0) for name in first.drawn}
+    if not math.isnan(plain):
+        drawn["variance"] = drawn["variance"] * (estimate["variance"] / plain if plain > 0 else 1.0)
+        drawn["bias2"] = drawn["error"] - drawn["noise"] - drawn["variance"]
+    if "initialisation" in drawn:
+        drawn["training_set"] = drawn["variance"] - drawn["initialisation"]
+    return estimate, drawn
 
 
 def _shares(rng: np.random.Generator, n: int, n_resamples: int) -> np.ndarray:
@@ -236,10 +269,11 @@ def _shares(rng: np.random.Generator, n: int, n_resamples: int) -> np.ndarray:
 
 
 def _intervals(
-    estimate: dict[str, float], resampled: dict[str, np.ndarray], n: int, over: Sequence[str], scales: Sequence[str]
+    estimate: dict[str, float], resampled: dict[str, np.ndarray], like: Resampled, scales: Sequence[str]
 ) -> dict[str, Interval]:
     """Expanded percentile intervals; of the terms named in ``scales``, reflected and on the log scale."""
-    wider, expanded = (math.sqrt(n / (n - 1)), expansion(n)) if "sets" in over else (1.0, 1.0)
+    n = like.n_sets
+    wider, expanded = (math.sqrt(n / (n - 1)), expansion(n)) if "sets" in like.over else (1.0, 1.0)
     found = {}
     for name, values in resampled.items():
         value = estimate[name]

@@ -29,7 +29,7 @@ class Problem:
     n_seeds: int
     known: bool
     runs: np.ndarray  # (T, S, N, C) features: p - truth, log p, or votes
-    features: np.ndarray  # (T, N, C), mean of runs over seeds
+    features: np.ndarray  # (T, C, N), mean of runs over seeds; sums over few classes are quick along a middle axis
     spread: np.ndarray  # (T, N), mean over seeds of the squared length of runs
     losses: np.ndarray  # (T, N), expected loss over labels, measured directly
     truth: np.ndarray  # (N, C), true distribution; zeros for squared and brier, whose features are p - truth
@@ -38,19 +38,19 @@ class Problem:
 
 def terms(problem: Problem, weights: np.ndarray) -> dict[str, np.ndarray]:
     """Uncorrected terms per example, (B, N) each, for B rows of weights over training sets (each sums to 1)."""
-    n_sets, n_examples, n_classes = problem.features.shape
-    mean = (weights @ problem.features.reshape(n_sets, -1)).reshape(len(weights), n_examples, n_classes)
+    n_sets, n_classes, n_examples = problem.features.shape
+    mean = (weights @ problem.features.reshape(n_sets, -1)).reshape(len(weights), n_classes, n_examples)
     error = weights @ problem.losses
     noise = np.broadcast_to(problem.noise, error.shape)
-    truth = problem.truth
+    truth = problem.truth.T
     if problem.loss == "zero_one":
         rows = np.arange(n_examples)
-        main, best = mean.round(9).argmax(axis=2), truth.argmax(axis=1)  # rounded so that ties are ties
-        right = mean[:, rows, best]
+        main, best = mean.round(9).argmax(axis=1), truth.argmax(axis=0)  # rounded so that ties are ties
+        right = mean[:, best, rows]
         biased = main != best
-        disagreement = 1 - mean.max(axis=2)
+        disagreement = 1 - mean.max(axis=1)
         unbiased_variance, biased_variance = np.where(biased, 0, disagreement), np.where(biased, right, 0)
-        lucky = (mean * truth).sum(axis=2) - right * truth[rows, best]
+        lucky = (mean * truth).sum(axis=1) - right * truth[best, rows]
         return {
             "noise": right * noise - lucky,
             "bias2": biased.astype(float),
@@ -62,15 +62,15 @@ def terms(problem: Problem, weights: np.ndarray) -> dict[str, np.ndarray]:
             "biased_variance": biased_variance,
         }
     if problem.loss == "cross_entropy":
-        highest = mean.max(axis=2)
-        log_z = highest + np.log(np.exp(mean - highest[:, :, None]).sum(axis=2))
+        highest = mean.max(axis=1)
+        log_z = highest + np.log(np.exp(mean - highest[:, None]).sum(axis=1))
         return {
             "noise": noise,
-            "bias2": -(mean * truth).sum(axis=2) - problem.noise + log_z,
+            "bias2": -(mean * truth).sum(axis=1) - problem.noise + log_z,
             "variance": -log_z,
             "error": error,
         }
-    bias2 = (mean**2).sum(axis=2)
+    bias2 = np.einsum("bcn,bcn->bn", mean, mean)
     return {"noise": noise, "bias2": bias2, "variance": weights @ problem.spread - bias2, "error": error}
 
 
@@ -148,7 +148,10 @@ def prepare(
             noise = 1 - (truth**2).sum(axis=1)
             # Distances from the truth: bias^2 is then the squared length of their mean.
             features, truth = runs - truth, np.zeros_like(truth)
-    averaged, spread = features.mean(axis=1), (features**2).sum(axis=-1).mean(axis=1)
+    averaged, spread = (
+        np.ascontiguousarray(features.mean(axis=1).swapaxes(1, 2)),
+        (features**2).sum(axis=-1).mean(axis=1),
+    )
     n_sets, n_seeds = features.shape[:2]
     return Problem(loss, design, n_sets, n_seeds, known, features, averaged, spread, losses, truth, noise)
 

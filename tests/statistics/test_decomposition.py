@@ -269,14 +269,17 @@ def test_comparison_is_sharper_than_two_bands_and_finds_the_signs():
     """Shrinking predictions to the uniform distribution: variance falls, bias rises, in every training set alike."""
     p, q = case(13, sets=10, examples=80)
     shrunk = 0.95 * p + 0.05 / 3
-    change = dc.bootstrap(shrunk, baseline=p, loss="brier", target_probabilities=q, n_resamples=300)
+    new, old = (dc.resample(x, loss="brier", target_probabilities=q, n_resamples=300) for x in (shrunk, p))
+    change = dc.compare([new], [old])
     a, b = (dc.bootstrap(x, loss="brier", target_probabilities=q, n_resamples=300) for x in (shrunk, p))
     assert change["variance"].mean == pytest.approx(a["variance"].mean - b["variance"].mean)
     assert change["variance"].high < 0 < change["bias2"].low
     assert a["variance"].high > b["variance"].low  # the bands overlap
     assert change["noise"].low == change["noise"].high == 0
-    none = dc.bootstrap(p, baseline=p, loss="brier", target_probabilities=q, n_resamples=50)
+    none = dc.compare([old], [old, old])
     assert (none["error"].low, none["error"].high) == (0, 0)
+    half = dc.compare([new, old], [old])
+    assert half["bias2"].high == pytest.approx(change["bias2"].high / 2)
 
 
 def test_underflowed_probabilities_stay_finite():
@@ -346,4 +349,4 @@ def test_bad_resampling_is_named():
     with pytest.raises(TypeError, match="unexpected keyword argument 'noise'"):
         dc.bootstrap(P, [0, 1, 2, 0], noise=1)
     with pytest.raises(SuperticketsError, match="same training sets"):
-        dc.bootstrap(P, [0, 1, 2, 0], baseline=P[:2])
+        dc.compare([dc.resample(P, [0, 1, 2, 0])], [dc.resample(P[:2], [0, 1, 2, 0])])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,14 @@ from scipy import stats
 from supertickets.chapters.bias_variance.tables import predictions_of, usable_runs
 from supertickets.chapters.claims import HOLDS, REVERSED, UNMEASURED, claim, judged_apart
 from supertickets.runs import Record
-from supertickets.statistics import Interval, bootstrap
+from supertickets.statistics import Interval, Resampled, compare, resample
 
 LOSSES = {"brier": "Brier", "cross_entropy": "cross-entropy", "zero_one": "0-1", "squared": "squared"}
 """The losses by name; of a regression there is the squared loss alone."""
 TEXTS = {"variance": ("variance falls", "below"), "bias2": ("bias rises", "above")}
 
-Predictions = Mapping[tuple[str, float], Mapping[int, np.ndarray]]
+Condition = tuple[str, float]
+Predictions = Mapping[Condition, Mapping[int, np.ndarray]]
 
 
 def directions(
@@ -31,7 +33,7 @@ def directions(
     ``records`` are those of :func:`~supertickets.chapters.bias_variance.tables.trade_off`. A claim, by each of the
     ``losses`` (of classification all three), is about the mean change over the levels, against the full model, or
     against ``kind`` at the same levels, on the same training sets and examples; its details are the levels. Intervals
-    are those of :func:`supertickets.statistics.bootstrap`, p that of a t-test with their standard error. Effects are in
+    are those of :func:`supertickets.statistics.compare`, p that of a t-test with their standard error. Effects are in
     hundredths of the loss: of 0-1 loss, in points of error. Each loss is a reading of its own: its claims are corrected
     together, and so are its details. Raises SuperticketsError as ``trade_off`` does.
     """
@@ -47,11 +49,16 @@ def directions(
         levels = sorted(level for own, level in known if own == kind)
         if not levels or ("full", 0.0) not in known:
             continue
-        options = {"loss": loss, "n_resamples": n_resamples, **truth}
+
+        @cache
+        def resampled(condition: Condition, sets: tuple[int, ...], known=known, loss=loss, truth=truth) -> Resampled:
+            array = np.stack([known[condition][key] for key in sets])
+            return resample(array, loss=loss, n_resamples=n_resamples, **truth)
+
         for chosen in (levels, *([level] for level in levels if len(levels) > 1)):
             detail, name = len(chosen) < len(levels), f"{chosen[0]:.0%}"
             name = name if len(chosen) == 1 else f"mean of {name} to {chosen[-1]:.0%}"
-            found = _changes(known, [(kind, level) for level in chosen], [("full", 0.0)] * len(chosen), options)
+            found = _changes(known, [(kind, level) for level in chosen], [("full", 0.0)], resampled)
             for term, (text, side) in TEXTS.items():
                 rows.append(_row(text, loss, name, found.get(term), side, detail))
         for other in ("random", "losing"):
@@ -59,7 +66,7 @@ def directions(
             if shared:
                 name = f"mean of {', '.join(f'{level:.0%}' for level in shared)}"
                 new, old = ([(own, level) for level in shared] for own in (other, kind))
-                found = _changes(known, new, old, options)
+                found = _changes(known, new, old, resampled)
                 text = f"bias of {other} tickets grows faster than that of {kind} ones"
                 rows.append(_row(text, loss, name, found.get("bias2"), "above", False))
         tables.append(judged_apart(rows))
@@ -88,18 +95,17 @@ def disagreements(frame: pd.DataFrame) -> list[str]:
 
 
 def _changes(
-    known: Predictions, new: Sequence[tuple[str, float]], old: Sequence[tuple[str, float]], options: Mapping[str, Any]
+    known: Predictions,
+    new: Sequence[Condition],
+    old: Sequence[Condition],
+    resampled: Callable[[Condition, tuple[int, ...]], Resampled],
 ) -> dict[str, Interval]:
     """Changes of the terms from the conditions ``old`` to ``new``, averaged over them, on the sets that all have."""
-    shared = sorted(set.intersection(*(set(known[condition]) for condition in (*new, *old))))
+    shared = tuple(sorted(set.intersection(*(set(known[condition]) for condition in (*new, *old)))))
     if len(shared) < 2:
         return {}
-    sides = (np.stack([np.concatenate([known[c][key] for c in side]) for key in shared]) for side in (new, old))
-    repeated: dict[str, Any] = {
-        name: np.concatenate([x] * len(new)) if isinstance(x, np.ndarray) else x for name, x in options.items()
-    }
-    new_side, old_side = sides
-    return bootstrap(new_side, baseline=old_side, copies=len(new), **repeated)
+    new_side, old_side = ([resampled(condition, shared) for condition in side] for side in (new, old))
+    return compare(new_side, old_side)
 
 
 def _row(text: str, loss: str, place: str, change: Interval | None, side: str, detail: bool) -> dict[str, Any]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import os
+import re
 import threading
 import time
 from collections.abc import Hashable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import current_process
 from typing import Any, cast
 
 from loky import get_reusable_executor
-from loky.backend.context import get_context
 from loky.process_executor import TerminatedWorkerError
 
 from supertickets.engines.execution import AT_WORK, execute
@@ -32,7 +32,7 @@ def process_pool(store: RunStore, models: str | None, workers: int) -> Pool:
     # loky takes growth by 300 MB for a leak and starts the worker anew, which costs seconds; a larger task is no leak.
     environment["LOKY_MAX_MEMORY_LEAK_SIZE"] = "1e10"
     settings: dict[str, Any] = {"max_workers": workers, "timeout": 600, "env": environment}
-    settings |= {"initializer": _begin, "initargs": (os.getpid(), _worker_count(), gpus)}
+    settings |= {"initializer": _begin, "initargs": (os.getpid(), gpus)}
 
     def submit(spec: Spec) -> Hashable:
         try:
@@ -58,22 +58,15 @@ def _result(future: Future[Outcome]) -> Outcome:
         return Outcome("died")
 
 
-@functools.cache
-def _worker_count() -> Any:
-    return get_context("loky").Value("i", 0)
+def _begin(driver: int, gpus: Sequence[str]) -> None:
+    """What a new worker does first: it watches its driver, and takes a GPU in turn, before anything asks CUDA for one.
 
-
-def _begin(driver: int, count: Any, gpus: Sequence[str]) -> None:
-    """What a new worker does first: it watches its driver, and takes the next GPU, before anything asks CUDA for one.
-
-    ``count`` is how many workers have begun so far.
+    Its name ends in its number: LokyProcess-3.
     """
     threading.Thread(target=_end_with, args=(driver,), daemon=True).start()
-    with count.get_lock():
-        worker: int = count.value
-        count.value += 1
     if gpus:
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpus[worker % len(gpus)]
+        number = int(re.findall(r"\d+", current_process().name)[-1])
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
 
 
 def _end_with(driver: int) -> None:

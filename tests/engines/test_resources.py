@@ -1,12 +1,14 @@
 """Memory: of a run at its peak, of a machine, of a container; and which GPUs there are, by their names."""
 
 import os
-from multiprocessing import Value
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from loky import ProcessPoolExecutor
 from tiny import toy_full_run
 
 from supertickets.engines import default_workers, gpu_memory, machine_memory, processes, resources
@@ -102,8 +104,21 @@ def test_gpus_are_those_that_are_named(named, seen, expected, monkeypatch):
 def test_workers_take_all_gpus_in_turn(monkeypatch):
     monkeypatch.setattr(processes.threading.Thread, "start", lambda _thread: None)  # which would end this process
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "as it was")
-    count, taken = Value("i", 0), []
-    for gpus in [MIGS] * 4 + [[]]:
-        processes._begin(os.getppid(), count, gpus)
+    taken = []
+    for number, gpus in enumerate([MIGS] * 4 + [[]]):
+        monkeypatch.setattr(processes, "current_process", lambda its=number: SimpleNamespace(name=f"LokyProcess-{its}"))
+        processes._begin(os.getppid(), gpus)
         taken.append(os.environ["CUDA_VISIBLE_DEVICES"])
     assert taken == [*MIGS, *MIGS, MIGS[1]]  # without GPUs nothing is touched
+
+
+def test_a_worker_process_has_a_gpu_of_its_own(monkeypatch):
+    def slowly(name):
+        time.sleep(0.5)  # so that neither worker does it all
+        return os.getenv(name)
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "as it was")
+    settings = {"max_workers": 2, "initializer": processes._begin, "initargs": (os.getpid(), ["GPU-a", "GPU-b"])}
+    with ProcessPoolExecutor(**settings) as workers:
+        seen = set(workers.map(slowly, ["CUDA_VISIBLE_DEVICES"] * 12))
+    assert seen == {"GPU-a", "GPU-b"}

@@ -85,8 +85,9 @@ def cut(model: PreTrainedModel, heads: Iterable[np.ndarray], ffns: Iterable[bool
         if not kept.all():
             _narrow_heads(layer, family, kept)
         if not ffn:
+            like = next(layer.parameters())
             for path, module in ffn_stand_ins(family):
-                put_module(layer, path, module)
+                put_module(layer, path, module.to(like.device, like.dtype))
 
 
 def within(ticket: Ticket, union: Ticket) -> tuple[list[np.ndarray], np.ndarray]:

@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING
 from supertickets.rooms import handed_on
 
 if TYPE_CHECKING:
+    from supertickets.studies.answers import predict_file, predict_texts
     from supertickets.studies.experiments import (
         LIGHT_LEVELS,
         answers_on_test,
         full_run,
         phase_transition,
+        rewound,
         stages,
         ticket_sweep,
         training_set_sweeps,
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
         default_hyper,
         get_profile,
         multi_task_hyper,
+        seed_numbers,
         sparsity_levels,
         with_adaptation,
         with_subsets,
@@ -29,6 +32,6 @@ if TYPE_CHECKING:
     )
     from supertickets.studies.statuses import status
     from supertickets.studies.sweeps import drift, sweep, verify
-    from supertickets.studies.ticket_share import share
+    from supertickets.studies.ticket_share import named_tickets, share
 else:
     __getattr__, __dir__ = handed_on(__name__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,7 @@ pre {{ overflow-x: auto; padding: .6rem 1rem; background: #8882; }}
 all others, decide nothing, so their score is the one to expect of new texts. <em>Whole dev</em> is both together, as in
 the paper. {seeds}</p>
 <h2>What was pruned</h2>
+<p>{kept}</p>
 {pruned}
 <h2>What it saves, and when not to bother</h2>
 {footprint}
@@ -61,11 +63,13 @@ the paper. {seeds}</p>
 {classes}
 {settings}
 <h2>Use it</h2>
-<pre><code>supertickets predict --model {model} --data new.csv --out answers.csv
+<pre><code>supertickets predict --model {model} --data new.csv{columns} --out answers.csv
 
 from supertickets import load_compacted, predict_texts
-predict_texts("{model}", ["a text", "another"])  # a data frame: answers and probabilities
-model = load_compacted("{model}")                # a torch module, for pipeline(), export and serving</code></pre>
+# a data frame, a row for each text:
+predict_texts("{model}", [{example}])
+# a torch module, for pipeline(), export and serving:
+model = load_compacted("{model}")</code></pre>
 <ul>
 <li><code>model/</code>: the fine-tuned model without what was pruned</li>
 <li><code>ticket.json</code>: kept heads and FFNs, with the importance scores they were chosen by</li>
@@ -221,7 +225,7 @@ def write_report(found: Found, command: str = "") -> Path:
     title = f"Super ticket: {found.task.name}, {spec.encoder}"
     fig = phase_transition_figure(found.frame, score_name=f"report score ({metrics})")
     alt = "Report score of the winning tickets against the weights remaining, with the full model as a dashed line."
-    kept = f"Heads and FFNs of every layer; {_pruned(found.ticket.heads)} heads and {_pruned(found.ticket.ffns)} FFNs "
+    units = f"{_pruned(found.ticket.heads)} heads and {_pruned(found.ticket.ffns)} FFNs"
     at_level = found.frame.loc[found.frame["level"] == found.level]
     by_seed = ", ".join(f"{s}: {x:.3f}" for s, x in zip(at_level["seed"], at_level["report_score"], strict=True))
     settings = {
@@ -246,12 +250,15 @@ def write_report(found: Found, command: str = "") -> Path:
         figure=figure_html(fig, alt, found.frame, "curve"),
         table=table_html(curve_table(found), "Means over seeds, in score units.", "levels", decimals=3),
         seeds=f"The saved model is that of seed {spec.seed}; report scores at its level by seed: {by_seed}.",
-        pruned=figure_html(tickets_figure([found.ticket]), kept + "pruned, drawn hollow.", None, "pruned"),
+        pruned=figure_html(tickets_figure([found.ticket]), f"Heads and FFNs by layer; {units} pruned.", None, "pruned"),
+        kept=f"Layers down, heads across, the FFN to the right; {units} are pruned, drawn hollow.",
         footprint=table_html(found.footprint, "Weights, and one batch on this machine's CPU.", "footprint", decimals=1),
         bother="".join(f"<li>{html.escape(reason)}</li>" for reason in not_worth_it(found)),
         classes=table_html(class_table(found), "Rows of data.", "rows"),
         settings=_table(settings),
         model=html.escape(str(found.out / "model")),
+        columns="".join(f" --text {html.escape(shlex.quote(name))}" for name in spec.data.text),
+        example='("a text", "its pair")' if len(found.task.dev.texts[0]) == 2 else '"a text"',
         provenance=_table(provenance),
     )
     path = found.out / "report.html"

@@ -39,3 +39,31 @@ def says_better(rng: np.random.Generator, n_dev: int, seeds: int, n_resamples: i
 def wrong_rate(n_tasks: int, n_dev: int, seeds: int, n_resamples: int) -> float:
     rng = np.random.default_rng([n_dev, seeds])
     return float(np.mean([says_better(rng, n_dev, seeds, n_resamples) for _ in range(n_tasks)]))
+
+
+@pytest.mark.parametrize("n_dev", [64, 1000])
+@pytest.mark.parametrize("seeds", [1, 2, 3, 5])
+def test_better_is_hardly_ever_said_without_a_gain(n_dev: int, seeds: int) -> None:
+    assert wrong_rate(15 if seeds < 3 else 30, n_dev, seeds, 40) <= (0 if seeds < 3 else 0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_dev", [64, 1000])
+@pytest.mark.parametrize("seeds", [1, 2, 3, 5])
+def test_of_a_thousand_tasks_without_a_gain_one_in_forty_is_called_better_at_most(n_dev: int, seeds: int) -> None:
+    assert wrong_rate(1000, n_dev, seeds, 100) <= 0.025
+
+
+def test_a_gain_that_is_there_is_seen() -> None:
+    """So that the rule is not one that never says anything."""
+    dev = Examples((("a text",),) * 1000, np.zeros(1000, dtype=int))
+    task = Task("made up", "classification", ("no", "yes"), ("accuracy",), dev, dev)
+    rng, pairs = np.random.default_rng(0), []
+    for _ in range(5):
+        records: list[Any] = []
+        for rate in (0.15, 0.25):
+            arrays = {"selection": split_dev(task), "dev_logits": np.eye(2)[(rng.random(1000) < rate).astype(int)]}
+            records.append(SimpleNamespace(arrays=arrays))
+        pairs.append(tuple(records))
+    gain = report_gain(task, pairs, 100)
+    assert gain.interval.low > 0.05 and gain.p < 0.001

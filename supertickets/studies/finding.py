@@ -146,7 +146,7 @@ def find(
         pruned=pruned,
         chosen=chosen,
         full=full,
-        gain=report_gain(task, pairs),
+        gain=report_gain(task, pairs, tried=len(levels)),
         learnt=learnt(task, [full.arrays for _, full in pairs]),
         constant=best_constant(task)[1],
         ticket=ticket,
@@ -199,13 +199,17 @@ def chosen_level(frame: pd.DataFrame, choose: str = "best", margin: float = 0.01
     return float(means.loc[means["selection_score"] >= best["selection_score"] - margin - 1e-9, "level"].max())
 
 
-def report_gain(task: Task, pairs: Sequence[tuple[Record, Record]], n_resamples: int = 500) -> PairedDifference:
+def report_gain(
+    task: Task, pairs: Sequence[tuple[Record, Record]], n_resamples: int = 500, tried: int = 1
+) -> PairedDifference:
     """Mean gain of the first record of each pair over the second on the report split (pairs: one per seed).
 
-    Of a classification p is at least that of an exact test on the examples whose answers differ (McNemar's for
-    accuracy), so that a handful of them decides nothing.
+    p is corrected for the levels ``tried``, of which this one did best on the selection rows (Bonferroni): runs that
+    were lucky there are so on the report rows too. Of a classification it is at least that of an exact test on the
+    examples whose answers differ (McNemar's for accuracy), so that a handful of them decides nothing.
     """
     found = _difference(task, [(new.arrays, old.arrays) for new, old in pairs], n_resamples)
+    found = replace(found, p=float(np.minimum(1.0, tried * found.p)))
     if task.kind == "regression" or np.isnan(found.p):
         return found
     report = ~pairs[0][0].arrays["selection"]

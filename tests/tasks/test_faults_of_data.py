@@ -99,7 +99,7 @@ def test_codes_are_classes(tmp_path, labels, names):
     [
         (
             ["0.5", "1.5", "2.5", "3", "4", "5", "NA"],
-            r"'NA' \(column 'label', data row 7 of .*for classes give the kind",
+            r"'NA' \(column 'label', data row 7 .*for classes give the kind",
         ),
         (["0", "1", "1", "nan"], r"'nan' \(column 'label', data row 4"),
         (["1", "2", "3", "3e2", "n/a"], r"Label '3e2' .*as most labels are; others are 'n/a'"),
@@ -136,7 +136,7 @@ def test_faults_in_json(tmp_path, content, sentence):
 
 def test_nested_labels_of_parquet_and_files_without_a_header(tmp_path):
     pd.DataFrame({"text": ["a", "b"], "label": [[1], [2]]}).to_parquet(tmp_path / "t.parquet")
-    with pytest.raises(SuperticketsError, match="Column 'label' of .* holds a list"):
+    with pytest.raises(SuperticketsError, match=r"Column 'label' of .* holds a list"):
         load_task(train=tmp_path / "t.parquet", dev=tmp_path / "t.parquet")
     with pytest.raises(SuperticketsError, match="if that is data, put a header above it"):
         loaded(tmp_path / "t.csv", "a text,x\nb,y\n")
@@ -233,7 +233,7 @@ def test_data_frames_and_data_sets_are_files_of_the_cache(tmp_path, monkeypatch)
     assert (again.fingerprint, again.label_names) == (made.fingerprint, ("x", "y"))
     ref = data_ref(train=frame, dev_share=0.5)
     assert ref.name == "frame" and ref.load().fingerprint == ref.fingerprint
-    with pytest.raises(SuperticketsError, match="A split is a file, a DataFrame or one split .* not a dict"):
+    with pytest.raises(SuperticketsError, match=r"A split is a file, a DataFrame or one split .* not a dict"):
         load_task(train={"text": []})
 
 

@@ -37,7 +37,7 @@ large = ""  # profile of the large model beside it; empty: the profile's, "none"
 sizes = ""  # smaller training sizes for Figure 5, comma-separated; empty: the profile's
 store = "../runs"  # folder (or fsspec URL) of the run store
 results = "../book/results"  # folder of recorded runs, shown beside; empty: none
-submission = ""  # file for the GLUE server (zip) with the first seed's super tickets; empty: none
+submission = ""  # file for the GLUE server (zip) with the best seed's super tickets; empty: none
 data_dir = ""  # folder with TASK/train.tsv and so on; empty: the lab, or the Hub
 workers = 0  # worker processes; 0: one per core
 
@@ -65,14 +65,14 @@ from supertickets.chapters.single_task.claims import (
 from supertickets.chapters.single_task.figures import (
     figure3,
     figure3_data,
+    figures_4_and_7,
     phase_transition_data,
     phase_transition_figure,
     shrinking_data,
     shrinking_figure,
 )
 from supertickets.chapters.single_task.tables import table1, table1_metrics, table2, table6, table7, table9
-from supertickets.studies import answers_on_test, get_profile, with_subsets
-from supertickets.tasks import write_submission
+from supertickets.studies import get_profile, submit, with_subsets
 
 limits = {"train_size": train_size, "dev_size": dev_size}
 chosen = get_profile(profile, tasks=tasks, seeds=seeds, encoder=encoder, **limits)
@@ -95,7 +95,7 @@ for scale in each(scales):
 inconsistencies(*paper_notes(["P8"]))
 
 # %% [markdown]
-# ## The phase transition (Figure 4)
+# ## The phase transition (Figures 4 and 7)
 #
 # ```{admonition} The paper says
 # :class: paper
@@ -106,17 +106,17 @@ inconsistencies(*paper_notes(["P8"]))
 #
 # Scores are those of the `report` split: the 90% of dev that neither early stopping nor the choice of the super ticket
 # has seen. Bands are 95% t intervals over seeds; all tickets of a seed share its task head, batches and dropout
-# stream.
+# stream. Figure 4 has the tasks that mirror those of the paper's, Figure 7 the others, as there (A.5).
 
 # %%
 for scale in each(scales):
-    frame = frames[scale]
-    alt = (
-        f"Score against weights remaining for {', '.join(dict.fromkeys(frame['task']))}: winning tickets in blue with "
-        "circles, random in orange with squares, losing in green with triangles, the full model as a dashed grey line; "
-        "a star marks the level most often chosen as super ticket."
-    )
-    show(phase_transition_figure(frame), alt, phase_transition_data(frame), name="figure-4")
+    for name, frame in figures_4_and_7(frames[scale]).items():
+        alt = (
+            f"Score against weights remaining for {', '.join(dict.fromkeys(frame['task']))}: winning tickets in blue "
+            "with circles, random in orange with squares, losing in green with triangles, the full model as a dashed "
+            "grey line; a star marks the level most often chosen as super ticket."
+        )
+        show(phase_transition_figure(frame), alt, phase_transition_data(frame), name=name)
 
 # %% [markdown]
 # ### Where the phases begin and end
@@ -184,7 +184,7 @@ for scale in each([scale for scale in powered if powered[scale]]):
         measured(*sentences(less[~less["detail"].astype(bool)]))
 
 # %% [markdown]
-# ## The large model (Figures 4 and 7)
+# ## The large model
 #
 # The paper draws the same curves for BERT-large. The large model stands here for the question whether the phase
 # transition grows with the model; losing tickets have nothing to say about that and are left out.
@@ -199,7 +199,7 @@ if large_name:
     large_frame = bigger.frame("table1")
     print(bigger.told("table1"))
     alt = f"The curves of Figure 4 for {bigger.profile.encoder}."
-    show(phase_transition_figure(large_frame), alt, phase_transition_data(large_frame), name="figure-7")
+    show(phase_transition_figure(large_frame), alt, phase_transition_data(large_frame), name="figure-4-large")
 else:
     print("no large model at this profile")
 
@@ -270,17 +270,17 @@ for scale in each(scales):
 # ### On the test sets (Table 2)
 #
 # The paper sends its predictions to the GLUE server. Here the chosen super ticket and the full model of every seed
-# are trained once more and predict the task's test set; in the lab its labels are known. Where they are not, the
-# parameter `submission` names the zip to write for the server ({mod}`supertickets.tasks.submission`).
+# are trained once more and predict the task's test set; in the lab its labels are known. Training examples that are in
+# the test set are replaced, and be it one in a hundred: as with another seed, training then takes another way. Where
+# the labels are not known, the parameter `submission` names the zip to write for the server
+# ({mod}`supertickets.studies.submitting`).
 
 # %%
 test_frame = here.frame("table2")
 print(here.told("table2"))
 show_table(table2(test_frame), "Table 2: test scores in points, the paper's from the GLUE server.", "table-2")
 if submission:
-    answers = answers_on_test(here.specs("table2")[-1], here.store, here.profile.seeds[0])
-    lacking = write_submission(submission, answers)
-    print(f"{submission} written;", "; ".join(lacking) or "complete")
+    print(submit(submission, here.specs("table2")[-1], here.store))
 inconsistencies(*paper_notes(["P2"]))
 
 # %% [markdown]

@@ -29,8 +29,9 @@
 #
 # A source model is trained once per seed and goes on from there: the encoder with its learned weights, cut to its
 # ticket (for Ticket-Share: to the union of all tasks' tickets). The task head comes along where the target has the same
-# labels, and is new where it has others. The paper has one subset per size and gives no spread. Here every subset is
-# stratified by class, smaller ones lie within larger ones, and several are drawn.
+# labels, and is new where it has others. The paper has one subset per size and gives no spread. Here every seed has
+# several subsets of its own, which all of its models share; they are stratified by class, smaller ones lie within
+# larger ones. The learning rate is chosen on the selection split (A.3.2), for every model, target and size alike.
 
 # %% tags=["parameters"]
 profile = "lab"  # lab, minilm, paper-base, or smoke
@@ -38,7 +39,7 @@ tasks = ""  # comma-separated tasks of the multi-task sources; empty: the profil
 seeds = ""  # comma-separated; empty: the profile's
 encoder = ""  # lab-base, minilm, a local folder or a Hub id; empty: the profile's
 targets = ""  # comma-separated; empty: the profile's
-fractions = ""  # comma-separated shares of a target's training set; empty: the profile's
+sizes = ""  # comma-separated numbers of a target's training examples, or all; empty: the profile's
 train_size = 0  # at most so many training examples of every task, source and target; 0: the profile's choice
 dev_size = 0  # at most so many dev examples of every task; 0: the profile's choice
 store = "../runs"  # folder (or fsspec URL) of the run store
@@ -57,7 +58,7 @@ from supertickets.studies import get_profile, with_adaptation
 
 limits = {"train_size": train_size, "dev_size": dev_size}
 chosen = get_profile(profile, tasks=tasks, seeds=seeds, encoder=encoder, **limits)
-chosen = with_adaptation(chosen, targets, fractions, **limits)
+chosen = with_adaptation(chosen, targets, sizes, **limits)
 here = Chapter(chosen, store, data_dir=data_dir, workers=workers).here()
 frame = here.frame("table4")
 print(here.told("table4"))
@@ -67,9 +68,10 @@ for line in dict.fromkeys(frame["model"].str.cat(frame["head"], sep=", task head
 # %% [markdown]
 # ## Table 4
 #
-# Scores of the `report` split in points. The fractions are the profile's; the paper's accuracies stand beside where it
-# has the same fraction of the target that ours mirrors. *sd over draws* is the spread over the subsets of one seed,
-# which the paper's single subset cannot show.
+# Scores of the `report` split in points, with 95% intervals over seeds and their subsets. Sizes are numbers of
+# examples: the paper's fractions of far larger training sets would be others here. Its accuracies stand beside where
+# it has about as many examples of the target that ours mirrors; `share (%)` is our share of the target's training set.
+# *sd over draws* is the spread over the subsets of one seed, which the paper's single subset cannot show.
 
 # %%
 show_table(table4(frame), "Table 4: adaptation to other domains, report scores in points.", "table-4")
@@ -80,19 +82,21 @@ inconsistencies(*paper_notes(["P6"]))
 # %% [markdown]
 # ## With tickets against without
 #
-# Paired by seed: both models of a pair see the same subsets. The four claims are corrected together (Holm), and so are
-# the rows of their detail; the power is that for the paper's effect.
+# Paired by seed: both models of a pair see the seed's subsets. The four claims are corrected together (Holm), and so
+# are the rows of their detail; the power is that for the paper's effect.
 
 # %%
 gains = adaptation_gains(frame)
-show_claims(gains, "What a source with tickets gains, points, 95% t intervals over seeds.", "adaptation-gains")
+caption = "What a source with tickets gains, points, 95% t intervals over seeds, each with subsets of its own."
+show_claims(gains, caption, "adaptation-gains")
 claims = adaptation_claims(frame)
 show_claims(claims, "The claims of section 7.2: differences in points.", "adaptation-claims")
 measured(*sentences(claims))
 
 # %% [markdown]
-# **What differs from the paper, and why.** Scores are reported on dev examples that early stopping has not seen. All
-# source models adapt at the learning rate they were trained with; the paper chooses among three. At profile `lab` the
+# **What differs from the paper, and why.** Scores are reported on dev examples that early stopping and the choice of
+# the learning rate have not seen. The rates are the profile's; the multi-task sources were trained at the one that
+# their tickets were found at. At profile `lab` the
 # targets are sentences of the same small English with words and constructions that the source task lacks, and the
 # multi-task sources have not been trained on a three-way task, as MT-DNN has been on MNLI: their task head is new.
 #

@@ -52,6 +52,7 @@ from supertickets.chapters.speed.claims import (
     speed_claims,
     speed_sentences,
     step_sentences,
+    trick_sentences,
 )
 from supertickets.chapters.speed.figures import step_figure, throughput_figure
 from supertickets.chapters.speed.tables import (
@@ -62,6 +63,7 @@ from supertickets.chapters.speed.tables import (
     read_benchmarks,
     step_table,
     throughput_table,
+    trick_table,
 )
 from supertickets.studies import get_profile
 from supertickets.tasks import data_ref
@@ -204,8 +206,7 @@ if stored:
 #   spends much of its time between the arithmetic. Large products in float32 are oneDNN's, which on some processors is
 #   faster than MKL.
 # - **The pass around them** ({py:mod}`supertickets.training.fast.forward`): masks, wrappers and questions a library
-#   asks before it computes are left out, and the gradient of the word embeddings is made for the words of a minibatch
-#   alone.
+#   asks before it computes are left out.
 # - **Memory that stays** ({py:func}`supertickets.training.conditions.kept_memory`): the C library gives large blocks
 #   back to the system between steps; fetching them again, page by page, is what a step of a real encoder need not wait
 #   for.
@@ -221,6 +222,17 @@ if stored:
 # - **bf16** for real encoders, where the device is good at it: it rounds more coarsely, so the Trainer stands above in
 #   both precisions.
 #
+# What each of them gives, measured in pairs: the same short run of the full model with all of them and without one,
+# in turn, in processor time. What compaction gives stands in the first table of this page, what workers and threads
+# give under "What a sweep costs".
+
+# %%
+if stored and "tricks" in set(stored.frame["side"]):
+    caption = "How many times the processor time a run takes without a trick; medians over rounds, quartiles."
+    show_table(trick_table(stored.frame), caption, "tricks")
+    measured(*trick_sentences(stored.frame))
+
+# %% [markdown]
 # **What differs from the paper, and why.** The paper gives sizes, not times: its tickets are masks, and masks save
 # nothing. That structured tickets suit hardware is true of the models above only once the pruned units are really
 # removed. Times are those of one machine; ratios taken on it carry over to similar ones, to GPUs they do not.

@@ -1,8 +1,8 @@
 """Executing the book's notebooks, strictly.
 
 papermill warns and goes on where a parameter's name is misspelt or a notebook has no parameters cell. Here both are
-errors, a failed cell fails the run, and every executed notebook says what produced it. A notebook whose source, package
-code, parameters and library versions are what they were is not executed again.
+errors, a failed cell fails the run, and every executed notebook says what produced it. One whose source, package code,
+parameters and library versions are what they were is not executed again. All mistakes are SuperticketsErrors.
 
 Run over all notebooks with ``python -m supertickets.notebooks --out book/chapters --profile lab``.
 """
@@ -18,11 +18,11 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from supertickets.errors import SuperticketsError
 from supertickets.runs import code_fingerprint, commit_id, data_fingerprint, device_name, library_versions
@@ -34,11 +34,7 @@ STAMP = "supertickets"  # the key of an executed notebook's metadata that says w
 
 
 def read_notebook(source: Path) -> Any:
-    """Read ``NN_slug.py`` (py:percent, the source) or a ``.ipynb``, as an nbformat notebook without outputs.
-
-    Raises:
-        SuperticketsError: the file is missing or no notebook.
-    """
+    """Read ``NN_slug.py`` (py:percent, the source) or a ``.ipynb``, as an nbformat notebook without outputs."""
     import jupytext
 
     source = Path(source)
@@ -58,10 +54,7 @@ def read_notebook(source: Path) -> Any:
 
 
 def notebook_parameters(notebook: Any, name: str = "notebook") -> dict[str, Any]:
-    """Names and defaults of a notebook's one ``parameters`` cell: its first code cell, literals only.
-
-    Raises:
-        SuperticketsError: no such cell, more than one, not the first code cell, or anything but ``name = literal``.
+    """Names and defaults of a notebook's one ``parameters`` cell: its first code cell, ``name = literal`` only.
 
     >>> from types import SimpleNamespace as Cell
     >>> cell = Cell(cell_type="code", metadata={"tags": ["parameters"]}, source="profile = 'lab'\\nseeds = 3")
@@ -72,30 +65,25 @@ def notebook_parameters(notebook: Any, name: str = "notebook") -> dict[str, Any]
     tagged = [cell for cell in code if "parameters" in cell.metadata.get("tags", [])]
     if len(tagged) != 1:
         raise SuperticketsError(
-            f"{name} has {len(tagged)} cells tagged `parameters`; it needs exactly one, its first code cell."
+            f"{name} has {len(tagged)} cells tagged `parameters`; it needs one, its first code cell."
         )
     if code[0] is not tagged[0]:
         raise SuperticketsError(f"In {name} the cell tagged `parameters` must be the first code cell.")
-    values: dict[str, Any] = {}
     try:
         statements = ast.parse(tagged[0].source).body
     except SyntaxError as fault:
         raise SuperticketsError(f"The parameters cell of {name} is not valid Python: {fault}") from fault
+    values: dict[str, Any] = {}
     for statement in statements:
-        if not (isinstance(statement, ast.Assign) and len(statement.targets) == 1):
-            raise SuperticketsError(
-                f"The parameters cell of {name} may hold only `name = literal`, not `{ast.unparse(statement)}`."
-            )
-        target = statement.targets[0]
         try:
-            value = ast.literal_eval(statement.value)
-        except ValueError:
-            value = target  # marks "no literal"; a target node is never a legal value
-        if not isinstance(target, ast.Name) or value is target:
-            raise SuperticketsError(
-                f"The parameters cell of {name} may hold only `name = literal`, not `{ast.unparse(statement)}`."
-            )
-        values[target.id] = value
+            match statement:
+                case ast.Assign(targets=[ast.Name(id=key)], value=value):
+                    values[key] = ast.literal_eval(value)
+                case _:
+                    raise ValueError
+        except ValueError as fault:
+            told = f"only `name = literal`, not `{ast.unparse(statement)}`"
+            raise SuperticketsError(f"The parameters cell of {name} may hold {told}.") from fault
     return values
 
 
@@ -103,9 +91,6 @@ def check_parameters(given: Mapping[str, Any], known: Mapping[str, Any], name: s
     """All effective parameters: the defaults with ``given`` over them, each checked by name and type.
 
     An int is taken where the default is a float, and anything where the default is None.
-
-    Raises:
-        SuperticketsError: an unknown name (the known ones are listed) or a value of another type than the default.
 
     >>> check_parameters({"seeds": 2}, {"profile": "lab", "seeds": 3})
     {'profile': 'lab', 'seeds': 2}
@@ -116,9 +101,8 @@ def check_parameters(given: Mapping[str, Any], known: Mapping[str, Any], name: s
         default = known[key]
         same = type(value) is type(default) or (isinstance(default, float) and type(value) is int)
         if default is not None and not same:
-            raise SuperticketsError(
-                f"Parameter {key!r} of {name} is a {type(default).__name__}, not {value!r} ({type(value).__name__})."
-            )
+            wanted, given_type = type(default).__name__, type(value).__name__
+            raise SuperticketsError(f"Parameter {key!r} of {name} is a {wanted}, not {value!r} ({given_type}).")
     return {**known, **given}
 
 
@@ -162,17 +146,10 @@ def run_notebook(
 ) -> Path:
     """Execute a notebook with papermill and write it, stamped with what produced it, to ``out``.
 
-    The kernel runs in the notebook's own folder. A notebook that fails is left, as far as it came, in a folder
-    ``_failed`` beside ``out``, and an older ``out`` is removed, so that no build can show results of another state.
-
-    Args:
-        source: ``notebooks/NN_slug.py`` (the source) or a ``.ipynb``.
-        out: the executed ``.ipynb`` to write.
-        parameters: values by name, over the defaults of the parameters cell.
-        timeout: seconds one cell may take.
-
-    Raises:
-        SuperticketsError: unknown parameter, bad parameters cell, or a cell that failed or took too long.
+    ``source`` is ``notebooks/NN_slug.py`` or a ``.ipynb``, ``parameters`` are values by name over the defaults of its
+    parameters cell, ``timeout`` the seconds that one cell may take. The kernel runs in the notebook's own folder. A
+    notebook that fails is left, as far as it came, in a folder ``_failed`` beside ``out``, and an older ``out`` is
+    removed, so that no build can show results of another state.
     """
     import nbformat
 
@@ -196,7 +173,9 @@ def run_notebook(
             shutil.copyfile(after, kept)
             raise SuperticketsError(f"{fault} As far as it came, it is {kept}.") from fault
         executed = nbformat.read(after, as_version=4)
-    _drop_machine_details(executed)
+    for each in (executed, *executed.cells):  # papermill's paths and timings: pages must not differ by machine
+        for key in ("papermill", "execution"):
+            each.metadata.pop(key, None)
     executed.metadata[STAMP] = {
         "notebook": source.name,
         "parameters": effective,
@@ -224,7 +203,7 @@ def _execute(before: Path, after: Path, parameters: dict[str, Any], source: Path
 
     quiet = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), QUIET]))
     try:
-        with _environment(PYTHONWARNINGS=quiet):
+        with patch.dict(os.environ, PYTHONWARNINGS=quiet):  # which the kernel inherits
             papermill.execute_notebook(
                 before,
                 after,
@@ -246,35 +225,8 @@ def _execute(before: Path, after: Path, parameters: dict[str, Any], source: Path
         raise SuperticketsError(f"The kernel of {source.name} died (out of memory?).") from fault
 
 
-@contextmanager
-def _environment(**variables: str) -> Iterator[None]:
-    """Environment variables for the kernel, which inherits them when it starts."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _drop_machine_details(notebook: Any) -> None:
-    """Remove papermill's paths and timings: pages must not differ by machine."""
-    notebook.metadata.pop("papermill", None)
-    for cell in notebook.cells:
-        cell.metadata.pop("papermill", None)
-        cell.metadata.pop("execution", None)
-
-
 def find_notebooks(folder: Path, names: Sequence[str] = ()) -> list[Path]:
-    """The sources ``NN_slug.py`` of a folder in order, or those named (``03_finding_super_tickets``, ``03`` or a path).
-
-    Raises:
-        SuperticketsError: a name that matches no notebook, or more than one.
-    """
+    """The sources ``NN_slug.py`` of a folder in order, or those named: ``03_finding_super_tickets``, ``03``, a path."""
     found = sorted(Path(folder).glob("[0-9A-Z]*_*.py"))
     if not names:
         return found
@@ -299,11 +251,8 @@ def run_notebooks(
 ) -> list[Path]:
     """Execute several notebooks into a folder, leaving alone those whose executed copy is still true.
 
-    ``parameters`` are texts, as from a command line; every notebook must know every name. All names are checked
-    before the first notebook starts.
-
-    Raises:
-        SuperticketsError: see :func:`run_notebook`; the first failure ends the batch.
+    ``parameters`` are texts, as from a command line. All names are checked, every notebook must know each, before the
+    first notebook starts; the first failure ends the batch.
     """
     planned = []
     for source in sources:

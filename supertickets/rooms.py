@@ -37,9 +37,7 @@ def house_map() -> str:
 
 def handed_on(name: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """``__getattr__`` and ``__dir__`` of the room ``name``: what it imports for type checkers, each loaded on first
-    use.
-
-    So what a room hands on stands in one list, and whoever uses one of its files does not load the others.
+    use. So whoever uses one of its files does not load the others.
     """
 
     @cache

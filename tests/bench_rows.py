@@ -50,6 +50,13 @@ LAB, RTE = grid(("entailment", "paraphrase"), (0, 1)), grid(("RTE",), (0,))
 OFFSETS = {("entailment", 0): 0.01, ("entailment", 1): -0.02, ("paraphrase", 0): 0.03, ("paraphrase", 1): 0.0}
 
 
+TRICKS = [
+    {"suite": "tricks", "side": "tricks", "task": task, "trick": trick, "ratio": ratio, "low": 0.9 * ratio}
+    | {"high": 1.1 * ratio, "seconds": 2.0}
+    for task, trick, ratio in (("RTE", "a", 1.2), ("entailment", "a", 1.01), ("entailment", "b", 1.5))
+]
+
+
 ROWS = [
     *steps("lab", {("training", 0.5): 1.5}),
     {"suite": "lab", "side": "trial", "threads": 1, "wall": 5.0},

@@ -16,4 +16,5 @@ def made_up(gain: float, small: float = 0.0) -> pd.DataFrame:
                     row = {"model": model, "stage": stage, "task": task, "seed": seed, "report_score": score}
                     rows.append({**row, "run": f"{model} {seed}"})
     found = pd.DataFrame(rows).assign(average_compression=0.9, stored=1.0, learning_rate=1e-3)
+    found = found.assign(selection_score=found["report_score"], selection_loss=1.0)
     return found.assign(train_examples=found["task"].replace({"big": 1000, "tiny": 10}))

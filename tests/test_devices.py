@@ -11,7 +11,8 @@ from supertickets.models import compact, masked
 from supertickets.runs import RunStore
 from supertickets.studies import ticket_sweep
 from supertickets.tickets import random_ticket
-from supertickets.training import fast_forward, predict, step_times
+from supertickets.training import predict, step_times
+from supertickets.training.fast import fast_forward
 from supertickets.training.timing import peak_rate
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]

@@ -180,7 +180,7 @@ CLAIMS = {
 @pytest.mark.parametrize("claim", CLAIMS)
 def test_a_poisoned_claim_does_not_stop_a_sweep(claim, specs, undisturbed, tmp_path):
     store = RunStore(tmp_path / "store")
-    store.write_claim(specs[0].id, CLAIMS[claim])
+    store.files.write(f"claims/{specs[0].id}.json", CLAIMS[claim])
     path = Path(store.path) / "claims" / f"{specs[0].id}.json"
     make_old(path, 1000)  # one that is being written right now would be waited for
     assert len(run_all(specs, store, workers=1, progress=False).finished) == len(specs)
@@ -225,7 +225,9 @@ def test_what_killed_sweeps_leave_is_tidied_up_and_what_lives_is_not(specs, stor
     dead.wait()
     owners = {"dead": (here, dead.pid, now), "expired": ("elsewhere", 1, now - 500), "lives": ("elsewhere", 1, now)}
     for name, (host, pid, stamp) in owners.items():
-        store.write_claim(name, json.dumps({"host": host, "pid": pid, "token": "x", "time": stamp}).encode())
+        store.files.write(
+            f"claims/{name}.json", json.dumps({"host": host, "pid": pid, "token": "x", "time": stamp}).encode()
+        )
         store.heartbeat(name, 1, 2)
     old = [
         root / "runs" / "ab" / "a.json.tmp",
@@ -291,7 +293,7 @@ def test_a_run_that_kills_its_worker_is_given_up_and_the_others_are_done(specs, 
 
     def hunt() -> None:
         while not over.is_set():
-            pid = json.loads(store.read_claim(victim) or b"{}").get("pid")
+            pid = json.loads(store.files.read_if_there(f"claims/{victim}.json") or b"{}").get("pid")
             if pid and pid not in kills:
                 kills.add(pid)
                 os.kill(pid, signal.SIGKILL)

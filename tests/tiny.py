@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,22 +16,33 @@ from transformers import (
     BertConfig,
     BertForSequenceClassification,
     BertModel,
+    DebertaV2Config,
+    DebertaV2ForSequenceClassification,
+    DistilBertConfig,
+    DistilBertForSequenceClassification,
     ElectraConfig,
     ElectraForSequenceClassification,
+    ModernBertConfig,
+    ModernBertForSequenceClassification,
     MPNetConfig,
     MPNetForSequenceClassification,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaForSequenceClassification,
+    XLMRobertaConfig,
+    XLMRobertaForSequenceClassification,
 )
 
 from supertickets.cli import main
 from supertickets.runs import Hyper, RunSpec
 from supertickets.studies import full_run
 from supertickets.tasks import data_ref
+from supertickets.tickets import Ticket, full_ticket, random_ticket
 
 FAMILIES = ("bert", "roberta", "electra", "mpnet")
+"""Those whose layers can be computed by hand."""
+OTHERS = ("xlm-roberta", "distilbert", "deberta-v2", "deberta-v3", "modernbert")
 # MPNet has its own attention only.
 BACKENDS = [(family, kind) for family in FAMILIES for kind in ("sdpa", "eager") if (family, kind) != ("mpnet", "sdpa")]
 
@@ -49,11 +61,20 @@ SMALL = {
 
 def tiny_model(family: str = "bert", attention: str | None = None, num_labels: int = 3) -> PreTrainedModel:
     """A random 3-layer x 4-head model in float64, eval mode, with biases that are not zero."""
-    made = {
+    deberta = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_biased_input": False}
+    buckets = {"position_buckets": 4, "norm_rel_ebd": "layer_norm", "share_att_key": True, "type_vocab_size": 0}
+    # Windows of three tokens, and the second layer sees all.
+    windows = {"local_attention": 2, "global_attn_every_n_layers": 2, "pad_token_id": 1, "classifier_bias": True}
+    made: dict[str, tuple[Any, Any, dict[str, Any]]] = {
         "bert": (BertConfig, BertForSequenceClassification, {}),
         "roberta": (RobertaConfig, RobertaForSequenceClassification, {"pad_token_id": 1}),
+        "xlm-roberta": (XLMRobertaConfig, XLMRobertaForSequenceClassification, {"pad_token_id": 1}),
         "electra": (ElectraConfig, ElectraForSequenceClassification, {"embedding_size": 16}),
         "mpnet": (MPNetConfig, MPNetForSequenceClassification, {}),
+        "distilbert": (DistilBertConfig, DistilBertForSequenceClassification, {"hidden_dim": 32}),
+        "deberta-v2": (DebertaV2Config, DebertaV2ForSequenceClassification, deberta | {"conv_kernel_size": 3}),
+        "deberta-v3": (DebertaV2Config, DebertaV2ForSequenceClassification, deberta | buckets),
+        "modernbert": (ModernBertConfig, ModernBertForSequenceClassification, windows),
     }
     config_class, model_class, extra = made[family]
     config = config_class(**{**SMALL, **extra, "num_labels": num_labels}, attn_implementation=attention)
@@ -83,6 +104,35 @@ def tiny_batch(n_examples: int = 5, length: int = 9, seed: int = 0, num_labels: 
     labels = torch.randint(0, num_labels, (n_examples,), generator=generator)
     return TinyBatch({"input_ids": ids * mask + (1 - mask), "attention_mask": mask}, labels)
 
+
+def emptied(layer: int, heads: bool, ffn: bool) -> Ticket:
+    """A random ticket that moreover keeps nothing of one layer's attention and/or FFN."""
+    ticket = random_ticket((3, 4), 0.3, seed=layer)
+    head_mask, ffn_mask = ticket.heads.copy(), ticket.ffns.copy()
+    if heads:
+        head_mask[layer] = False
+    if ffn:
+        ffn_mask[layer] = False
+    return Ticket(head_mask, ffn_mask)
+
+
+def one_layer(index: int) -> Ticket:
+    """All but two heads of one layer, which are not its first."""
+    heads = full_ticket((3, 4)).heads.copy()
+    heads[index, :2] = False
+    return Ticket(heads, full_ticket((3, 4)).ffns)
+
+
+TICKETS = [
+    random_ticket((3, 4), 0.4, seed=1),
+    random_ticket((3, 4), 0.75, seed=2),
+    emptied(0, heads=True, ffn=False),
+    emptied(1, heads=False, ffn=True),
+    emptied(2, heads=True, ffn=True),
+    Ticket(full_ticket((3, 4)).heads & False, full_ticket((3, 4)).ffns & False),
+    one_layer(1),
+]
+NAMES = ["0.4", "0.75", "no heads", "no ffn", "empty layer", "nothing", "heads of one layer"]
 
 WORDS = ["good", "fine", "nice", "bad", "poor", "dull", "film", "book", "meal", "the", "a", "was", "is", "very", "not"]
 

@@ -1,4 +1,4 @@
-"""Our sweep beside the Trainer's on the same specs, steps beside their operations, and the engine's own cost.
+"""Our sweep beside the Trainer's on the same specs, steps beside their operations, what each trick gives, the engine.
 
 ``make bench`` runs every measurement in a process of its own, one after another, and writes one JSON file of rows with
 what produced them, which chapter 9 shows. Times of a machine mean nothing elsewhere; ratios of one run do.
@@ -108,14 +108,26 @@ def profiles(suite: str, data_dir: str) -> Iterator[dict[str, Any]]:
     yield from step_profile(*_timed(suite, data_dir), n_batches=8 if suite == "lab" else 2).to_dict("records")
 
 
-def _timed(suite: str, data_dir: str) -> tuple[Any, ...]:
+def prices(suite: str, data_dir: str) -> Iterator[dict[str, Any]]:
+    """A short run of the full model with every speed trick, and without each."""
+    import tricks
+
+    from supertickets.studies import full_run
+
+    encoder, ref, hyper = _timed(suite, data_dir, train_size=128, dev_size=128)
+    run = full_run(encoder, ref, 0, replace(hyper, epochs=2 if suite == "lab" else 1))
+    for row in tricks.priced(run, rounds=7 if suite == "lab" else 5):
+        yield {"task": ref.name, **row}
+
+
+def _timed(suite: str, data_dir: str, **sizes: int) -> tuple[Any, ...]:
     """Encoder, data and settings of the steps that are timed."""
     from supertickets.studies import get_profile
     from supertickets.tasks import data_ref
 
     lab = suite == "lab"
     profile = get_profile("lab" if lab else "minilm")
-    ref = data_ref(TASKS[0], **profile.data) if lab else data_ref(suite, data_dir=data_dir)
+    ref = data_ref(TASKS[0], **{**profile.data, **sizes}) if lab else data_ref(suite, data_dir=data_dir, **sizes)
     return profile.encoder, ref, profile.hyper
 
 
@@ -128,7 +140,7 @@ def _row(spec: Any, seconds: float, score: float, epochs: int) -> dict[str, Any]
 def measured(side: str, suite: str, threads: int, workers: int, options: argparse.Namespace, **more: Any) -> list[dict]:
     """The rows of one side, measured in a process of its own; the last one has ``peak_mib``, the memory of the tree."""
     settings = {"side": side, "suite": suite, "workers": workers, "seeds": options.seeds, "data_dir": options.data_dir}
-    settings |= {"precision": "fp32", "first": 0, **more}
+    settings |= {"precision": "fp32", "first": 0, "on": suite, **more}
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     command = [sys.executable, __file__, "--side", json.dumps(settings)]
     print(f"{time.strftime('%H:%M:%S')} {suite}: {side}, {settings['precision']}, {threads} threads", file=sys.stderr)
@@ -171,8 +183,9 @@ class Memory:
 def one_side(settings: dict[str, Any]) -> None:
     """What a process of its own does: the rows go to its output, each on a line."""
     side, suite, data_dir = settings["side"], settings["suite"], settings["data_dir"]
-    if side in ("steps", "profile"):
-        rows = (steps if side == "steps" else profiles)(suite, data_dir)
+    alone = {"steps": steps, "profile": profiles, "tricks": prices}
+    if side in alone:
+        rows = alone[side](settings["on"], data_dir)
     else:
         specs = specs_of(suite, settings["precision"], settings["seeds"], data_dir)
         specs = specs[: settings["first"] or None]
@@ -189,6 +202,10 @@ def all_of_it(options: argparse.Namespace) -> list[dict[str, Any]]:
     for suite in options.suites:
         if suite == "engine":
             rows += measured("engine", suite, 1, workers, options)
+            continue
+        if suite == "tricks":
+            for on in ("lab", *(["RTE"] if options.data_dir else [])):
+                rows += measured("tricks", suite, 1, 1, options, on=on)
             continue
         if suite != "lab" and not options.data_dir:
             print(f"{suite} is left out: name the folder of its data with --data-dir", file=sys.stderr)
@@ -224,7 +241,7 @@ def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "book/results/benchmarks.json")
-    parser.add_argument("--suites", default="lab,engine,RTE,CoLA", type=lambda text: text.split(","))
+    parser.add_argument("--suites", default="lab,engine,tricks,RTE,CoLA", type=lambda text: text.split(","))
     parser.add_argument("--seeds", default="0,1,2", type=lambda text: [int(part) for part in text.split(",")])
     parser.add_argument("--workers", default=0, type=int, help="workers of our sweep (one per core; GPUs hold several)")
     parser.add_argument("--data-dir", default="", help="folder that holds RTE/ and CoLA/")

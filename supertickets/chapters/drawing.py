@@ -51,10 +51,9 @@ def common_legend(fig: Figure, axes: Sequence[Axes]) -> None:
             found.setdefault(label, handle)
     order = [label for label in ("full model", *STYLE) if label in found]
     order += [label for label in found if label not in order]
+    handles = [found[label] for label in order]
     if order:
-        fig.legend(
-            [found[label] for label in order], order, loc="outside lower center", ncols=len(order), frameon=False
-        )
+        fig.legend(handles, order, loc="outside lower center", ncols=len(order), frameon=False)
 
 
 def keep_to_means(axis: Axes, means: Sequence[float]) -> None:

@@ -3,50 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from supertickets.chapters.paper import average_score, figure3, paper_facts, printed_count, published_tickets, scores
+from supertickets.chapters.paper import average_score, figure3, paper_facts, printed_count, scores
 from supertickets.errors import SuperticketsError
 
 # Weights of one head (4 x hidden x 64), one FFN (2 x hidden x 4 hidden), and BERT with embeddings and pooler.
 _BERT = {"base": (196_608, 4_718_592, 109_482_240), "large": (262_144, 8_388_608, 335_141_888)}
-
-
-@dataclass(frozen=True)
-class Inconsistency:
-    """A place where the paper does not agree with itself, or with its code or data.
-
-    ``check`` is how it is established: "recompute", "compare" or "reading". ``recompute`` returns the numbers,
-    printed and recomputed, as a flat dict; it is None where only reading shows it.
-    """
-
-    id: str
-    where: str
-    what: str
-    check: str
-    recompute: Callable[[], dict[str, float]] | None = None
-
-    @property
-    def computed(self) -> dict[str, float]:
-        """The recomputed numbers (empty where there is nothing to compute)."""
-        return self.recompute() if self.recompute else {}
-
-
-def inconsistency(identifier: str) -> Inconsistency:
-    """The inconsistency of that name, "P1" to "P10".
-
-    >>> inconsistency("P3").computed["printed"]
-    86.8
-    """
-    for found in INCONSISTENCIES:
-        if found.id == identifier:
-            return found
-    raise SuperticketsError(
-        f"There is no inconsistency {identifier!r}; choose one of {', '.join(p.id for p in INCONSISTENCIES)}."
-    )
 
 
 def _averages(tables: tuple[int, ...]) -> dict[str, float]:
@@ -105,10 +70,9 @@ def _gains_not_positive() -> dict[str, float]:
 
 def _printed_sizes() -> dict[str, float]:
     rows = paper_facts()["table9"]["rows"]
-    stsb = next(row for row in figure3() if row["task"] == "STS-B")
     return {
         "STS-B train: Table 9": printed_count(rows["STS-B"][1]),
-        "STS-B train: Figure 3": stsb["train examples"],
+        "STS-B train: Figure 3": next(row["train examples"] for row in figure3() if row["task"] == "STS-B"),
         "STS-B train: GLUE release": 5749,
         "RTE dev: Table 9": printed_count(rows["RTE"][2]),
         "RTE dev: GLUE release": 277,
@@ -118,7 +82,9 @@ def _printed_sizes() -> dict[str, float]:
 def _shared_sizes() -> dict[str, float]:
     found: dict[str, float] = {}
     for scale, (head, ffn, total) in _BERT.items():
-        pruned = np.array(list(published_tickets(scale).values()))
+        pruned = np.array(
+            list(paper_facts()["published_tickets"][scale].values())
+        )  # heads and FFNs, in the authors' scripts
         for how, (heads, ffns) in {
             "mean ticket, counts rounded down": np.floor(pruned.mean(axis=0)),
             "mean ticket": pruned.mean(axis=0),
@@ -141,10 +107,17 @@ _RECOMPUTE: dict[str, Callable[[], dict[str, float]]] = {
     "P10": _shared_sizes,
 }
 
-INCONSISTENCIES: tuple[Inconsistency, ...] = tuple(
-    Inconsistency(name, **texts, recompute=_RECOMPUTE.get(name))
-    for name, texts in paper_facts()["inconsistencies"].items()
-)
+
+def computed(identifier: str) -> dict[str, float]:
+    """The numbers, printed and recomputed, of "P1" to "P10"; none where only reading shows the inconsistency.
+
+    >>> computed("P3")["printed"]
+    86.8
+    """
+    if identifier not in paper_facts()["inconsistencies"]:
+        known = ", ".join(paper_facts()["inconsistencies"])
+        raise SuperticketsError(f"There is no inconsistency {identifier!r}; choose one of {known}.")
+    return _RECOMPUTE[identifier]() if identifier in _RECOMPUTE else {}
 
 
 def paper_notes(identifiers: Sequence[str]) -> list[str]:
@@ -157,9 +130,9 @@ def paper_notes(identifiers: Sequence[str]) -> list[str]:
     '86.8 (printed), 89.5 (mean of Table 7), 88.62 (mean of Figure 3).'
     """
     notes = []
-    for found in map(inconsistency, identifiers):
-        numbers = _sentence(found.computed)
-        notes.append(f"{found.id} ({found.where}): {found.what}{f' {numbers}' if numbers else ''}")
+    for name in identifiers:
+        numbers, texts = _sentence(computed(name)), paper_facts()["inconsistencies"][name]
+        notes.append(f"{name} ({texts['where']}): {texts['what']}{f' {numbers}' if numbers else ''}")
     return notes
 
 
@@ -179,9 +152,5 @@ def _sentence(computed: dict[str, float]) -> str:
 
 
 def _listed(names: Iterable[str], values: Iterable[float]) -> str:
-    return ", ".join(f"{_number(value)} ({name})" for name, value in zip(names, values, strict=True))
-
-
-def _number(value: float) -> str:
-    text = f"{value:,.2f}"
-    return text.rstrip("0").rstrip(".")
+    numbers = (f"{value:,.2f}".rstrip("0").rstrip(".") for value in values)
+    return ", ".join(f"{number} ({name})" for name, number in zip(names, numbers, strict=True))

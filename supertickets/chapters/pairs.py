@@ -22,9 +22,9 @@ def super_ticket_pairs(frame: pd.DataFrame, column: str = "report_score") -> pd.
     """The super ticket and the full model side by side, wherever a task and seed has both.
 
     One row per task and seed, in the frame's order of tasks; columns task, seed, ``full`` and ``super`` (``column`` of
-    each, in points), ``level`` and ``weights_remaining`` (a fraction) of the super ticket, which is the choice of
-    :func:`supertickets.runs.super_tickets`. Runs without a value of ``column`` are left out. Raises
-    SuperticketsError without runs, for an unknown column, and where a task and seed has several full models.
+    each, in points), ``level`` and ``weights_remaining`` (a fraction) of the super ticket
+    (:func:`supertickets.runs.super_tickets`). Runs without a value of ``column`` are left out. Raises SuperticketsError
+    without runs, for an unknown column, and where a task and seed has several full models.
     """
     if frame.empty:
         raise SuperticketsError("There are no finished runs to tabulate; run the sweep first.")
@@ -35,10 +35,8 @@ def super_ticket_pairs(frame: pd.DataFrame, column: str = "report_score") -> pd.
     both = full.merge(super_tickets(frame)[[*key, column, "level", "weights_remaining"]], on=key).dropna()
     twice = both.loc[both.duplicated(["task", "seed"]), ["task", "seed"]]
     if len(twice):
-        task, seed = twice.iloc[0]
-        raise SuperticketsError(
-            f"Task {task!r} has several full models with seed {seed}; keep one encoder and one training set per table."
-        )
+        several = "Task {!r} has several full models with seed {}".format(*twice.iloc[0])
+        raise SuperticketsError(f"{several}; keep one encoder and one training set per table.")
     order = list(dict.fromkeys(frame["task"]))
     both = both.assign(full=100 * both[f"{column}_x"], super=100 * both[f"{column}_y"])
     both = both.sort_values("task", key=lambda tasks: tasks.map(order.index), kind="stable")
@@ -47,9 +45,7 @@ def super_ticket_pairs(frame: pd.DataFrame, column: str = "report_score") -> pd.
 
 def scores_in(frame: pd.DataFrame) -> list[str]:
     """Columns of scores and metrics, such as "report_f1" and "dev_accuracy_matched", metrics in the usual order."""
-    names = ("score", *METRICS)
-    splits = ("report", "selection", "dev", "test")
-    wanted = [f"{split}_{name}" for split in splits for name in names]
+    wanted = [f"{split}_{name}" for split in ("report", "selection", "dev", "test") for name in ("score", *METRICS)]
     return [name for start in wanted for name in frame if name == start or str(name).startswith(f"{start}_")]
 
 

@@ -1,8 +1,7 @@
 """The paper's own numbers as data, and the places where they do not agree with each other.
 
 Everything printed in Tables 1-9 and Figure 3 of Liang et al. (ACL 2021, arXiv:2105.12002v2) is kept in
-``paper_tables.json`` beside this module, exactly as printed. Nothing here is a result of ours. The functions
-return plain lists of dicts, so ``pandas.DataFrame(table(1))`` is the table of the paper.
+``paper_tables.json`` beside this module, exactly as printed. Nothing here is a result of ours.
 """
 
 from __future__ import annotations
@@ -36,8 +35,7 @@ def title(n: int) -> str:
     >>> title(9)
     'Summary of the GLUE benchmark, SNLI and SciTail'
     """
-    _check_number(n)
-    return paper_facts()["titles"][str(n)]
+    return _of_table(n, paper_facts()["titles"].get(str(n)))
 
 
 def scores(n: int) -> dict[str, dict[str, dict[str, float]]]:
@@ -66,8 +64,7 @@ def table(n: int) -> list[dict[str, Any]]:
     >>> table(9)[0]["train"]
     '8.5k'
     """
-    _check_number(n)
-    facts = paper_facts()[f"table{n}"]
+    facts = _of_table(n, paper_facts().get(f"table{n}"))
     if n <= 3:
         return [
             {
@@ -82,22 +79,14 @@ def table(n: int) -> list[dict[str, Any]]:
         return [
             {"target": target, "model": model, "fraction": fraction, "train size": size, "accuracy": accuracy}
             for target in ("SNLI", "SciTail")
-            for model, accuracies in facts[target]["accuracy"].items()
-            for fraction, size, accuracy in zip(
-                facts["fractions"], facts[target]["train_sizes"], accuracies, strict=True
-            )
+            for model, row in facts[target]["accuracy"].items()
+            for fraction, size, accuracy in zip(facts["fractions"], facts[target]["train_sizes"], row, strict=True)
         ]
+    columns, name = (facts["columns"], "corpus") if n == 9 else (facts["tasks"], "model")
+    rows = [({name: key}, row) for key, row in facts["rows"].items()]
     if n == 7:
-        return [
-            {"model": model, "statistic": statistic, **dict(zip(facts["tasks"], values, strict=True))}
-            for model, row in facts["rows"].items()
-            for statistic, values in row.items()
-        ]
-    if n == 9:
-        return [
-            {"corpus": corpus, **dict(zip(facts["columns"], row, strict=True))} for corpus, row in facts["rows"].items()
-        ]
-    return [{"model": model, **dict(zip(facts["tasks"], row, strict=True))} for model, row in facts["rows"].items()]
+        rows = [({**start, "statistic": which}, row) for start, both in rows for which, row in both.items()]
+    return [{**start, **dict(zip(columns, row, strict=True))} for start, row in rows]
 
 
 def figure3() -> list[dict[str, Any]]:
@@ -110,46 +99,15 @@ def figure3() -> list[dict[str, Any]]:
     ('RTE', '2.49k', 3.3)
     """
     facts, table1 = paper_facts()["figure3"], scores(1)
-    return [
-        {
-            "task": task,
-            "train size": size,
-            "train examples": printed_count(size),
-            **{
-                f"weights remaining {scale}": facts["weights_remaining"][f"SuperT {scale}"][i]
-                for scale in ("base", "large")
-            },
-            **{
-                f"gain {scale}": task_score(table1[f"SuperT {scale}"][task])
-                - task_score(table1[f"ST-DNN {scale}"][task])
-                for scale in ("base", "large")
-            },
-        }
-        for i, (task, size) in enumerate(zip(facts["tasks"], facts["train_sizes"], strict=True))
-    ]
-
-
-def hyperparameters() -> dict[str, Any]:
-    """The training details of section 5.2 and appendices A.1.2, A.2 and A.3.2 (a fresh copy at each call).
-
-    >>> hyperparameters()["learning_rates"]
-    [5e-05, 0.0001, 0.0002]
-    """
-    return copy.deepcopy(paper_facts()["hyperparameters"])
-
-
-def published_tickets(scale: str) -> dict[str, tuple[int, int]]:
-    """Heads and FFNs pruned in each task's super ticket in the authors' multi-task scripts.
-
-    ``scale`` is "base" (144 heads, 12 FFNs) or "large" (384 heads, 24 FFNs). These come from the authors' code,
-    not from the paper; they explain the 92.9% and 83.3% of Table 3 (see P10).
-
-    >>> published_tickets("base")["SST-2"]
-    (28, 2)
-    """
-    if scale not in ("base", "large"):
-        raise SuperticketsError(f"There are no published tickets for {scale!r}; choose 'base' or 'large'.")
-    return {task: (heads, ffns) for task, (heads, ffns) in paper_facts()["published_tickets"][scale].items()}
+    rows = []
+    for i, (task, size) in enumerate(zip(facts["tasks"], facts["train_sizes"], strict=True)):
+        row = {"task": task, "train size": size, "train examples": printed_count(size)}
+        row |= {f"weights remaining {x}": facts["weights_remaining"][f"SuperT {x}"][i] for x in ("base", "large")}
+        for scale in ("base", "large"):
+            gain = task_score(table1[f"SuperT {scale}"][task]) - task_score(table1[f"ST-DNN {scale}"][task])
+            row[f"gain {scale}"] = gain
+        rows.append(row)
+    return rows
 
 
 def printed_count(text: str) -> int:
@@ -174,8 +132,8 @@ def average_score(row: Mapping[str, float | Mapping[str, float]], rule: str = "t
     """The paper's "Average Score" of a row ``{task: value or {metric: value}}``.
 
     ``rule="tasks"`` is the rule of Tables 1 and 3: the mean over tasks, a task with two metrics counting their mean
-    once (P1). ``rule="columns"`` is the rule of Table 2: every printed column counts once, so that MNLI-m and
-    MNLI-mm count separately (P2). Raises SuperticketsError for another rule or an empty row.
+    once (P1). ``rule="columns"`` is that of Table 2: every printed column counts once, MNLI-m and MNLI-mm apart (P2).
+    Raises SuperticketsError for another rule or an empty row.
 
     >>> row = {"RTE": 60.0, "MNLI": {"matched": 80.0, "mismatched": 82.0}}
     >>> average_score(row), average_score(row, "columns")
@@ -187,11 +145,12 @@ def average_score(row: Mapping[str, float | Mapping[str, float]], rule: str = "t
         return float(np.mean([task_score(cell) for cell in row.values()]))
     if rule == "columns":
         return float(
-            np.mean([x for cell in row.values() for x in (cell.values() if isinstance(cell, Mapping) else (cell,))])
+            np.mean([x for cell in row.values() for x in (cell.values() if isinstance(cell, Mapping) else [cell])])
         )
     raise SuperticketsError(f"Unknown averaging rule {rule!r}; choose 'tasks' (Tables 1, 3) or 'columns' (Table 2).")
 
 
-def _check_number(n: int) -> None:
-    if n not in range(1, 10):
+def _of_table(n: int, found: Any) -> Any:
+    if found is None:
         raise SuperticketsError(f"The paper has no Table {n}; choose a number from 1 to 9.")
+    return found

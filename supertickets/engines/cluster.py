@@ -19,7 +19,7 @@ from typing import Any
 import loky
 
 from supertickets.engines.execution import execute
-from supertickets.engines.pool import Outcome, Pool
+from supertickets.engines.scheduling import Outcome, Pool
 from supertickets.errors import SuperticketsError
 from supertickets.runs import RunStore, Spec, spec_from_json
 

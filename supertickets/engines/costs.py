@@ -47,7 +47,7 @@ def likeness(spec: Spec) -> Likeness:
         kind, data = (spec.encoder_revision, "single"), (spec.data.name, spec.data.train_size)
         return ((*kind, *data, spec.ticket.kind, spec.ticket.level), (*kind, *data), kind)
     if isinstance(spec, AdaptationSpec):
-        kind = (spec.source.encoder_revision, "adaptation", spec.data.name, spec.fraction)
+        kind = (spec.source.encoder_revision, "adaptation", spec.data.name, spec.fraction, spec.size)
         return ((*kind, spec.model), kind)
     kind = (spec.encoder_revision, "shared", tuple(ref.name for ref in spec.data))
     return ((*kind, spec.model), kind)

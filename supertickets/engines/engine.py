@@ -15,11 +15,10 @@ from typing import cast
 
 from supertickets.engines.cluster import ray_pool
 from supertickets.engines.execution import execute
-from supertickets.engines.pool import Outcome, Pool
 from supertickets.engines.processes import process_pool
 from supertickets.engines.progress import Progress
 from supertickets.engines.resources import default_workers
-from supertickets.engines.scheduling import orphaned, scheduled
+from supertickets.engines.scheduling import Outcome, Pool, orphaned, scheduled
 from supertickets.errors import SuperticketsError
 from supertickets.runs import RunStore, Spec, tidy
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
-from supertickets.engines.pool import Outcome
 from supertickets.engines.resources import peak_memory
+from supertickets.engines.scheduling import Outcome
 from supertickets.errors import SuperticketsError, UnwritableError
 from supertickets.models import load_compacted, name_labels, save_compacted
 from supertickets.runs import AdaptationSpec, Record, RunLog, RunSpec, RunStore, SharingSpec, Spec, claimed

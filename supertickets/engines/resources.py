@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 
 import loky
@@ -77,10 +78,23 @@ def _peak_resident() -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / _MIB
 
 
+def visible_gpus() -> list[str]:
+    """The GPUs that a sweep may use, named as in CUDA_VISIBLE_DEVICES: by number, by UUID, or as MIG instances.
+
+    They are those that it names, up to the first that is none (as CUDA reads it): an empty value hides all. Without
+    it they are all of the machine. Of MIG instances CUDA shows a process only the first; its workers get one each.
+    """
+    n_seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is None or not n_seen:
+        return [str(number) for number in range(n_seen)]
+    names = list(takewhile(lambda name: name and name[0] != "-", (name.strip() for name in named.split(","))))
+    return names if names[0].startswith("MIG") else names[:n_seen]
+
+
 def default_workers(runs_per_gpu: int = 1) -> int:
     """One worker per core this process may use, or ``runs_per_gpu`` for each GPU where GPUs do the work."""
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    return gpus * runs_per_gpu or loky.cpu_count()
+    return len(visible_gpus()) * runs_per_gpu or loky.cpu_count()
 
 
 def best_precision() -> str:

@@ -7,13 +7,12 @@ from supertickets.rooms import handed_on
 if TYPE_CHECKING:
     from supertickets.models.compaction import (
         NoAttention,
-        NoFfn,
         compact,
-        load_compacted,
-        narrow_heads,
+        cut,
+        ffn_stand_ins,
+        mark,
         put_module,
-        save_compacted,
-        units_of,
+        within,
     )
     from supertickets.models.encoder_files import encoder_revision
     from supertickets.models.encoders import (
@@ -24,8 +23,9 @@ if TYPE_CHECKING:
         name_labels,
         set_task_dropout,
     )
-    from supertickets.models.families import Family, family_of, layer_parts, layers_of, shape_of
-    from supertickets.models.gates import masked
+    from supertickets.models.families import Family, family_of, layer_parts, layers_of, reads_in, shape_of
+    from supertickets.models.gates import gate_heads, masked
     from supertickets.models.importance import importance_scores
+    from supertickets.models.saved import load_compacted, save_compacted, write_model
 else:
     __getattr__, __dir__ = handed_on(__name__)

@@ -1,4 +1,4 @@
-"""Compaction: really removing what a ticket masks, and keeping the smaller model on disk.
+"""Compaction: really removing what a ticket masks.
 
 The compacted model computes the same function as the masked one (section 3 defines tickets by masks; removal is ours):
 a removed head loses its query, key, value rows and its output-projection columns, the output bias stays; a removed FFN
@@ -8,19 +8,17 @@ goes with its bias, so that its layer norm sees the residual alone. A layer may 
 from __future__ import annotations
 
 import copy
-import json
-from pathlib import Path
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedModel
 
 from supertickets.errors import SuperticketsError
-from supertickets.models.families import Family, LayerParts, family_of, layer_parts
+from supertickets.models.families import Family, family_of, layer_parts, layers_of, linear_in, reads_in
 from supertickets.tickets import Ticket, misfit
 
 
@@ -39,7 +37,15 @@ class NoAttention(nn.Module):
 
 
 class NoFfn(nn.Module):
-    """Stands where an FFN's output layer was: adds nothing to the residual."""
+    """Stands where an FFN's output layer was: adds nothing to the residual.
+
+    Its empty ``weight`` has the name of the one that is gone: whoever loads the weights of a compacted model into a
+    full-size one is told that sizes differ, where a weight that is not there would be drawn at random.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.empty(0))
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """Zeros of the input's shape, which is the hidden states' since the intermediate layer went too."""
@@ -52,76 +58,85 @@ def compact(model: PreTrainedModel, ticket: Ticket) -> PreTrainedModel:
     Logits equal those of ``masked(model, ticket)`` (float64: to 1e-10). Raises SuperticketsError if the ticket
     does not fit the encoder or the model is already compacted.
     """
-    parts = layer_parts(model)
-    shape = (len(parts), model.config.num_attention_heads)
+    shape = (len(layer_parts(model)), model.config.num_attention_heads)
     if ticket.shape != shape:
         raise SuperticketsError(misfit(ticket.shape, shape))
     smaller = copy.deepcopy(model)
-    family = family_of(smaller)
-    for part, heads, ffn in zip(layer_parts(smaller), ticket.heads, ticket.ffns, strict=True):
-        if not heads.all():
-            _remove_heads(part, family, torch.from_numpy(heads.copy()))
-        if not ffn:
-            _replace(part.layer, family.ffn_in, nn.Identity())
-            _replace(part.layer, family.ffn_out, NoFfn())
+    cut(smaller, ticket.heads, ticket.ffns)
+    mark(smaller.config, ticket)
     return smaller
 
 
-def save_compacted(
-    model: PreTrainedModel,
-    ticket: Ticket,
-    path: str | Path,
-    tokenizer: PreTrainedTokenizerBase | None = None,
-) -> Path:
-    """Writes the compacted model as a folder: config.json, model.safetensors, ticket.json, and the tokenizer if given.
+def mark(config: PretrainedConfig, ticket: Ticket) -> None:
+    """Notes in a model's configuration what was removed of it, which so goes along wherever the model is saved."""
+    if not (ticket.heads.all() and ticket.ffns.all()):
+        config.supertickets = replace(ticket, scores=None, provenance={}).to_json()
+    elif hasattr(config, "supertickets"):
+        delattr(config, "supertickets")
 
-    ``model`` may be full-size (it is compacted first) or already compacted with this ticket.
-    :func:`load_compacted` reads the folder back. Raises SuperticketsError if model and ticket do not fit, or the
-    folder cannot be written.
+
+def cut(model: PreTrainedModel, heads: Iterable[np.ndarray], ffns: Iterable[bool]) -> None:
+    """Cuts a model, compacted or not, down to some of the units it has.
+
+    ``heads`` are booleans per layer, one for each head that is there; ``ffns`` is a boolean per layer.
     """
-    folder = Path(path)
-    if _is_full_size(model) and not (ticket.heads.all() and ticket.ffns.all()):
-        model = compact(model, ticket)
-    _check_widths(model, ticket)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        model.config.save_pretrained(folder)
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-        ticket.save(folder / "ticket.json")
-        if tokenizer is not None:
-            tokenizer.save_pretrained(folder)
-    except (OSError, SafetensorError) as error:
-        raise SuperticketsError(
-            f"The compacted model cannot be written to {folder} ({error}); free some space."
-        ) from error
-    return folder
+    family = family_of(model)
+    for layer, kept, ffn in zip(layers_of(model), heads, ffns, strict=True):
+        if not kept.all():
+            _narrow_heads(layer, family, kept)
+        if not ffn:
+            for path, module in ffn_stand_ins(family):
+                put_module(layer, path, module)
 
 
-def load_compacted(path: str | Path) -> PreTrainedModel:
-    """The compacted, fine-tuned model that :func:`save_compacted` wrote, in eval mode, on the CPU.
-
-    Raises SuperticketsError if the folder is not one, or its weights are truncated or do not fit its ticket.
-    """
-    folder = Path(path)
-    for file in ("config.json", "model.safetensors", "ticket.json"):
-        if not (folder / file).is_file():
-            raise SuperticketsError(f"{folder} is not a compacted model: it has no {file}.")
-    ticket = Ticket.load(folder / "ticket.json")
-    try:
-        config = AutoConfig.from_pretrained(folder)
-        with torch.random.fork_rng(devices=[]):  # building draws random weights, which are then overwritten
-            model = compact(AutoModelForSequenceClassification.from_config(config), ticket)
-        model.load_state_dict(load_file(folder / "model.safetensors"), strict=True)
-    except (OSError, ValueError, RuntimeError, SafetensorError, json.JSONDecodeError) as error:
-        first_line = str(error).splitlines()[0]
-        raise SuperticketsError(
-            f"The model in {folder} is damaged or foreign ({first_line}); save it again."
-        ) from error
-    return model.eval()
+def within(ticket: Ticket, union: Ticket) -> tuple[list[np.ndarray], np.ndarray]:
+    """A ticket counted in the units of a union of tickets: per layer its heads, and the FFNs ``(n_layers,)``."""
+    return [row[stored] for row, stored in zip(ticket.heads, union.heads, strict=True)], ticket.ffns
 
 
-def narrow_position_bias(layer: nn.Module, keep: Tensor) -> None:
+def ffn_stand_ins(family: Family) -> tuple[tuple[str, nn.Module], ...]:
+    """What stands where an FFN was: modules by their paths within the layer."""
+    if family.ffn_out.startswith(f"{family.ffn_in}."):
+        whole = NoFfn()
+        put_module(whole, family.ffn_out.removeprefix(f"{family.ffn_in}."), NoFfn())
+        return ((family.ffn_in, whole),)
+    return (family.ffn_in, nn.Identity()), (family.ffn_out, NoFfn())
+
+
+def has_ffn(layer: nn.Module, family: Family) -> bool:
+    """Whether a layer still has its FFN."""
+    return not isinstance(layer.get_submodule(family.ffn_in), nn.Identity | NoFfn)
+
+
+def _narrow_heads(layer: nn.Module, family: Family, kept: np.ndarray) -> None:
+    """Cuts a layer, compacted or not, down to the heads ``kept`` of those it has."""
+    out = layer.get_submodule(family.attention_out)
+    weight = out.get_parameter("weight")
+    units = torch.tensor(kept, device=weight.device).repeat_interleave(weight.shape[1] // len(kept))
+    if kept.any():
+        for path in reads_in(layer, family):
+            linear = linear_in(layer, path)
+            rows = units.repeat(linear.out_features // len(units))  # below one another where one layer is several
+            put_module(layer, path, _linear(linear.weight[rows], None if linear.bias is None else linear.bias[rows]))
+        attention = layer.get_submodule(family.attention)
+        for name, number in (("num_attention_heads", kept.sum()), ("all_head_size", units.sum())):
+            if hasattr(attention, name):  # read by some attention backends
+                setattr(attention, name, int(number))
+    else:
+        # Reads nothing of the old projections; the output projection keeps only its bias.
+        put_module(layer, family.attention, NoAttention())
+    put_module(layer, family.attention_out, _linear(weight[:, units], out.bias))
+    if family.position_bias:
+        _narrow_position_bias(layer, torch.tensor(kept))
+
+
+def put_module(layer: nn.Module, path: str, module: nn.Module) -> None:
+    """Puts a module in the place of the one at a dotted path within a layer."""
+    parent, _, attribute = path.rpartition(".")
+    setattr(layer.get_submodule(parent), attribute, module)
+
+
+def _narrow_position_bias(layer: nn.Module, keep: Tensor) -> None:
     """Has a layer read the columns of some of its heads only (booleans) of the position bias that all layers share."""
     heads = keep.nonzero().flatten()
     if hasattr(layer, "bias_columns"):
@@ -136,26 +151,7 @@ def _own_columns(layer: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...
     return (states, mask, bias[:, layer.bias_columns], *rest)
 
 
-def _remove_heads(part: LayerParts, family: Family, keep: Tensor) -> None:
-    if family.position_bias:
-        narrow_position_bias(part.layer, keep)
-    if not keep.any():
-        # The replacement reads nothing of the old projections; the output projection keeps only its bias.
-        _replace(part.layer, family.attention, NoAttention())
-    head_size = part.attention_out.in_features // len(keep)
-    units = keep.repeat_interleave(head_size).to(part.attention_out.weight.device)
-    for name, linear in ((family.query, part.query), (family.key, part.key), (family.value, part.value)):
-        if keep.any():
-            bias = None if linear.bias is None else linear.bias[units]
-            _replace(part.layer, name, _linear(linear.weight[units], bias))
-    _replace(part.layer, family.attention_out, _linear(part.attention_out.weight[:, units], part.attention_out.bias))
-    if keep.any() and hasattr(part.attention, "num_attention_heads"):
-        # Read by some attention backends.
-        for name, number in (("num_attention_heads", keep.sum()), ("all_head_size", units.sum())):
-            setattr(part.attention, name, int(number))
-
-
-def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+def _linear(weight: Tensor, bias: Any) -> nn.Linear:
     # Made small on "meta" so that no random numbers are drawn and no zero-size initialisation warns.
     linear = nn.Linear(1, 1, bias=bias is not None, device="meta")
     linear.out_features, linear.in_features = weight.shape
@@ -163,70 +159,3 @@ def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     if bias is not None:
         linear.bias = nn.Parameter(bias.detach().clone())
     return linear
-
-
-def _replace(layer: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, attribute = name.rpartition(".")
-    setattr(layer.get_submodule(parent), attribute, module)
-
-
-def _widths(model: PreTrainedModel) -> tuple[list[int], list[bool]]:
-    """Context width of every layer, and whether it still has its FFN; works for compacted models too."""
-    family = family_of(model)
-    layers = list(model.get_submodule(family.layers).children())
-    contexts = [layer.get_submodule(family.attention_out).get_parameter("weight").shape[1] for layer in layers]
-    return contexts, [not isinstance(layer.get_submodule(family.ffn_out), NoFfn) for layer in layers]
-
-
-def _is_full_size(model: PreTrainedModel) -> bool:
-    contexts, ffns = _widths(model)
-    return all(width == model.config.hidden_size for width in contexts) and all(ffns)
-
-
-def _check_widths(model: PreTrainedModel, ticket: Ticket) -> None:
-    contexts, ffns = _widths(model)
-    head_size = model.config.hidden_size // model.config.num_attention_heads
-    wanted = [int(row.sum()) * head_size for row in ticket.heads]
-    if contexts != wanted or ffns != ticket.ffns.tolist():
-        raise SuperticketsError(
-            "The model was compacted with another ticket than the one given; pass the ticket it was compacted with."
-        )
-
-
-def units_of(kept: np.ndarray, out: nn.Module) -> Tensor:
-    """Booleans of the context's length: the units of the heads ``kept``."""
-    weight = out.get_parameter("weight")
-    return torch.from_numpy(np.repeat(kept, weight.shape[1] // len(kept))).to(weight.device)
-
-
-def put_module(layer: nn.Module, path: str, module: nn.Module) -> None:
-    """Puts a module in the place of the one at a dotted path within a layer."""
-    parent, _, attribute = path.rpartition(".")
-    setattr(layer.get_submodule(parent), attribute, module)
-
-
-def narrow_heads(layer: nn.Module, family: Family, kept: np.ndarray) -> None:
-    """Cuts a layer, compacted or not, down to the heads ``kept`` of those it has."""
-    attention, out = layer.get_submodule(family.attention), layer.get_submodule(family.attention_out)
-    units = units_of(kept, out)
-    if kept.any():
-        for path in (family.query, family.key, family.value):
-            linear = layer.get_submodule(path)
-            linear.weight = nn.Parameter(linear.get_parameter("weight").detach()[units])
-            linear.bias = nn.Parameter(linear.get_parameter("bias").detach()[units])
-            _note(linear, out_features=int(units.sum()))
-        _note(attention, num_attention_heads=int(kept.sum()), all_head_size=int(units.sum()))
-    else:
-        put_module(layer, family.attention, NoAttention())
-        put_module(layer, family.attention_out, out)  # for families that have it within the attention
-    if family.position_bias:
-        narrow_position_bias(layer, torch.from_numpy(kept))
-    out.weight = nn.Parameter(out.get_parameter("weight").detach()[:, units])
-    _note(out, in_features=int(units.sum()))
-
-
-def _note(module: nn.Module, **sizes: int) -> None:
-    """Corrects the sizes that a module says it has, where it does."""
-    for name, size in sizes.items():
-        if hasattr(module, name):
-            setattr(module, name, size)

@@ -19,6 +19,10 @@ from supertickets import lab
 from supertickets.errors import SuperticketsError
 from supertickets.models.published import PUBLISHED, file_sha256, hub_snapshot, published_folder
 
+_VOCABULARY = ("tokenizer.json", "vocab.txt", "vocab.json", "merges.txt")
+TOKENIZER_FILES = (*_VOCABULARY[:3], "spm.model", "sentencepiece.bpe.model", "tokenizer.model")
+"""Any one of them makes a tokenizer."""
+
 
 @lru_cache(maxsize=32)
 def encoder_folder(name: str) -> Path:
@@ -49,12 +53,12 @@ def encoder_revision(name: str) -> str:
     for key in ("_name_or_path", "transformers_version", "torch_dtype", "dtype", "architectures"):
         config.pop(key, None)
     digest.update(json.dumps(config, sort_keys=True).encode())
-    vocabulary = ("tokenizer.json", "vocab.txt", "vocab.json", "merges.txt")
-    for path in sorted(folder.glob("*.safetensors")) + [folder / file for file in vocabulary]:
+    files = (*_VOCABULARY, *TOKENIZER_FILES[3:])
+    for path in sorted(folder.glob("*.safetensors")) + [folder / file for file in files]:
         if path.is_file():
             digest.update(file_sha256(path).encode())
     if not (name.startswith("lab-") or name in PUBLISHED):  # whose files are known
-        digest.update(_token_rules(folder, (*vocabulary, "config.json")).encode())
+        digest.update(_token_rules(folder, (*files, "config.json")).encode())
     return digest.hexdigest()[:16]
 
 
@@ -86,9 +90,19 @@ def _token_rules(folder: Path, hashed: Iterable[str]) -> str:
 def _checked(folder: Path, name: str) -> Path:
     if not (folder / "config.json").is_file():
         raise SuperticketsError(f"The encoder folder {folder} has no config.json; give a folder saved by transformers.")
+    try:
+        stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SuperticketsError(f"{folder / 'config.json'} cannot be read ({error}); copy it again.") from error
+    if not isinstance(stored, dict):
+        raise SuperticketsError(f"{folder / 'config.json'} is not a model's configuration; copy it again.")
     if not any(folder.glob("*.safetensors")):
         raise SuperticketsError(
             f"The encoder {name} has no safetensors weights in {folder}, and pickled weights are never loaded; "
             "save it again with save_pretrained."
         )
+    for path in folder.glob("*.safetensors"):
+        with path.open("rb") as file:
+            if file.read(11) == b"version htt":
+                raise SuperticketsError(f"{path} is a pointer of Git LFS, not the weights; fetch them: git lfs pull")
     return folder

@@ -3,52 +3,70 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import (
-    AutoConfig,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
-from transformers.utils import logging as transformers_logging
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from supertickets.errors import SuperticketsError
-from supertickets.models.encoder_files import encoder_folder
-from supertickets.models.families import family_of, known_family, linear_in
-from supertickets.models.published import first_line
+from supertickets.models.checkpoints import pristine, read_config
+from supertickets.models.encoder_files import TOKENIZER_FILES, encoder_folder
+from supertickets.models.families import family_of, linear_in, usable_positions
 from supertickets.tasks import Task
 
 
 @lru_cache(maxsize=8)
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
-    """The encoder's own tokenizer."""
-    return AutoTokenizer.from_pretrained(encoder_folder(name))
+    """The encoder's own tokenizer, with the encoder's limits: its positions, and no token types where it has none.
+
+    Raises SuperticketsError if the encoder's folder has no tokenizer, or it knows tokens that the encoder does not.
+    """
+    folder = encoder_folder(name)
+    if not any((folder / file).is_file() for file in TOKENIZER_FILES):
+        raise SuperticketsError(
+            f"The encoder {name} in {folder} has no tokenizer: not one of {', '.join(TOKENIZER_FILES)}; save the "
+            "tokenizer it was trained with there."
+        )
+    config = read_config(name)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    if len(tokenizer) > config.vocab_size:
+        raise SuperticketsError(
+            f"The tokenizer in {folder} knows {len(tokenizer)} tokens and the encoder {name} {config.vocab_size}; "
+            "resize the encoder's embeddings and train them, or remove the tokens that were added."
+        )
+    tokenizer.model_max_length = min(tokenizer.model_max_length, usable_positions(config))
+    if getattr(config, "type_vocab_size", 0) < 2:
+        tokenizer.model_input_names = [it for it in tokenizer.model_input_names if it != "token_type_ids"]
+    return tokenizer
 
 
 def load_encoder(name: str, num_labels: int, seed: int, dropout: float | None = None) -> PreTrainedModel:
     """The pre-trained encoder with a fresh task head for ``num_labels`` outputs, initialised from ``seed``.
 
     ``dropout`` is the task head's dropout (A.1.2), None = as the encoder's config says. The head is
-    the family's own sequence-classification head: for BERT one linear layer on the pre-trained pooler. The global
-    random state is neither read nor changed.
+    the family's own sequence-classification head: for BERT one linear layer on the pre-trained pooler, which is drawn
+    too (with a warning) where the checkpoint has none. Whatever head the checkpoint has is left out. The global random
+    state is neither read nor changed.
 
-    Raises SuperticketsError for an unknown or unsupported encoder, or weights that lack part of the encoder.
+    Raises SuperticketsError for an unknown or unsupported encoder, weights that lack part of the encoder or have parts
+    that its model has no place for, or a compacted model.
     """
-    model = copy.deepcopy(_pristine(name, num_labels))
-    new_task_head(model, num_labels, seed)
+    kept, without = pristine(name, num_labels)
+    model = copy.deepcopy(kept)
+    new_task_head(model, num_labels, seed, without)
     if dropout is not None:
         set_task_dropout(model, dropout)
     return model
 
 
-def new_task_head(model: PreTrainedModel, num_labels: int, seed: int) -> None:
-    """Gives the model, compacted or not, a fresh task head for ``num_labels`` outputs, initialised from ``seed``."""
+def new_task_head(model: PreTrainedModel, num_labels: int, seed: int, more: Iterable[str] = ()) -> None:
+    """Gives the model, compacted or not, a fresh task head for ``num_labels`` outputs, initialised from ``seed``.
+
+    ``more`` linear layers are drawn after those of the head.
+    """
     heads = [linear_in(model, name) for name in family_of(model).task_head]
     if (last := heads[-1]).out_features != num_labels:
         last.out_features = model.config.num_labels = num_labels
@@ -56,10 +74,11 @@ def new_task_head(model: PreTrainedModel, num_labels: int, seed: int) -> None:
         last.bias = nn.Parameter(last.bias.detach().new_empty(num_labels))
         model.num_labels = num_labels  # pyright: ignore[reportArgumentType]
     generator = torch.Generator().manual_seed(seed)
-    for linear in heads:
+    for linear in [*heads, *(linear_in(model, name) for name in more)]:
         with torch.no_grad():
             linear.weight.normal_(0.0, model.config.initializer_range, generator=generator)
-            linear.bias.zero_()
+            if linear.bias is not None:
+                linear.bias.zero_()
 
 
 def set_task_dropout(model: PreTrainedModel, dropout: float) -> None:
@@ -77,37 +96,6 @@ def example_losses(logits: Tensor, labels: Tensor) -> Tensor:
     if labels.dtype.is_floating_point:
         return (logits.squeeze(-1) - labels.to(logits.dtype)) ** 2
     return F.cross_entropy(logits, labels, reduction="none")
-
-
-@lru_cache(maxsize=2)
-def _pristine(name: str, num_labels: int) -> PreTrainedModel:
-    folder = encoder_folder(name)
-    model_type = AutoConfig.from_pretrained(folder).model_type
-    family = known_family(model_type, name)
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()  # the "newly initialised" notice is checked below instead
-    progress = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        with torch.random.fork_rng(devices=[]):  # the head is drawn at random here, and anew by load_encoder
-            model, info = AutoModelForSequenceClassification.from_pretrained(
-                folder, num_labels=num_labels, output_loading_info=True, use_safetensors=True, dtype=torch.float32
-            )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise SuperticketsError(f"The encoder {name} in {folder} cannot be loaded: {first_line(error)}") from error
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if progress:
-            transformers_logging.enable_progress_bar()
-    # A wrong checkpoint must not silently become a random encoder (audit D28).
-    heads = tuple(f"{name}." for name in family.task_head)
-    missing = sorted(key for key in info["missing_keys"] if not key.startswith(heads) and "position_ids" not in key)
-    if missing:
-        raise SuperticketsError(
-            f"The weights in {folder} lack {len(missing)} tensors of the encoder {name} (first: {missing[0]}); "
-            "use a complete checkpoint."
-        )
-    return model
 
 
 def fit_head(model: PreTrainedModel, task: Task, seed: int, along: bool) -> str:

@@ -7,8 +7,10 @@ stays; a masked FFN contributes nothing at all, its output bias included (as in 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,21 +36,18 @@ def gated(model: PreTrainedModel, heads: Tensor, ffns: Tensor) -> Iterator[PreTr
             f"Gates must end in {size} for heads and {size[:1]} for FFNs, with the same leading dimensions, "
             f"not {tuple(heads.shape)} and {tuple(ffns.shape)}."
         )
-    handles = []
-    try:
+    with ExitStack() as stack:
         for index, part in enumerate(parts):
-            head_gate, ffn_gate = heads[..., index, :], ffns[..., index]
-            handles.append(part.attention_out.register_forward_pre_hook(_gate_context(head_gate)))
-            handles.append(part.ffn_out.register_forward_hook(_gate_ffn(ffn_gate)))
+            stack.enter_context(gate_heads(part.attention_out, heads[..., index, :]))
+            stack.enter_context(_gate(part.ffn_out, ffns[..., index], part.ffn_out.register_forward_hook, _gate_ffn))
         yield model
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @contextmanager
 def masked(model: PreTrainedModel, ticket: Ticket) -> Iterator[PreTrainedModel]:
     """Runs ``model`` with only the ticket's heads and FFNs while the context lasts; the weights are untouched.
+
+    The model may move to another device or dtype meanwhile: the gates go along.
 
     Raises SuperticketsError if the ticket is for an encoder of another shape.
 
@@ -73,20 +72,35 @@ def masked(model: PreTrainedModel, ticket: Ticket) -> Iterator[PreTrainedModel]:
         yield model
 
 
-def _gate_context(gate: Tensor):
-    def hook(_module: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        context = arguments[0]  # (batch, positions, n_heads * head_size)
-        split = context.unflatten(-1, (gate.shape[-1], -1))
-        # (n_heads,) and (batch, positions, n_heads) broadcast as they are; (batch, n_heads) lacks the positions.
-        per_head = gate.unsqueeze(1) if gate.ndim == 2 else gate
-        return ((split * per_head.unsqueeze(-1).to(split.dtype)).flatten(-2), *arguments[1:])
-
-    return hook
+def gate_heads(attention_out: nn.Module, gate: Tensor) -> AbstractContextManager[None]:
+    """Multiplies the heads whose contexts an output projection reads by ``gate``, ``(n_heads,)`` or as in gated."""
+    return _gate(attention_out, gate, attention_out.register_forward_pre_hook, _gate_context)
 
 
-def _gate_ffn(gate: Tensor):
-    def hook(_module: nn.Module, _arguments: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        per_token = gate[:, None] if gate.ndim == 1 else gate  # (batch, 1) or (batch, positions)
-        return output * (per_token.unsqueeze(-1) if gate.ndim else gate).to(output.dtype)
+@contextmanager
+def _gate(module: nn.Module, gate: Tensor, register: Callable[..., Any], hook: Callable[..., Any]) -> Iterator[None]:
+    """A gate as a buffer of the module that it is on: it goes wherever the module goes, and takes its type."""
+    name = "gate"
+    while hasattr(module, name):  # a gate within a gate
+        name += "_"
+    module.register_buffer(name, gate, persistent=False)
+    handle = register(partial(hook, name))
+    try:
+        yield
+    finally:
+        handle.remove()
+        delattr(module, name)
 
-    return hook
+
+def _gate_context(name: str, module: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    gate, context = module.get_buffer(name), arguments[0]  # (batch, positions, n_heads * head_size)
+    split = context.unflatten(-1, (gate.shape[-1], -1))
+    # (n_heads,) and (batch, positions, n_heads) broadcast as they are; (batch, n_heads) lacks the positions.
+    per_head = gate.unsqueeze(1) if gate.ndim == 2 else gate
+    return ((split * per_head.unsqueeze(-1).to(split.dtype)).flatten(-2), *arguments[1:])
+
+
+def _gate_ffn(name: str, module: nn.Module, _arguments: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    gate = module.get_buffer(name)
+    per_token = gate[:, None] if gate.ndim == 1 else gate  # (batch, 1) or (batch, positions)
+    return output * (per_token.unsqueeze(-1) if gate.ndim else gate).to(output.dtype)

@@ -21,7 +21,8 @@ from tempfile import TemporaryDirectory
 from supertickets import lab
 from supertickets.errors import SuperticketsError
 
-_HUB_FILES = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*", "vocab*", "merges.txt", "spm*"]
+_HUB_FILES = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*", "vocab*", "merges.txt"]
+_HUB_FILES += ["spm*", "sentencepiece*", "README.md"]
 MPNET_ZIP_SHA256 = "eb8d12eec2a0b6d694094f5085192a5eae2f244f90b90d8a11015498c8e9c0da"
 """Of the five parts joined: it vouches for every file within."""
 
@@ -140,6 +141,22 @@ def published_folder(name: str) -> Path:
             f"{weights} is not the published {known.title} (its sha256 differs); delete it and install it again."
         )
     return folder
+
+
+def licence_of(name: str) -> str | None:
+    """The licence of an encoder's weights as its own page names it, if that is at hand: nothing is downloaded."""
+    if name.startswith("lab-"):
+        return "mit"
+    name = PUBLISHED[name].hub_id if name in PUBLISHED else name
+    folder = Path(name).expanduser() if Path(name).expanduser().is_dir() else _cached_snapshot(name)
+    from huggingface_hub import ModelCard
+
+    if folder is None or not (folder / "README.md").is_file():
+        return "apache-2.0" if name in (known.hub_id for known in PUBLISHED.values()) else None
+    try:
+        return ModelCard.load(folder / "README.md").data.get("license")
+    except Exception:  # a page by anybody: the library raises many types for it
+        return None
 
 
 def _cached_snapshot(hub_id: str) -> Path | None:

@@ -16,22 +16,28 @@ from supertickets.tasks import DataRef
 class AdaptationSpec:
     """Everything that determines one adaptation: where from, where to, and how much of the target's training set.
 
-    ``source_task`` is the task of a multi-task source whose head goes along ("" = none does). ``fraction`` of the
-    target's training examples are used, the ``draw``-th of several random subsets
-    (:func:`~supertickets.tasks.nested_subset`).
+    ``source_task`` is the task of a multi-task source whose head goes along ("" = none does). ``size`` of the target's
+    training examples are used, or else that ``fraction`` of them, the ``draw``-th of several random subsets
+    (:func:`~supertickets.tasks.nested_subset`). Raises SuperticketsError for a share or size that cannot be, or both.
     """
 
     source: RunSpec | SharingSpec
     data: DataRef
-    fraction: float
+    fraction: float = 1.0
     draw: int = 0
     source_task: str = ""
     hyper: Hyper = field(default_factory=Hyper)
     selection_fraction: float = 0.1
     split_seed: int = 0
     numerics: int = NUMERICS
+    size: int | None = None
 
     def __post_init__(self) -> None:
+        if self.size is not None and (self.size < 1 or self.fraction != 1):
+            raise SuperticketsError(
+                f"A subset has one size, of at least one example, or is a fraction: not {self.size} examples and "
+                f"{self.fraction:g} of the training set."
+            )
         if not 0 < self.fraction <= 1:
             raise SuperticketsError(
                 f"A fraction of the training set lies above 0 and is at most 1, not {self.fraction}."
@@ -62,13 +68,15 @@ class AdaptationSpec:
     def to_json(self) -> dict[str, Any]:
         """A JSON object that :meth:`from_json` reads back."""
         values = {**asdict(self), "source": self.source.to_json(), "data": self.data.to_json()}
+        if self.size is None:  # runs older than the field keep their ids
+            del values["size"]
         return {**values, "study": "adaptation"}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> AdaptationSpec:
         """Reads ``to_json``'s object; raises SuperticketsError if fields are missing or unknown."""
         try:
-            if set(data) != {f.name for f in fields(cls)} | {"study"}:
+            if {*data, "size"} != {f.name for f in fields(cls)} | {"study"}:
                 raise ValueError("its fields are not those of an adaptation")
             values: dict[str, Any] = {name: value for name, value in data.items() if name != "study"}
             source = SharingSpec if data["source"].get("study") == "sharing" else RunSpec
@@ -87,9 +95,11 @@ class AdaptationSpec:
             "model": self.model,
             "task": self.data.name,
             "seed": self.seed,
+            "learning_rate": self.hyper.learning_rate,
             "fraction": self.fraction,
             "draw": self.draw,
             "data": self.data.fingerprint,
+            "of_examples": record.columns(self.data.name).get("train_examples", float("nan")),
             **record.size,
             "head": record.environment["task head"],
             "seconds": record.timings.get("total", float("nan")),

@@ -40,26 +40,6 @@ def paired_scores(frame: pd.DataFrame, column: str = "report_score") -> pd.DataF
     return frame.pivot_table(index="seed", columns=["kind", "level"], values=column, aggfunc="first").sort_index(axis=1)
 
 
-def missing(frame: pd.DataFrame, specs: Iterable[Spec]) -> pd.DataFrame:
-    """The runs among ``specs`` that have no record in ``frame``, in their order.
-
-    One row per run; columns task, train_size (None: the whole training set), seed, kind, level and run (its id). The
-    frame is empty, with these columns, if nothing is missing.
-    """
-    there = set(frame["run"]) if "run" in frame else set()
-    rows = [
-        (task_of(spec), getattr(spec.data, "train_size", None), spec.seed, *_kind(spec), spec.id)
-        for spec in specs
-        if spec.id not in there
-    ]
-    return pd.DataFrame(rows, columns=["task", "train_size", "seed", "kind", "level", "run"])
-
-
-def _kind(spec: Spec) -> tuple[str, float]:
-    """The kind and level of the ticket that a run trains, or the name of a model of several tasks."""
-    return (spec.ticket.kind, spec.ticket.level) if isinstance(spec, RunSpec) else (spec.model, 0.0)
-
-
 def _listed(numbers: Sequence[int]) -> str:
     """Rising numbers in words, three or more in a row as a range.
 
@@ -76,22 +56,29 @@ def _listed(numbers: Sequence[int]) -> str:
 
 
 def missing_sentence(frame: pd.DataFrame, specs: Sequence[Spec]) -> str:
-    """What :func:`missing` found, in one sentence: how many of which task and kind, and of which seeds.
+    """Which of some runs have no record in a frame, in one sentence: how many of which task and kind, of which seeds.
 
     >>> from supertickets.tasks import DataRef
     >>> missing_sentence(pd.DataFrame(), [RunSpec("lab-base", "1", DataRef("entailment"), seed=3)])
     '1 of 1 runs is missing: entailment (1 full; seed 3).'
     """
-    lacking = missing(frame, specs)
-    if lacking.empty:
+    there = set(frame["run"]) if "run" in frame else set()
+    lacking: dict[str, list[Spec]] = {}
+    for spec in specs:
+        if spec.id not in there:
+            lacking.setdefault(task_of(spec), []).append(spec)
+    if not lacking:
         return f"All {len(specs)} runs are there."
     planned = Counter(map(task_of, specs))
-    whole = [task for task, n in planned.items() if n == (lacking["task"] == task).sum()]
+    whole = [task for task, n in planned.items() if n == len(lacking.get(task, ()))]
     whole = whole if len(whole) > 1 else []  # of a single one, what its runs are
     parts = [f"all of {', '.join(whole)}"] if whole else []
-    for task, group in lacking.loc[~lacking["task"].isin(whole)].groupby("task", sort=False):
-        kinds = ", ".join(f"{count} {kind}" for kind, count in group["kind"].value_counts(sort=False).items())
-        seeds = sorted(set(group["seed"]))
-        parts.append(f"{task} ({kinds}; seed{'s' if len(seeds) > 1 else ''} {_listed(seeds)})")
-    verb = "is" if len(lacking) == 1 else "are"
-    return f"{len(lacking)} of {len(specs)} runs {verb} missing: {', '.join(parts)}."
+    for task, runs in lacking.items():
+        if task not in whole:
+            kinds = Counter(spec.ticket.kind if isinstance(spec, RunSpec) else spec.model for spec in runs)
+            seeds = sorted({spec.seed for spec in runs})
+            told = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+            parts.append(f"{task} ({told}; seed{'s' if len(seeds) > 1 else ''} {_listed(seeds)})")
+    n = sum(map(len, lacking.values()))
+    verb = "is" if n == 1 else "are"
+    return f"{n} of {len(specs)} runs {verb} missing: {', '.join(parts)}."

@@ -1,9 +1,8 @@
 """Claims: several sweeps may work on one store at once, and no run is carried out by two of them.
 
-A claim is a file that only one process can create. Its owner renews it while it works; a claim that was not renewed for
-long is void, since its owner was killed, and on the owner's own machine it is void as soon as the process is gone. On
-a store that cannot create a file exclusively, the worst that happens is that a run is carried out twice, with one and
-the same record.
+A claim is a file that only one process can create. Its owner renews it while it works; one that was not renewed for
+long is void, since its owner was killed, and on the owner's own machine as soon as the process is gone. On a store that
+cannot create a file exclusively, the worst that happens is that a run is carried out twice, with one record.
 """
 
 from __future__ import annotations
@@ -37,15 +36,22 @@ def claimed(store: RunStore, run_id: str, expiry: float = EXPIRY) -> Iterator[bo
     (True, False)
     """
     owner = {"host": socket.gethostname(), "pid": os.getpid(), "token": uuid.uuid4().hex}
-    if not _take(store, run_id, owner, expiry):
-        yield False
-        return
+    files, claim = store.files, _claim(run_id)
+
+    def stamped() -> bytes:
+        return json.dumps({**owner, "time": time.time()}).encode()
+
+    if not files.create(claim, stamped()):
+        held = files.read_if_there(claim)
+        if not (_void(store, run_id, held, expiry) and _remove(store, run_id, held) and files.create(claim, stamped())):
+            yield False
+            return
     stop = threading.Event()
 
     def renew() -> None:
         while not stop.wait(expiry / 6):
             with contextlib.suppress(SuperticketsError, OSError):  # a hiccup of the disk; the next renewal may do
-                store.write_claim(run_id, _claim(owner))
+                files.write(claim, stamped())
 
     thread = threading.Thread(target=renew, daemon=True)
     thread.start()
@@ -54,8 +60,8 @@ def claimed(store: RunStore, run_id: str, expiry: float = EXPIRY) -> Iterator[bo
     finally:
         stop.set()
         thread.join()
-        if _parsed(store.read_claim(run_id)).get("token") == owner["token"]:
-            store.take_claim(run_id)
+        if _parsed(files.read_if_there(claim)).get("token") == owner["token"]:
+            files.take(claim)
 
 
 def tidy(store: RunStore, expiry: float = EXPIRY) -> None:
@@ -65,34 +71,25 @@ def tidy(store: RunStore, expiry: float = EXPIRY) -> None:
     """
     with contextlib.suppress(SuperticketsError, OSError):
         for run_id in store.claims():
-            held = store.read_claim(run_id)
+            held = store.files.read_if_there(_claim(run_id))
             if held is not None and _void(store, run_id, held, expiry):
                 _remove(store, run_id, held)
         for run_id in store.running():
-            if store.read_claim(run_id) is None:  # it is given up after the heartbeat
+            if store.files.read_if_there(_claim(run_id)) is None:  # it is given up after the heartbeat
                 store.forget_heartbeat(run_id)
         store.remove_unfinished()
 
 
-def _take(store: RunStore, run_id: str, owner: dict[str, object], expiry: float) -> bool:
-    if store.write_claim(run_id, _claim(owner), new=True):
-        return True
-    held = store.read_claim(run_id)
-    if not _void(store, run_id, held, expiry):
-        return False
-    return _remove(store, run_id, held) and store.write_claim(run_id, _claim(owner), new=True)
+def _claim(run_id: str) -> str:
+    return f"claims/{run_id}.json"
 
 
 def _remove(store: RunStore, run_id: str, void: bytes | None) -> bool:
     """Gets a void claim out of the way; of several that try, one is told that it did."""
-    taken = store.take_claim(run_id)
+    taken = store.files.take(_claim(run_id))
     if taken is not None and taken != void:  # it was another's new claim by then
-        store.write_claim(run_id, taken, new=True)
+        store.files.create(_claim(run_id), taken)
     return taken is not None and taken == void
-
-
-def _claim(owner: dict[str, object]) -> bytes:
-    return json.dumps({**owner, "time": time.time()}).encode()
 
 
 def _parsed(claim: bytes | None) -> dict[str, object]:
@@ -108,7 +105,7 @@ def _void(store: RunStore, run_id: str, claim: bytes | None, expiry: float) -> b
     held = _parsed(claim)
     stamp, pid = held.get("time"), held.get("pid")
     if not isinstance(stamp, int | float):
-        return store.claim_age(run_id) > expiry  # one that is just being written is not void
+        return store.files.age(_claim(run_id)) > expiry  # one that is just being written is not void
     if held.get("host") == socket.gethostname() and isinstance(pid, int) and not (pid > 0 and alive(pid)):
         return True
     return not abs(time.time() - stamp) <= expiry  # one of the far future, or of no time at all, is void too

@@ -68,10 +68,5 @@ class RunLog:
 
 def _no_memory(error: Exception) -> bool:
     """Whether memory ran out; on a CPU torch has no type of error for it."""
-    if (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or getattr(error, "errno", None) == errno.ENOMEM
-    ):
-        return True
-    return "allocate memory" in str(error)
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or getattr(error, "errno", None) == errno.ENOMEM or "allocate memory" in str(error)

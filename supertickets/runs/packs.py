@@ -27,7 +27,7 @@ from supertickets.errors import SuperticketsError
 from supertickets.runs.provenance import LIBRARIES, PACKAGE, commit_id, library_versions
 from supertickets.runs.records import completed, record_from_json, record_json
 from supertickets.runs.run import Record, RunSpec
-from supertickets.runs.spec import data_of
+from supertickets.runs.words import task_of
 
 _FORMAT, _VERSION = "supertickets.pack", 1
 _MANIFEST, _RECORDS = "manifest.json", "records.jsonl"
@@ -47,9 +47,8 @@ class Pack:
                 raise ValueError(f"not of version {_VERSION}")
             lines = self._read(_RECORDS, self.manifest["sha256"][_RECORDS]).splitlines()
         except Exception as error:  # zipfile raises whatever a damaged file leads it to
-            raise SuperticketsError(
-                f"{path} is no packed store, or a damaged one ({error}); fetch it again."
-            ) from error
+            fault = f"{path} is no packed store, or a damaged one ({error}); fetch it again."
+            raise SuperticketsError(fault) from error
         self._lines = {line[_ID].decode(): line for line in lines}
 
     def ids(self) -> list[str]:
@@ -62,13 +61,11 @@ class Pack:
             return None
         content = json.loads(self._lines[run_id])
         try:
-            return record_from_json(
-                run_id, content, lambda _: self._arrays(run_id, content["arrays"]) if arrays else {}
-            )
+            found = self._arrays(run_id, content["arrays"]) if arrays else {}
+            return record_from_json(run_id, content, lambda _: found)
         except Exception as error:
-            raise SuperticketsError(
-                f"Run {run_id} in {self.path} is damaged ({error}); fetch the pack again."
-            ) from error
+            fault = f"Run {run_id} in {self.path} is damaged ({error}); fetch the pack again."
+            raise SuperticketsError(fault) from error
 
     def _arrays(self, run_id: str, entry: Mapping[str, Any]) -> dict[str, np.ndarray]:
         arrays = load_arrays(self._read(f"runs/{run_id}.safetensors", entry["sha256"]))
@@ -100,7 +97,7 @@ def pack(records: Iterable[Record], to: str | Path, note: str = "", data_dir: st
     Those of the old form are brought to the new one, with the facts of their tasks taken from the data below
     ``data_dir`` if that is given, else as far as they are known. The same records make the same bytes, with the same
     code and note. An existing pack is replaced at once or not at all. Raises SuperticketsError without records, for a
-    place that is taken by something else or cannot be written, and for data that are not those of a run.
+    place that is taken or cannot be written, and for data that are not those of a run.
     """
     to = Path(to)
     if to.exists():
@@ -153,9 +150,9 @@ def _written(file: zipfile.ZipFile, records: Iterable[Record], note: str) -> dic
         content = {"id": record.id, **record_json(record), "arrays": {**entry, "sha256": _digest(data)}}
         lines.append(json.dumps(content, separators=(",", ":"), allow_nan=False))
         spec, source = record.spec, getattr(record.spec, "source", record.spec)
-        tasks = " + ".join(ref.name for ref in data_of(spec))
         kind = spec.ticket.kind if isinstance(spec, RunSpec) else spec.model
-        counts.setdefault(f"{source.encoder} on {tasks}", Counter())[kind if source is spec else f"from {kind}"] += 1
+        rows = counts.setdefault(f"{source.encoder} on {task_of(spec)}", Counter())
+        rows[kind if source is spec else f"from {kind}"] += 1
         made = ("device", *LIBRARIES)
         settings[", ".join(f"{name} {record.environment.get(name, 'unknown')}" for name in made)] += 1
     if not lines:

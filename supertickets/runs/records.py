@@ -53,7 +53,7 @@ def record_from_json(run_id: str, content: Mapping[str, Any], load: Callable[[bo
     spec = without_places(spec_from_json(content["spec"]))
     if spec.id != run_id or content["id"] != run_id:
         raise ValueError(f"its spec belongs to run {spec.id}")
-    values = {"memory": {}, **content}  # records older than the field have none
+    values: dict[str, Any] = {"memory": {}, **content}  # records older than the field have none
     if not all(isinstance(values[name], dict) for name in _VALUES[2:]):
         raise ValueError(f"its {', '.join(_VALUES[2:])} are not all there")
     record = Record(

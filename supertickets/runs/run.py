@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from supertickets.errors import SuperticketsError
 from supertickets.tasks import DataRef, TaskFacts
 from supertickets.tickets import KINDS, Scores, Ticket, full_ticket, losing_ticket, random_ticket, winning_ticket
+
+_T = TypeVar("_T")
 
 NUMERICS = 5
 """Raised whenever a change of the code changes results, so that stored runs of the old code are not taken for new."""
@@ -23,10 +25,10 @@ NUMERICS = 5
 class Hyper:
     """Hyper-parameters of one fine-tuning run; the defaults are the paper's (section 5.2, A.1.2).
 
-    ``epochs`` is a maximum: the epoch with the best score on the selection split is kept, and training stops after
-    ``patience`` epochs without a better one. ``warmup`` is the share of all steps over which the learning rate rises,
-    before it falls linearly to zero. ``clip`` is the largest gradient norm. ``precision`` is "fp32" or "bf16"
-    (autocast). ``max_length`` is in word pieces.
+    The epoch with the best score on the selection split is kept, and training stops after ``patience`` epochs without a
+    better one, ``epochs`` at most. ``warmup`` is the share of all steps over which the learning rate rises, before it
+    falls linearly to zero, ``clip`` the largest gradient norm, ``precision`` "fp32" or "bf16" (autocast),
+    ``max_length`` in word pieces.
     """
 
     learning_rate: float = 5e-5
@@ -131,21 +133,9 @@ class RunSpec:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunSpec:
         """Reads ``to_json``'s object; raises SuperticketsError if fields are missing or unknown."""
-        try:
-            _require_fields(cls, data)
-            _require_fields(Hyper, data["hyper"])
-            _require_fields(TicketRule, data["ticket"])
-            return cls(
-                **{
-                    **data,
-                    "data": DataRef.from_json(data["data"]),
-                    "hyper": Hyper(**data["hyper"]),
-                    "ticket": TicketRule(**data["ticket"]),
-                    "estimators": tuple(data["estimators"]),
-                }
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise SuperticketsError(f"This run's spec is damaged or of another version ({error}).") from error
+        return read_spec(
+            cls, data, data=DataRef.from_json, hyper=read(Hyper), ticket=read(TicketRule), estimators=tuple
+        )
 
     def rows(self, record: Record) -> list[dict[str, Any]]:
         """One flat row of this spec's record, for a data frame of records."""
@@ -157,6 +147,7 @@ class RunSpec:
             "kind": self.ticket.kind,
             "level": self.ticket.level,
             "estimator": self.ticket.estimator,
+            "learning_rate": self.hyper.learning_rate,
             "parent": self.ticket.parent,
             "data": self.data.fingerprint,
             "train_size": self.data.train_size,
@@ -167,23 +158,20 @@ class RunSpec:
             "seconds": record.timings.get("total", float("nan")),
             "memory": record.memory.get("gpu", record.memory.get("process", float("nan"))),
         }
-        for split, values in record.metrics.items():
-            row.update({f"{split}_{metric}": value for metric, value in values.items()})
-        return [row]
+        return [row | flat(record.metrics)]
 
 
 @dataclass(frozen=True, eq=False)
 class Record:
     """What a finished run leaves: its spec, scores per epoch, final metrics, arrays, timings and environment.
 
-    ``spec`` is a RunSpec, or the spec of another kind of run (:class:`supertickets.runs.SharingSpec`).
-    ``metrics`` maps "selection", "report" and "dev" (the whole of it, the paper's protocol) to metric values.
-    ``arrays`` holds ``dev_logits (n_dev, n_outputs)``, ``dev_labels``, ``selection`` (True where the example belongs
-    to the selection split), ``test_logits`` and ``test_labels`` where the data have a test split, the ticket's masks
-    ``heads`` and ``ffns``, and, for a full run, ``importance/E/heads`` and ``importance/E/ffns`` for every estimator E.
-    ``memory`` is the run's peak in MiB (:mod:`supertickets.engines.resources`), empty where nobody looked. ``tasks``
-    holds the facts of its tasks by name, so that nothing needs the data themselves. ``finished`` is when it was saved
-    (UTC).
+    ``spec`` is a RunSpec, or that of another kind of run (:class:`supertickets.runs.SharingSpec`). ``metrics`` maps
+    "selection", "report" and "dev" (the whole of it, the paper's protocol) to metric values. ``arrays`` holds
+    ``dev_logits (n_dev, n_outputs)``, ``dev_labels``, ``selection`` (True where the example belongs to that split),
+    ``test_logits`` and ``test_labels`` where the data have a test split, the ticket's masks ``heads`` and ``ffns``,
+    and, for a full run, ``importance/E/heads`` and ``importance/E/ffns`` for every estimator E. ``memory`` is the run's
+    peak in MiB (:mod:`supertickets.engines.resources`), empty where nobody looked. ``tasks`` holds the facts of its
+    tasks by name, so that nothing needs the data themselves. ``finished`` is when it was saved (UTC).
     """
 
     spec: RunSpec | Any
@@ -248,10 +236,35 @@ def id_of(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
-def _require_fields(cls: type, data: Mapping[str, Any]) -> None:
-    wanted, given = _field_names(cls), set(data)
-    if wanted != given:
-        raise ValueError(f"{cls.__name__} fields missing: {sorted(wanted - given)}, unknown: {sorted(given - wanted)}")
+def read(cls: type[_T]) -> Callable[[Mapping[str, Any]], _T]:
+    """What makes a dataclass of the object with its fields; raises ValueError if some are missing or unknown."""
+
+    def made(data: Mapping[str, Any]) -> _T:
+        wanted, given = _field_names(cls), set(data)
+        if wanted != given:
+            missing, unknown = sorted(wanted - given), sorted(given - wanted)
+            raise ValueError(f"{cls.__name__} fields missing: {missing}, unknown: {unknown}")
+        return cls(**data)
+
+    return made
+
+
+def read_spec(cls: type[_T], data: Mapping[str, Any], /, **parts: Callable[[Any], Any]) -> _T:
+    """A spec from its JSON object, in which ``parts`` are read so; the name of its study, if any, is no field.
+
+    Raises SuperticketsError if fields are missing or unknown.
+    """
+    try:
+        values = {name: parts[name](value) if name in parts else value for name, value in data.items()}
+        values.pop("study", None)
+        return read(cls)(values)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise SuperticketsError(f"This run's spec is damaged or of another version ({error}).") from error
+
+
+def flat(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Metrics by split as columns of a row: "report_score" and so on."""
+    return {f"{split}_{metric}": value for split, values in metrics.items() for metric, value in values.items()}
 
 
 @cache

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from supertickets.errors import SuperticketsError
-from supertickets.runs.run import NUMERICS, Hyper, Record, TicketRule, id_of
+from supertickets.runs.run import NUMERICS, Hyper, Record, TicketRule, flat, id_of, read, read_spec
 from supertickets.tasks import DataRef
 
 _SPLITS = ("selection", "report", "dev")
@@ -17,9 +17,10 @@ _SPLITS = ("selection", "report", "dev")
 class SharingSpec:
     """Everything that determines a multi-task run; tasks are kept in the order of their names, however given.
 
-    ``tickets[i]`` is the rule of task i's ticket, all "full" for MT-DNN, ``dropouts[i]`` its head's dropout. With
-    ``fine_tuning``, each task's model is afterwards fine-tuned alone from the shared weights ("+ ST fine-tuning"), once
-    with each of these hyper-parameters (A.4 varies the learning rate).
+    ``tickets[i]`` is the rule of task i's ticket, all "full" for MT-DNN, ``dropouts[i]`` its head's dropout, together
+    and alone: the ``task_dropout`` of the hyper-parameters plays no part. With ``fine_tuning``, each task's model is
+    afterwards fine-tuned alone from the shared weights ("+ ST fine-tuning"), once with each of these hyper-parameters
+    (A.4 varies the learning rate).
     Raises SuperticketsError unless the tasks have different names and each its rule and dropout.
     """
 
@@ -80,53 +81,45 @@ class SharingSpec:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> SharingSpec:
         """Reads ``to_json``'s object; raises SuperticketsError if fields are missing or unknown."""
-        try:
-            if set(data) != {f.name for f in fields(cls)} | {"study"}:
-                raise ValueError("its fields are not those of a multi-task run")
-            values: dict[str, Any] = {name: value for name, value in data.items() if name != "study"}
-            values["data"] = tuple(DataRef.from_json(ref) for ref in data["data"])
-            values["tickets"] = tuple(TicketRule(**rule) for rule in data["tickets"])
-            values["dropouts"] = tuple(data["dropouts"])
-            values["hyper"] = Hyper(**data["hyper"])
-            values["fine_tuning"] = tuple(Hyper(**hyper) for hyper in data["fine_tuning"])
-            return cls(**values)
-        except (KeyError, TypeError, ValueError) as error:
-            raise SuperticketsError(f"This run's spec is damaged or of another version ({error}).") from error
+        return read_spec(
+            cls,
+            data,
+            data=lambda refs: tuple(map(DataRef.from_json, refs)),
+            tickets=lambda rules: tuple(map(read(TicketRule), rules)),
+            dropouts=tuple,
+            hyper=read(Hyper),
+            fine_tuning=lambda hypers: tuple(map(read(Hyper), hypers)),
+        )
 
     def rows(self, record: Record) -> list[dict[str, Any]]:
         """One flat row per task and stage of this spec's record, for a data frame.
 
         The stage is "multi-task" or "fine-tuned"; fine-tuned rows differ in their ``learning_rate``.
         """
-        rows = []
-        stages = [
-            ("multi-task", self.hyper, ""),
-            *(("fine-tuned", hyper, at_rate(hyper)) for hyper in self.fine_tuning),
+        stages = [("multi-task", self.hyper), *((f"fine-tuned{at_rate(hyper)}", hyper) for hyper in self.fine_tuning)]
+        return [
+            {
+                "run": record.id,
+                "encoder": self.encoder,
+                "model": self.model,
+                "stage": stage.split("@")[0],
+                "learning_rate": hyper.learning_rate,
+                "task_dropout": dropout,
+                "task": ref.name,
+                "seed": self.seed,
+                "kind": rule.kind,
+                "level": rule.level,
+                "data": ref.fingerprint,
+                **record.columns(ref.name),
+                "weights_remaining": record.size[f"{ref.name}/weights_remaining"],
+                "average_compression": record.size["average_compression"],
+                "stored": record.size["stored"],
+                "seconds": record.timings.get("total", float("nan")),
+                **flat({split: record.metrics[f"{stage}/{ref.name}/{split}"] for split in _SPLITS}),
+            }
+            for ref, rule, dropout in zip(self.data, self.tickets, self.dropouts, strict=True)
+            for stage, hyper in stages
         ]
-        for ref, rule in zip(self.data, self.tickets, strict=True):
-            for stage, hyper, rate in stages:
-                splits = {split: record.metrics[f"{stage}{rate}/{ref.name}/{split}"] for split in _SPLITS}
-                row: dict[str, Any] = {
-                    "run": record.id,
-                    "encoder": self.encoder,
-                    "model": self.model,
-                    "stage": stage,
-                    "learning_rate": hyper.learning_rate,
-                    "task": ref.name,
-                    "seed": self.seed,
-                    "kind": rule.kind,
-                    "level": rule.level,
-                    "data": ref.fingerprint,
-                    **record.columns(ref.name),
-                    "weights_remaining": record.size[f"{ref.name}/weights_remaining"],
-                    "average_compression": record.size["average_compression"],
-                    "stored": record.size["stored"],
-                    "seconds": record.timings.get("total", float("nan")),
-                }
-                for split, values in splits.items():
-                    row |= {f"{split}_{metric}": value for metric, value in values.items()}
-                rows.append(row)
-        return rows
 
 
 def at_rate(hyper: Hyper) -> str:

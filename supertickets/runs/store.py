@@ -1,12 +1,12 @@
 """The run store: one record per finished run, found by its id, in plain files anyone can copy.
 
-``runs/ab/<id>.json`` is a record; its arrays lie beside it in a safetensors file named by their hash. The
-arrays are written first and the JSON last, each in one atomic step, so a record is either whole or absent and any
-number of processes may write at once. A record that is truncated, or not what its name says, is moved to ``broken/``
-with a warning and its run counts as not done. ``failed/`` holds the errors of failed runs, ``running/`` the
-heartbeats of those under way, ``logs/`` what happened in each (:mod:`supertickets.runs.log`), ``claims/`` who is at
-which run, ``models/`` the trained models that other runs start from. Paths are fsspec's: a local folder, or
-``s3://...`` with the right extra installed.
+``runs/ab/<id>.json`` is a record; its arrays lie beside it in a safetensors file named by their hash. The arrays are
+written first and the JSON last, each in one atomic step, so a record is either whole or absent and any number of
+processes may write at once. A record that is truncated, or not what its name says, is moved to ``broken/`` with a
+warning and its run counts as not done. ``failed/`` holds the errors of failed runs, ``running/`` the heartbeats of
+those under way, ``logs/`` what happened in each (:mod:`supertickets.runs.log`), ``claims/`` who is at which run
+(:mod:`supertickets.runs.locks`), ``models/`` the trained models that other runs start from. Paths are fsspec's: a
+local folder, or ``s3://...`` with the right extra installed.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import socket
 import time
 import uuid
@@ -38,12 +39,10 @@ from supertickets.runs.spec import Spec, spec_from_json
 from supertickets.runs.store_files import StoreFiles
 
 _HEARTBEAT = ("epoch", "epochs", "time", "pid")
-
-
-_DAMAGES = (
-    *(ValueError, KeyError, TypeError, AttributeError, RecursionError),
-    *(OSError, SafetensorError, SuperticketsError),
-)
+_UNFINISHED = 3600.0
+"""Seconds after which a temporary file is nobody's: none takes so long to write. (A model may: a day.)"""
+_WRONG = (ValueError, KeyError, TypeError, AttributeError)
+_DAMAGES = (*_WRONG, RecursionError, OSError, SafetensorError, SuperticketsError)
 
 
 class BrokenRecordWarning(UserWarning):
@@ -65,7 +64,7 @@ class RunStore:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = str(path)
         self._first, *others = (part.strip() for part in self.path.split(","))
-        self._files, self._pack = StoreFiles(self._first), open_pack(self._first)
+        self.files, self._pack = StoreFiles(self._first), open_pack(self._first)
         self._others = [RunStore(other) for other in others]
 
     def __contains__(self, run_id: str) -> bool:
@@ -76,28 +75,18 @@ class RunStore:
 
     def ids(self) -> list[str]:
         """Ids of all stored records, sorted; what they hold is checked when they are read."""
-        own = self._pack.ids() if self._pack else self._files.names_below("runs", ".json")
+        own = self._pack.ids() if self._pack else [Path(info.path).stem for info in self.files.below("runs", ".json")]
         return sorted({*own, *(run_id for other in self._others for run_id in other.ids())})
 
     def get(self, run_id: str, arrays: bool = True) -> Record | None:
         """The record of a run, or None if there is none that can be trusted (a broken one is set aside)."""
-        return self._own(run_id, arrays) or self._elsewhere(run_id, arrays)
+        if self._pack:
+            return self._pack.record(run_id, arrays) or self._elsewhere(run_id, arrays)
+        return self._checked(run_id, self.files.read_if_there(_record(run_id)), arrays, {})
 
     def _elsewhere(self, run_id: str, arrays: bool) -> Record | None:
         found = (other.get(run_id, arrays) for other in self._others)
         return next((record for record in found if record is not None), None)
-
-    def _own(self, run_id: str, arrays: bool) -> Record | None:
-        if self._pack:
-            return self._pack.record(run_id, arrays)
-        try:
-            text = self._files.read(_record(run_id))
-        except FileNotFoundError:
-            return None
-        except (IsADirectoryError, PermissionError) as error:
-            self._set_aside(run_id, str(error))
-            return None
-        return self._checked(run_id, text, arrays, {})
 
     def __getitem__(self, run_id: str) -> Record:
         record = self.get(run_id)
@@ -112,12 +101,10 @@ class RunStore:
             yield from (record for run_id in wanted if (record := self.get(run_id, arrays)) is not None)
             return
         # From afar, one listing instead of a question for each record.
-        afar = not self._files.local and not arrays
-        sizes = {info.path: info.size for info in self._files.below("runs", ".safetensors")} if afar else {}
-        for run_id, text in zip(wanted, self._files.read_many(map(_record, wanted)), strict=True):
-            record = self._checked(run_id, text, arrays, sizes) if text else None
-            record = record or (self.get(run_id, arrays) if text == b"" else self._elsewhere(run_id, arrays))
-            if record is not None:
+        afar = not self.files.local and not arrays
+        sizes = {info.path: info.size for info in self.files.below("runs", ".safetensors")} if afar else {}
+        for run_id, text in zip(wanted, self.files.read_many(map(_record, wanted)), strict=True):
+            if (record := self._checked(run_id, text, arrays, sizes)) is not None:
                 yield record
 
     def frame(self, specs: Iterable[Spec] | None = None) -> pd.DataFrame:
@@ -138,10 +125,8 @@ class RunStore:
     def require_writable(self) -> None:
         """Raises SuperticketsError if the store is :attr:`read_only`."""
         if self.read_only:
-            raise SuperticketsError(
-                f"The packed store {self._first} is read-only; name a folder before it, which takes what is new "
-                f"(runs,{self._first})."
-            )
+            fix = f"name a folder before it, which takes what is new (runs,{self._first})"
+            raise SuperticketsError(f"The packed store {self._first} is read-only; {fix}.")
 
     def save(self, record: Record) -> None:
         """Writes a record; afterwards its run is done and any earlier failure of it is forgotten.
@@ -155,21 +140,21 @@ class RunStore:
         arrays_file = f"{run_id}-{digest[:8]}.safetensors"
         content = {**record_json(record), "arrays": {"file": arrays_file, "sha256": digest, "bytes": len(data)}}
         path = f"{_folder(run_id)}/{arrays_file}"
-        there = self._files.there(path)
-        self._files.write(path, data, durable=True)  # outlasts a power cut, not only a kill
+        there = self.files.there(path)
+        self.files.write(path, data, durable=True)  # outlasts a power cut, not only a kill
         try:
-            self._files.write(_record(run_id), _dump(content), durable=True)
+            self.files.write(_record(run_id), _dump(content), durable=True)
         except UnwritableError:
             if not there:  # nobody would ever find them
-                self._files.remove(path)
+                self.files.remove(path)
             raise
-        self._files.remove(f"failed/{run_id}.json")
+        self.files.remove(f"failed/{run_id}.json")
 
     def fail(self, spec: Spec, error: str) -> None:
         """Notes that a run failed and why; it is retried only on request."""
         self.require_writable()
         content = {"id": spec.id, "error": error, "spec": spec.to_json(), "time": time.time()}
-        self._files.write(f"failed/{spec.id}.json", _dump(content), durable=True)
+        self.files.write(f"failed/{spec.id}.json", _dump(content), durable=True)
 
     def failures(self) -> dict[str, str]:
         """Error by run id, for the runs that failed and have not succeeded since."""
@@ -183,41 +168,40 @@ class RunStore:
         """The specs of the runs in :meth:`failures`, for carrying them out again; unreadable notes are left out."""
         found = []
         for content in self._notes("failed").values():
-            with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, SuperticketsError):
+            with contextlib.suppress(*_WRONG, SuperticketsError):
                 found.append(spec_from_json(content["spec"]))
         return found
 
     def running(self) -> dict[str, dict[str, Any]]:
         """The last :meth:`heartbeat` of runs under way, or killed, by id: ``epoch``, ``time``, ``pid`` and so on."""
-        notes = self._notes("running")
-        return {
-            run_id: content
-            for run_id, content in notes.items()
-            if all(isinstance(content.get(key), int | float) for key in _HEARTBEAT)
-        }
+
+        def whole(note: dict[str, Any]) -> bool:
+            return all(isinstance(note.get(key), int | float) for key in _HEARTBEAT)
+
+        return {run_id: note for run_id, note in self._notes("running").items() if whole(note)}
 
     def heartbeat(self, run_id: str, epoch: int, epochs: int) -> None:
         """Notes how far a run under way has come; a run goes on if that cannot be written."""
         content = {"epoch": epoch, "epochs": epochs, "time": time.time(), "pid": os.getpid()}
         with contextlib.suppress(SuperticketsError):
-            self._files.write(f"running/{run_id}.json", _dump({**content, "host": socket.gethostname()}))
+            self.files.write(f"running/{run_id}.json", _dump({**content, "host": socket.gethostname()}))
 
     def forget_heartbeat(self, run_id: str) -> None:
         """Removes the note of :meth:`heartbeat` once a run has ended; without one it does nothing."""
-        self._files.remove(f"running/{run_id}.json")
+        self.files.remove(f"running/{run_id}.json")
 
     def progress(self, run_id: str) -> float:
         """Share of a run's epochs that are behind it, 0 if unknown."""
         try:
-            content = json.loads(self._files.read(f"running/{run_id}.json"))
+            content = json.loads(self.files.read(f"running/{run_id}.json"))
             return content["epoch"] / content["epochs"]
-        except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
+        except (OSError, *_WRONG, ZeroDivisionError):
             return 0.0
 
     def log(self, run_id: str, text: str) -> bool:
         """Adds text to a run's log; whether it could be written. A run goes on without."""
         try:
-            self._files.append(f"logs/{run_id}.log", text.encode(errors="replace"))
+            self.files.append(f"logs/{run_id}.log", text.encode(errors="replace"))
         except Exception:  # a full disk, or whatever a file system far away may raise
             return False
         return True
@@ -228,19 +212,19 @@ class RunStore:
 
     def read_log(self, start: str) -> str:
         """The log of the run whose id starts so; raises SuperticketsError unless there is one, and only one."""
-        found = sorted(run_id for run_id in self._files.names("logs", ".log") if run_id.startswith(start))
+        found = sorted(run_id for run_id in self.files.names("logs", ".log") if run_id.startswith(start))
         if len(found) != 1:
+            none = f"no log of a run {start}; `supertickets status` lists runs, and a sweep writes their logs."
             many = f"{len(found)} logs of runs that start with {start}: {', '.join(found[:5])}; give more of the id."
-            one = f"no log of a run {start}; `supertickets status` lists runs, and a sweep writes their logs."
-            raise SuperticketsError(f"The run store {self.path} has {many if found else one}")
-        return self._files.read(f"logs/{found[0]}.log").decode(errors="replace")
+            raise SuperticketsError(f"The run store {self.path} has {many if found else none}")
+        return self.files.read(f"logs/{found[0]}.log").decode(errors="replace")
 
     def finished_since(self, moment: float) -> dict[str, float]:
         """When runs finished, in seconds since 1970 by id, of those that did after ``moment``."""
         # A file is never older than its run; of the few (or, after a copy, many) that are new, the content tells.
-        new = [info.path for info in self._files.below("runs", ".json") if not 0 < info.changed < moment - 1]
+        new = [info.path for info in self.files.below("runs", ".json") if not 0 < info.changed < moment - 1]
         found = {}
-        for content in self._files.read_many(new):
+        for content in self.files.read_many(new):
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 values = json.loads(content or b"")
                 when = datetime.strptime(values["finished"], TIME).replace(tzinfo=UTC).timestamp()
@@ -253,36 +237,11 @@ class RunStore:
 
         It is removed by the run that wrote it.
         """
-        if self._pack or not self._files.local:
+        if self._pack or not self.files.local:
             return None
-        folder = Path(self._files.at("running"))
+        folder = Path(self.files.at("running"))
         folder.mkdir(parents=True, exist_ok=True)
         return str(folder / f"{run_id}.safetensors")
-
-    def write_claim(self, run_id: str, data: bytes, new: bool = False) -> bool:
-        """Writes a run's claim (:mod:`supertickets.runs.locks`); with ``new`` only if there is none. Whether it did."""
-        path = f"claims/{run_id}.json"
-        if new:
-            return self._files.create(path, data)
-        self._files.write(path, data)
-        return True
-
-    def read_claim(self, run_id: str) -> bytes | None:
-        """A run's claim, None without one."""
-        try:
-            return self._files.read(f"claims/{run_id}.json")
-        except IsADirectoryError:
-            return b""
-        except OSError:
-            return None
-
-    def take_claim(self, run_id: str) -> bytes | None:
-        """Removes a run's claim and returns it; None if it is gone. Of several at once, one gets it (local stores)."""
-        return self._files.take(f"claims/{run_id}.json")
-
-    def claim_age(self, run_id: str) -> float:
-        """Seconds since a run's claim was written; 0 without one."""
-        return self._files.age(f"claims/{run_id}.json")
 
     def claims(self) -> dict[str, dict[str, Any]]:
         """The claims there are, by run id; a half-written one is left out."""
@@ -290,38 +249,47 @@ class RunStore:
 
     def remove_unfinished(self) -> None:
         """Removes what writers that were killed left unfinished, if it is old enough to be theirs (local stores)."""
-        self._files.remove_unfinished(("claims", "running", "failed", "logs"), ("runs",), ("models",))
+        for folder in ("claims", "running", "failed", "logs", "runs/*"):
+            for ending in (".tmp", ".void", ".half"):
+                self.files.remove_old(f"{folder}/*{ending}", _UNFINISHED)
+        self.files.remove_old("models/.*", 24 * _UNFINISHED, shutil.rmtree)  # which models start as
 
     def model_folder(self, run_id: str) -> str | None:
         """Where the model of a run that others start from is kept; None if the store is not local."""
-        return self._files.at(f"models/{run_id}") if self._files.local and not self._pack else None
+        return self.files.at(f"models/{run_id}") if self.files.local and not self._pack else None
 
     def _notes(self, folder: str) -> dict[str, dict[str, Any]]:
         """The JSON objects in a folder, sorted by run; one being replaced or truncated says nothing we could trust."""
         found = {}
-        for run_id in sorted(self._files.names(folder, ".json")):
+        for run_id in sorted(self.files.names(folder, ".json")):
             with contextlib.suppress(OSError, ValueError):
-                content = json.loads(self._files.read(f"{folder}/{run_id}.json"))
+                content = json.loads(self.files.read(f"{folder}/{run_id}.json"))
                 if isinstance(content, dict):
                     found[run_id] = content
         return found
 
-    def _checked(self, run_id: str, text: bytes, arrays: bool, sizes: Mapping[str, int]) -> Record | None:
-        try:
-            return self._parse(run_id, json.loads(text), arrays, sizes)
-        except _DAMAGES as error:
-            self._set_aside(run_id, str(error) or type(error).__name__)
-            return None
+    def _checked(self, run_id: str, text: bytes | None, arrays: bool, sizes: Mapping[str, int]) -> Record | None:
+        """The record with this text; that of another store without one, or if it cannot be trusted."""
+        if text is not None:
+            try:
+                return self._parse(run_id, text, arrays, sizes)
+            except _DAMAGES as error:
+                self._set_aside(run_id, str(error) or type(error).__name__)
+        return self._elsewhere(run_id, arrays)
 
-    def _parse(self, run_id: str, content: dict[str, Any], arrays: bool, sizes: Mapping[str, int]) -> Record:
+    def _parse(self, run_id: str, text: bytes, arrays: bool, sizes: Mapping[str, int]) -> Record:
+        if not text:
+            raise ValueError("it is empty or may not be read")
+        content = json.loads(text)
+
         def load(needed: bool) -> dict[str, np.ndarray]:
             path = f"{_folder(run_id)}/{content['arrays']['file']}"
             if arrays or needed:
-                data = self._files.read(path)
+                data = self.files.read(path)
                 if hashlib.sha256(data).hexdigest() != content["arrays"]["sha256"]:
                     raise ValueError("its arrays are truncated or changed")
                 return load_arrays(data)
-            if (sizes[path] if path in sizes else self._files.size(path)) != content["arrays"]["bytes"]:
+            if (sizes[path] if path in sizes else self.files.size(path)) != content["arrays"]["bytes"]:
                 raise ValueError("its arrays are truncated")
             return {}
 
@@ -330,12 +298,12 @@ class RunStore:
     def _set_aside(self, run_id: str, reason: str) -> None:
         aside = f"broken/{run_id}-{uuid.uuid4().hex[:8]}.json"
         try:
-            self._files.move(_record(run_id), aside)
+            self.files.move(_record(run_id), aside)
         except FileNotFoundError:  # another process set it aside first
             return
         warnings.warn(
-            f"The record {self._files.at(_record(run_id))} cannot be trusted ({reason}); it was moved to "
-            f"{self._files.at(aside)} and its run will be repeated.",
+            f"The record {self.files.at(_record(run_id))} cannot be trusted ({reason}); it was moved to "
+            f"{self.files.at(aside)} and its run will be repeated.",
             BrokenRecordWarning,
             stacklevel=4,
         )

@@ -1,19 +1,17 @@
 """The files of a run store: whole or absent, in a local folder by plain system calls, elsewhere through fsspec.
 
-A local store is by far the most common, and thousands of small files are read at once, so nothing stands between them
-and the system there; ``s3://...`` and the like need fsspec and the right extra.
+``s3://...`` and the like need the right extra.
 """
 
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
-import shutil
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import fsspec
@@ -21,9 +19,6 @@ import fsspec
 from supertickets.errors import SuperticketsError, UnwritableError
 
 _AT_ONCE = 256
-_UNFINISHED = (".tmp", ".void", ".half")
-UNFINISHED = 3600.0
-"""Seconds after which a temporary file is nobody's: none takes so long to write."""
 _CHANGED = ("mtime", "LastModified", "last_modified", "updated", "created")
 
 
@@ -57,30 +52,10 @@ class StoreFiles:
 
     def read(self, path: str) -> bytes:
         """The content of a file; raises FileNotFoundError, or OSError if it cannot be read."""
-        if not self.local:
-            return self._fs.cat_file(self.at(path))
-        with open(self.at(path), "rb") as file:
-            return file.read()
+        return self._fs.cat_file(self.at(path))
 
-    def read_many(self, paths: Iterable[str]) -> Iterator[bytes | None]:
-        """The contents of files in order, None for those that are not there; from afar, many at once.
-
-        What is there but may not be read, or is a folder, is empty. Raises OSError if one cannot be read.
-        """
-        paths = list(paths)
-        for start in range(0, len(paths), _AT_ONCE):
-            chunk = paths[start : start + _AT_ONCE]
-            if self.local:
-                yield from map(self._read_or_none, chunk)
-                continue
-            found = self._fs.cat([self.at(path) for path in chunk], on_error="return")
-            for path in chunk:
-                content = found.get(self._fs._strip_protocol(self.at(path)))
-                if isinstance(content, Exception) and not isinstance(content, FileNotFoundError):
-                    raise content
-                yield content if isinstance(content, bytes) else None
-
-    def _read_or_none(self, path: str) -> bytes | None:
+    def read_if_there(self, path: str) -> bytes | None:
+        """The content of a file, None without one; of one that may not be read, or is a folder, nothing."""
         try:
             return self.read(path)
         except FileNotFoundError:
@@ -88,41 +63,45 @@ class StoreFiles:
         except (IsADirectoryError, PermissionError):
             return b""
 
+    def read_many(self, paths: Iterable[str]) -> Iterator[bytes | None]:
+        """:meth:`read_if_there` of files in order; from afar, many at once. Raises OSError if one cannot be read."""
+        if self.local:
+            yield from map(self.read_if_there, paths)
+            return
+        paths = list(paths)
+        for start in range(0, len(paths), _AT_ONCE):
+            chunk = paths[start : start + _AT_ONCE]
+            found = self._fs.cat([self.at(path) for path in chunk], on_error="return")
+            for path in chunk:
+                content = found.get(self._fs._strip_protocol(self.at(path)))
+                if isinstance(content, Exception) and not isinstance(content, FileNotFoundError):
+                    raise content
+                yield content if isinstance(content, bytes) else None
+
     def there(self, path: str) -> bool:
         """Whether there is such a file."""
-        return os.path.isfile(self.at(path)) if self.local else bool(self._fs.isfile(self.at(path)))
+        return self._fs.isfile(self.at(path))
 
     def size(self, path: str) -> int:
         """Bytes in a file; raises FileNotFoundError."""
-        return os.stat(self.at(path)).st_size if self.local else self._fs.size(self.at(path))
+        return self._fs.size(self.at(path))
 
     def names(self, folder: str, suffix: str) -> list[str]:
         """Names of the files in a folder that end so, without the ending; none if there is no such folder."""
+        self._fs.invalidate_cache(self.at(folder))
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            if self.local:
-                names = os.listdir(self.at(folder))
-            else:
-                self._fs.invalidate_cache(self.at(folder))
-                names = [path.rsplit("/", 1)[-1] for path in self._fs.ls(self.at(folder), detail=False)]
+            names = (path.rsplit("/", 1)[-1] for path in self._fs.ls(self.at(folder), detail=False))
             return [name.removesuffix(suffix) for name in names if name.endswith(suffix)]
         return []
-
-    def names_below(self, folder: str, suffix: str) -> list[str]:
-        """Names of the files in the folders of a folder that end so, without the ending."""
-        if self.local:
-            return [name for each in self._folders(folder) for name in self.names(each, suffix)]
-        return [info.path.rsplit("/", 1)[-1].removesuffix(suffix) for info in self.below(folder, suffix)]
 
     def below(self, folder: str, suffix: str) -> list[FileInfo]:
         """The files in the folders of a folder that end so, with size and time, from listings alone."""
         found = []
-        if self.local:
-            for each in self._folders(folder):
-                for entry in os.scandir(self.at(each)):
-                    if entry.name.endswith(suffix):
-                        with contextlib.suppress(FileNotFoundError):  # gone since
-                            stat = entry.stat()
-                            found.append(FileInfo(f"{each}/{entry.name}", stat.st_size, stat.st_mtime))
+        if self.local:  # many times as fast as fsspec's listing
+            for path in glob.iglob(f"*/*{suffix}", root_dir=self.at(folder)):
+                with contextlib.suppress(FileNotFoundError):  # gone since
+                    stat = os.stat(self.at(f"{folder}/{path}"))
+                    found.append(FileInfo(f"{folder}/{path}", stat.st_size, stat.st_mtime))
             return found
         self._fs.invalidate_cache(self.at(folder))
         start = len(self._fs._strip_protocol(self.root)) + 1
@@ -130,11 +109,6 @@ class StoreFiles:
             if path.endswith(suffix):
                 found.append(FileInfo(path[start:], int(info.get("size") or 0), _changed(info)))
         return found
-
-    def _folders(self, folder: str) -> list[str]:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            return [f"{folder}/{entry.name}" for entry in os.scandir(self.at(folder)) if entry.is_dir()]
-        return []
 
     def write(self, path: str, data: bytes, durable: bool = False) -> None:
         """All or nothing: a temporary file renamed into place, or one object put; ``durable`` outlasts a power cut.
@@ -162,68 +136,51 @@ class StoreFiles:
                     os.unlink(temporary)
                 raise
         except OSError as error:
-            raise UnwritableError(
-                f"{full} cannot be written ({error}); free some space or choose another store."
-            ) from error
+            raise _unwritable(full, error) from error
 
     def create(self, path: str, data: bytes) -> bool:
         """Writes a file unless there is one; whether it did. Of several at once, one does.
 
         Raises UnwritableError if it cannot be written.
         """
-        full = self.at(path)
+        full, ours = self.at(path), False
         try:
             if not self.local:
                 self._fs.pipe_file(full, data, mode="create")
                 return True
             os.makedirs(os.path.dirname(full), exist_ok=True)
-            temporary = f"{full}.{uuid.uuid4().hex[:8]}.tmp"
-            try:
-                Path(temporary).write_bytes(data)
-                os.link(temporary, full)  # whole or not at all, and only if there is none
-            finally:
-                Path(temporary).unlink(missing_ok=True)
+            with open(full, "xb") as file:
+                ours = True
+                file.write(data)
         except FileExistsError:
             return False
         except OSError as error:
-            raise UnwritableError(f"{full} cannot be written ({error}); free some space.") from error
+            if ours:
+                self.remove(path)
+            raise _unwritable(full, error) from error
         return True
 
     def append(self, path: str, data: bytes) -> None:
         """Adds to the end of a file, made if there is none; from afar by writing it anew. Raises OSError."""
-        full = self.at(path)
         if not self.local:
             with contextlib.suppress(FileNotFoundError):
-                data = self._fs.cat_file(full) + data
-            self._fs.pipe_file(full, data)
+                data = self.read(path) + data
+            self._fs.pipe_file(self.at(path), data)
             return
-        try:
-            file = open(full, "ab")  # noqa: SIM115  # closed below, whichever way it was opened
-        except FileNotFoundError:
-            os.makedirs(os.path.dirname(full), exist_ok=True)
-            file = open(full, "ab")  # noqa: SIM115
-        with file:
+        os.makedirs(os.path.dirname(self.at(path)), exist_ok=True)
+        with open(self.at(path), "ab") as file:
             file.write(data)
 
     def take(self, path: str) -> bytes | None:
         """Removes a file and returns its content; None if it is gone. Of several at once, one gets it (local only)."""
-        if not self.local:
+        aside = f"{path}.{uuid.uuid4().hex[:8]}.void" if self.local else path
+        if self.local:
             try:
-                content = self._fs.cat_file(self.at(path))
-            except OSError:
-                content = None
-            self.remove(path)
-            return content
-        aside = f"{self.at(path)}.{uuid.uuid4().hex[:8]}.void"
-        try:
-            os.rename(self.at(path), aside)
-        except FileNotFoundError:
-            return None
-        try:
-            content = Path(aside).read_bytes()
-        except IsADirectoryError:  # whatever is in it stays beside
-            return b""
-        os.unlink(aside)
+                os.rename(self.at(path), self.at(aside))
+            except FileNotFoundError:
+                return None
+        content = self.read_if_there(aside)
+        self.remove(aside)  # of a folder, whatever is in it stays beside
         return content
 
     def move(self, path: str, to: str) -> None:
@@ -236,27 +193,12 @@ class StoreFiles:
         with contextlib.suppress(OSError):
             os.unlink(self.at(path)) if self.local else self._fs.rm_file(self.at(path))
 
-    def remove_unfinished(
-        self, folders: Iterable[str], of_folders: Iterable[str], of_models: Iterable[str], older: float = UNFINISHED
-    ) -> None:
-        """Removes temporary files in folders and in the folders of folders, and hidden folders, which models start as.
-
-        Only those in a local store that were not changed for ``older`` seconds, a model's not for a day.
-        """
-        if not self.local:
-            return
-        now = time.time()
-        for folder in (*folders, *(each for parent in of_folders for each in self._folders(parent))):
-            for name in self.names(folder, ""):
-                path = f"{self.at(folder)}/{name}"
-                with contextlib.suppress(OSError):
-                    if name.endswith(_UNFINISHED) and os.stat(path).st_mtime < now - older:
-                        os.unlink(path)
-        for folder in of_models:
-            for path in self._folders(folder):
-                with contextlib.suppress(OSError):
-                    if path.rsplit("/", 1)[1].startswith(".") and os.stat(self.at(path)).st_mtime < now - 24 * older:
-                        shutil.rmtree(self.at(path), ignore_errors=True)
+    def remove_old(self, pattern: str, older: float, remove: Callable[[str], object] = os.unlink) -> None:
+        """Removes what matches a glob pattern and was not changed for ``older`` seconds (local stores only)."""
+        for path in glob.iglob(pattern, root_dir=self.root) if self.local else ():
+            with contextlib.suppress(OSError):
+                if os.stat(self.at(path)).st_mtime < time.time() - older:
+                    remove(self.at(path))
 
     def age(self, path: str) -> float:
         """Seconds since a file was written; 0 without one, or where no times are kept."""
@@ -264,6 +206,10 @@ class StoreFiles:
             return time.time() - self._fs.modified(self.at(path)).timestamp()
         except (OSError, RuntimeError):  # a file system that keeps no times says so with a RuntimeError
             return 0.0
+
+
+def _unwritable(full: str, error: OSError) -> UnwritableError:
+    return UnwritableError(f"{full} cannot be written ({error}); free some space or choose another store.")
 
 
 def _changed(info: dict[str, Any]) -> float:

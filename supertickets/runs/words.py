@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from supertickets.runs.adaptation_spec import AdaptationSpec
 from supertickets.runs.run import RunSpec
-from supertickets.runs.spec import Spec
+from supertickets.runs.spec import Spec, data_of
 
 
 def readable(seconds: float) -> str:
@@ -32,8 +32,10 @@ def described(spec: Spec) -> str:
     """A run in words: its encoder, its tasks, its seed and what of the model it trains."""
     if isinstance(spec, AdaptationSpec):
         source = f"{spec.model} of {task_of(spec.source)}"
-        part = f"{spec.fraction:.3%} of its training set, draw {spec.draw}"
-        return f"{spec.source.encoder}, {source}, adapted to {spec.data.name}, {part}, seed {spec.seed}"
+        part = f"{spec.fraction:.3%} of its training set" if spec.size is None else f"{spec.size} training examples"
+        return (
+            f"{spec.source.encoder}, {source}, adapted to {spec.data.name}, {part}, draw {spec.draw}, seed {spec.seed}"
+        )
     if isinstance(spec, RunSpec):
         rule = spec.ticket
         what = "full model" if rule.kind == "full" else f"{rule.kind} ticket at sparsity level {rule.level:.0%}"
@@ -44,6 +46,4 @@ def described(spec: Spec) -> str:
 
 def task_of(spec: Spec) -> str:
     """The task of a run, or its tasks; of an adaptation the target."""
-    if isinstance(spec, RunSpec | AdaptationSpec):
-        return spec.data.name
-    return " + ".join(ref.name for ref in spec.data)
+    return " + ".join(ref.name for ref in data_of(spec))

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from supertickets.models import family_of, layers_of
+from supertickets.models import Family, family_of, layers_of, reads_in
 from supertickets.sharing.model import SharedModel
 from supertickets.training import adamax_step
 
@@ -159,15 +159,13 @@ def _pieces(shared: SharedModel) -> list[_Piece]:
                 frozenset(name for name, (heads, _) in within.items() if heads[index][head])
                 for head in range(int(shared.union.heads[index].sum()))
             ]
-            projections = [layer.get_submodule(path) for path in (family.query, family.key, family.value)]
-            weights = [linear.get_parameter("weight") for linear in projections]
-            weights.append(layer.get_submodule(family.attention_out).get_parameter("weight"))
-            units.append(_Piece(weights, owners, _head_weights(*weights[0].shape)))
-            units.append(_Piece([linear.get_parameter("bias") for linear in projections], owners, _head_biases))
+            units += _attention_pieces(layer, family, owners)
         if shared.union.ffns[index]:
             owners = [frozenset(name for name, (_, ffns) in within.items() if ffns[index])]
             modules = [layer.get_submodule(path) for path in (family.ffn_in, family.ffn_out)]
-            units.append(_plain([p for module in modules for p in module.parameters()], owners[0]))
+            # Once each: in some families the one lies within the other.
+            parameters = list(dict.fromkeys(p for module in modules for p in module.parameters()))
+            units.append(_plain(parameters, owners[0]))
     in_encoder = {id(parameter) for parameter in shared.encoder.parameters()}
     in_units = {id(parameter) for piece in units for parameter in piece.parameters}
     heads = [
@@ -176,6 +174,20 @@ def _pieces(shared: SharedModel) -> list[_Piece]:
     ]
     rest = [p for p in shared.encoder.parameters() if id(p) not in in_units]
     return [*heads, _plain(rest, everyone), *units]
+
+
+def _attention_pieces(layer: nn.Module, family: Family, owners: list[frozenset[str]]) -> list[_Piece]:
+    """The weights and biases of a layer's heads, of which there are as many as ``owners``."""
+    reads = [layer.get_submodule(path) for path in reads_in(layer, family)]
+    out = layer.get_submodule(family.attention_out).get_parameter("weight")
+    weights = [linear.get_parameter("weight") for linear in reads]
+    biases = [linear.get_parameter("bias") for linear in reads if linear.bias is not None]
+    if not family.fused:
+        pieces = [_Piece([*weights, out], owners, _head_weights(len(reads) + 1, *weights[0].shape))]
+        return [*pieces, _Piece(biases, owners, _head_biases(len(biases)))] if biases else pieces
+    # The rows of queries, keys and values below one another cannot lie head by head.
+    pieces = [replace(_plain([p], owners[0]), owners=owners * (len(p) // out.shape[1])) for p in weights + biases]
+    return [*pieces, _Piece([out], owners, lambda part: [part.view(out.shape[::-1]).T])]
 
 
 def _plain(parameters: list[nn.Parameter], owners: frozenset[str]) -> _Piece:
@@ -187,15 +199,15 @@ def _plain(parameters: list[nn.Parameter], owners: frozenset[str]) -> _Piece:
     return _Piece(parameters, [owners], views)
 
 
-def _head_weights(rows: int, width: int) -> Callable[[Tensor], list[Tensor]]:
+def _head_weights(n_weights: int, rows: int, width: int) -> Callable[[Tensor], list[Tensor]]:
     """Row r of the query, key and value weights, then column r of the output weight: a head is a run of rows."""
 
     def views(part: Tensor) -> list[Tensor]:
-        block = part.view(rows, 4, width)
-        return [block[:, 0], block[:, 1], block[:, 2], block[:, 3].T]
+        *reads, out = part.view(rows, n_weights, width).unbind(1)
+        return [*reads, out.T]
 
     return views
 
 
-def _head_biases(part: Tensor) -> list[Tensor]:
-    return list(part.view(-1, 3).unbind(1))
+def _head_biases(n_biases: int) -> Callable[[Tensor], list[Tensor]]:
+    return lambda part: list(part.view(-1, n_biases).unbind(1))

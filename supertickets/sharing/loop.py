@@ -28,10 +28,10 @@ from supertickets.training import (
     Batch,
     EncodedSplit,
     autocast,
+    best_device,
     cached_encode,
     epoch_values,
-    fast_forward,
-    task_vocabulary,
+    ready,
     train_batches,
     warmup_then_decay,
 )
@@ -124,13 +124,12 @@ def train_together(
     data = {given.name: given for given in sorted(tasks, key=lambda given: given.name)}
     _check(shared, tasks)
     splits = [split for given in data.values() for split in (given.train, given.dev)]
-    first = next(iter(shared.models.values()))
-    cuda = [first.device] if first.device.type == "cuda" else []
-    with task_vocabulary(first, hyper, *splits) as splits:
+    for model in shared.models.values():
+        model.to(best_device())  # pyright: ignore[reportArgumentType]  # a decorator of transformers hides its self
+    with ready(next(iter(shared.models.values())), hyper, seed, *splits) as splits:
         for index, (name, given) in enumerate(data.items()):
             data[name] = replace(given, train=splits[2 * index], dev=splits[2 * index + 1])
-        with torch.random.fork_rng(devices=cuda), fast_forward(first), isolated(shared) as whole:
-            torch.manual_seed(seed)
+        with isolated(shared) as whole:
             epochs, best_epoch = _train(shared, whole, data, hyper, seed, checkpoint, every, on_epoch, on_step)
         logits = {name: predict_task(shared, name, given.dev, hyper.precision) for name, given in data.items()}
     return Together(epochs, best_epoch, logits, dict(whole.steps), time.perf_counter() - started)

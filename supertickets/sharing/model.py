@@ -10,27 +10,33 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import reduce
+from functools import cache, reduce
+from pathlib import Path
 
 import numpy as np
-from torch import Tensor, nn
-from transformers import PreTrainedModel
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from supertickets.models import (
-    NoFfn,
     compact,
+    cut,
     family_of,
+    ffn_stand_ins,
+    gate_heads,
     layer_parts,
     layers_of,
     load_encoder,
-    narrow_heads,
+    mark,
     put_module,
-    units_of,
+    within,
+    write_model,
 )
 from supertickets.tickets import Ticket, check_tickets, full_ticket
 from supertickets.training import EncodedSplit, predict
+
+ENCODER = "shared-encoder"
 
 
 @dataclass(frozen=True)
@@ -52,8 +58,7 @@ class SharedModel:
 
     def within(self, name: str) -> tuple[list[np.ndarray], np.ndarray]:
         """A task's ticket counted in the units that are stored: per layer its heads, and the FFNs ``(n_layers,)``."""
-        ticket, union = self.tickets[name], self.union
-        return [row[stored] for row, stored in zip(ticket.heads, union.heads, strict=True)], ticket.ffns
+        return within(self.tickets[name], self.union)
 
 
 def task_seed(seed: int, name: str) -> int:
@@ -131,22 +136,22 @@ def using(shared: SharedModel, name: str) -> Iterator[PreTrainedModel]:
     model = shared.models[name]
     family = family_of(model)
     heads, ffns = shared.within(name)
-    handles, swapped = [], []
-    try:
-        for layer, kept, ffn, stored in zip(layers_of(model), heads, ffns, shared.union.ffns, strict=True):
-            if not kept.all():
-                out = layer.get_submodule(family.attention_out)
-                handles.append(out.register_forward_pre_hook(_gate(units_of(kept, out), out.get_parameter("weight"))))
-            if stored and not ffn:
-                for path, stand_in in ((family.ffn_in, _IDENTITY), (family.ffn_out, _NO_FFN)):
-                    swapped.append((layer, path, layer.get_submodule(path)))
-                    put_module(layer, path, stand_in)
-        yield model
-    finally:
-        for handle in handles:
-            handle.remove()
-        for layer, path, module in swapped:
-            put_module(layer, path, module)
+    swapped = []
+    with ExitStack() as gates:
+        try:
+            for layer, kept, ffn, stored in zip(layers_of(model), heads, ffns, shared.union.ffns, strict=True):
+                if not kept.all():
+                    out = layer.get_submodule(family.attention_out)
+                    gate = out.get_parameter("weight").new_tensor(kept)
+                    gates.enter_context(gate_heads(out, gate))
+                if stored and not ffn:
+                    for path, stand_in in _stand_ins(family):
+                        swapped.append((layer, path, layer.get_submodule(path)))
+                        put_module(layer, path, stand_in)
+            yield model
+        finally:
+            for layer, path, module in swapped:
+                put_module(layer, path, module)
 
 
 def predict_task(shared: SharedModel, name: str, split: EncodedSplit, precision: str = "fp32") -> np.ndarray:
@@ -162,18 +167,26 @@ def alone(shared: SharedModel, name: str) -> PreTrainedModel:
     :func:`supertickets.models.save_compacted` writes it with ``shared.tickets[name]``.
     """
     model = copy.deepcopy(shared.models[name])
-    family = family_of(model)
-    heads, ffns = shared.within(name)
-    for layer, kept, ffn in zip(layers_of(model), heads, ffns, strict=True):
-        if not kept.all():
-            narrow_heads(layer, family, kept)
-        if not ffn:
-            put_module(layer, family.ffn_in, nn.Identity())
-            put_module(layer, family.ffn_out, NoFfn())
+    cut(model, *shared.within(name))
+    mark(model.config, shared.tickets[name])
     return model
 
 
-_IDENTITY, _NO_FFN = nn.Identity(), NoFfn()  # neither has parameters or state, so all models can use the same two
+def save_shared(shared: SharedModel, path: str | Path, tokenizer: PreTrainedTokenizerBase | None = None) -> None:
+    """Writes a shared model: its encoder once, in a folder ``shared-encoder``, and a folder per task with its head.
+
+    :func:`supertickets.models.load_compacted` reads a task's folder, which needs the encoder's beside it, and gives
+    what :func:`alone` does. Raises SuperticketsError if something cannot be written.
+    """
+    encoder = shared.encoder.state_dict()
+    write_model(shared.encoder, shared.union, Path(path) / ENCODER, encoder, tokenizer)
+    for name, model in shared.models.items():
+        theirs = {f"{model.base_model_prefix}.{key}" for key in encoder}
+        head = {key: tensor for key, tensor in model.state_dict().items() if key not in theirs}
+        write_model(model, shared.tickets[name], Path(path) / name, head, tokenizer, ENCODER)
+
+
+_stand_ins = cache(ffn_stand_ins)  # none has parameters or state, so all models can use the same ones
 
 
 def _with_encoder(model: PreTrainedModel, encoder: nn.Module) -> PreTrainedModel:
@@ -181,12 +194,3 @@ def _with_encoder(model: PreTrainedModel, encoder: nn.Module) -> PreTrainedModel
     prefix = model.base_model_prefix
     # deepcopy takes what its memo holds for the original: so the old encoder is never copied.
     return copy.deepcopy(model, {id(getattr(model, prefix)): encoder})
-
-
-def _gate(units: Tensor, weight: Tensor):
-    gate = units.to(weight.dtype)
-
-    def hook(_module: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (arguments[0] * gate.to(arguments[0].dtype), *arguments[1:])
-
-    return hook

@@ -7,16 +7,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
-import torch
 from transformers import PreTrainedModel
 
 from supertickets.models import load_encoder, load_tokenizer, shape_of
 from supertickets.runs import Hyper, Record, SharingSpec, at_rate, setting
 from supertickets.sharing.loop import TaskData, Together, task_data, train_together
-from supertickets.sharing.model import SharedModel, alone, share, shared_model
+from supertickets.sharing.model import SharedModel, alone, shared_model
 from supertickets.tasks import split_arrays, task_facts
 from supertickets.tickets import EncoderShape, Scores, Ticket, shared_units
-from supertickets.training import best_device, fast_forward, fit, predict, scored_splits, task_vocabulary
+from supertickets.training import fit, predict, ready, scored_splits
 
 
 def train_shared(
@@ -75,16 +74,12 @@ def trained_together(
     }
     outputs = {name: given.task.num_labels for name, given in data.items()}
     dropouts = dict(zip(data, spec.dropouts, strict=True))
-    whole = shared_model(spec.encoder, outputs, None, spec.seed, dropouts)
-    shape = shape_of(next(iter(whole.models.values())))
+    shape = shape_of(load_encoder(spec.encoder, 1, spec.seed))
     tickets = {
         name: rule.ticket((shape.n_layers, shape.n_heads), spec.seed, scores.get(rule.parent))
         for name, rule in zip(data, spec.tickets, strict=True)
     }
-    shared = share(whole.models, tickets)
-    device = best_device()
-    for model in shared.models.values():
-        model.to(device)  # pyright: ignore[reportArgumentType]  # a decorator of transformers hides its self
+    shared = shared_model(spec.encoder, outputs, tickets, spec.seed, dropouts)
     together = train_together(shared, list(data.values()), spec.hyper, spec.seed, checkpoint, on_epoch=on_epoch)
     return shared, data, together
 
@@ -105,12 +100,6 @@ def _sizes(tickets: Mapping[str, Ticket], shape: EncoderShape) -> dict[str, floa
 
 def _fine_tuned(model: PreTrainedModel, given: TaskData, hyper: Hyper, seed: int) -> np.ndarray:
     """Dev outputs of a task's own model after fine-tuning it from the shared weights."""
-    device = model.device
-    with (
-        task_vocabulary(model, hyper, given.train, given.dev) as (train, dev),
-        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
-        fast_forward(model),
-    ):
-        torch.manual_seed(seed)
+    with ready(model, hyper, seed, given.train, given.dev) as (train, dev):
         fit(model, given.task, train, dev, given.selection, hyper, seed)
         return predict(model, dev, hyper.precision)

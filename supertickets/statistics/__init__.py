@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING
 from supertickets.rooms import handed_on
 
 if TYPE_CHECKING:
-    from supertickets.statistics.decomposition import TERMS, bias_variance, bootstrap, compare
+    from supertickets.statistics.decomposition import TERMS, bias_variance, bootstrap
     from supertickets.statistics.intervals import (
         Interval,
         PairedDifference,
+        expanded_interval,
+        expansion,
         holm,
         jackknife,
         mean_interval,
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
         Boundary,
         PhaseBoundaries,
         phase_boundaries,
+        placebo_gain,
         rises_then_falls,
-        winners_curse,
     )
     from supertickets.statistics.spread import equal_variances, pitman_morgan, sd_interval, seeds_needed, spread_power
     from supertickets.statistics.two_levels import FEWEST_SEEDS, two_level_bootstrap

@@ -13,21 +13,21 @@ single predictions stray from it), the quantities sketched in Figure 1 of the pa
   *takes away* from it where it is wrong (biased variance). See :func:`bias_variance` for what adds up.
 
 Everything is an average, over training sets, of a feature of the predictions (p, log p, the vote), followed by a
-function of that average. One function of weights over training sets therefore gives the estimate (equal weights),
-the finite-sample correction (each set left out in turn) and the bootstrap (random weights).
+function of that average, so one function of weights over training sets gives the estimate (equal weights), the
+finite-sample correction (each set left out in turn) and the bootstrap (random weights).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from supertickets.errors import SuperticketsError
-from supertickets.statistics.intervals import Interval, expansion
+from supertickets.statistics.intervals import TAIL, Interval, expanded_interval, expansion
 from supertickets.statistics.loss_terms import Problem, crossed, prepare, terms, within_sets
 
 TERMS = ("noise", "bias2", "variance", "error")
@@ -37,9 +37,9 @@ TERMS = ("noise", "bias2", "variance", "error")
 class Decomposition:
     """Expected loss and its terms, averaged over examples: ``noise + bias2 + variance = error``.
 
-    ``per_example`` has the same terms as arrays (examples,). ``parts`` splits the variance further where the loss or
-    the design allows (see :func:`bias_variance`). ``noise_known`` is False when only labels were given: the noise
-    then sits inside ``bias2``. ``error`` is computed from the predictions directly, not as the sum of the terms.
+    ``per_example`` has the same terms as arrays (examples,), ``parts`` splits the variance further where the loss or
+    the design allows (see :func:`bias_variance`). Where ``noise_known`` is False, since only labels were given, the
+    noise sits inside ``bias2``. ``error`` is computed from the predictions directly, not as the sum of the terms.
     """
 
     loss: str
@@ -104,8 +104,7 @@ def bias_variance(
     >>> round(d.variance, 4), round(d.bias2, 4), round(d.error, 4), abs(d.residual) < 1e-12
     (0.04, 0.11, 0.15, True)
     """
-    problem = prepare(predictions, targets, loss, target_probabilities, noise_variance, seed_axis, design)
-    return _estimate(problem)
+    return _estimate(prepare(predictions, targets, loss, target_probabilities, noise_variance, seed_axis, design))
 
 
 def bootstrap(
@@ -113,10 +112,11 @@ def bootstrap(
     targets: ArrayLike | None = None,
     loss: str = "brier",
     *,
+    baseline: Sequence[ArrayLike] | ArrayLike | None = None,
     over: Sequence[str] = ("sets", "examples"),
-    confidence: float = 0.95,
     n_resamples: int = 1000,
     seed: int = 0,
+    copies: int = 1,
     **options,
 ) -> dict[str, Interval]:
     """Bootstrap intervals of noise, bias2, variance and error (and of nested seed parts), by name.
@@ -127,59 +127,35 @@ def bootstrap(
     Hesterberg 2015 (The American Statistician 69). The variance, being a scale, has its interval on the log scale
     and reflected, as the chi-square interval of a variance is, without the factor t / z, which it does not need.
     Intervals of bias2 are wider than they need be where bias2 is smaller than variance / T. ``n`` of an interval is
-    the number of training sets, T.
-    ``options`` go to :func:`bias_variance`.
+    T, the number of training sets; ``options`` go to :func:`bias_variance`.
 
-    >>> p = np.random.default_rng(0).dirichlet([2, 1], size=(8, 30))
-    >>> found = bootstrap(p, np.zeros(30, int), n_resamples=200)
-    >>> bool(found["variance"].low < found["variance"].mean < found["variance"].high)
-    True
-    """
-    problem = prepare(predictions, targets, loss, **_defaults(options))
-    estimate = _terms_of(_estimate(problem))
-    scales = () if loss == "zero_one" else ("variance", "initialisation")
-    return _intervals(estimate, _resample(problem, over, n_resamples, seed), problem, over, confidence, scales)
-
-
-def compare(
-    predictions: Sequence[ArrayLike] | ArrayLike,
-    baseline: Sequence[ArrayLike] | ArrayLike,
-    targets: ArrayLike | None = None,
-    loss: str = "brier",
-    *,
-    over: Sequence[str] = ("sets", "examples"),
-    confidence: float = 0.95,
-    n_resamples: int = 1000,
-    seed: int = 0,
-    copies: int = 1,
-    **options,
-) -> dict[str, Interval]:
-    """Bootstrap intervals of the change of each term from ``baseline`` to ``predictions``.
-
-    Both are predictions on the same evaluation set of models trained on the *same* training sets in the same order
-    (a pruned and the full model, say); the same sets and examples are drawn for both, so what they share cancels.
-    This is the interval to judge "variance falls, bias rises" by: bands of single levels overlap even when every
-    training set agrees. For the mean change of several levels, put their predictions one behind another along the
-    axis of examples, and say in ``copies`` how often the examples come: the copies of an example are drawn together.
+    With a ``baseline``, the intervals are of the change of each term from it. Both are predictions on one evaluation
+    set of models trained on the *same* training sets in the same order (the full and a pruned model, say); the same
+    sets and examples are drawn for both, so what they share cancels. Judge "variance falls, bias rises" by these: bands
+    of single levels overlap even when every training set agrees. For the mean change of several levels, put their
+    predictions one behind another along the axis of examples, and say in ``copies`` how often the examples come: the
+    copies of an example are drawn together.
 
     >>> rng = np.random.default_rng(0)
     >>> f = rng.normal(size=50)
     >>> full = f + rng.normal(size=(12, 50))
-    >>> shrunk = 0.5 * full
-    >>> change = compare(shrunk, full, f, "squared", n_resamples=200)
+    >>> change = bootstrap(0.5 * full, f, "squared", baseline=full, n_resamples=200)
     >>> change["variance"].high < 0 < change["bias2"].low
     True
     """
-    new, old = (prepare(p, targets, loss, **_defaults(options)) for p in (predictions, baseline))
-    if (new.n_sets, new.n_seeds) != (old.n_sets, old.n_seeds):
-        raise SuperticketsError(
-            f"A comparison needs the same training sets on both sides, not {new.n_sets} x {new.n_seeds} and "
-            f"{old.n_sets} x {old.n_seeds} runs; leave out the sets that one side lacks."
-        )
-    a, b = _terms_of(_estimate(new)), _terms_of(_estimate(old))
-    resampled_a, resampled_b = (_resample(x, over, n_resamples, seed, copies) for x in (new, old))
-    change = {name: a[name] - b[name] for name in a}
-    return _intervals(change, {k: x - resampled_b[k] for k, x in resampled_a.items()}, new, over, confidence)
+    scales = () if loss == "zero_one" or baseline is not None else ("variance", "initialisation")
+    problem = prepare(predictions, targets, loss, **options)
+    estimate, drawn = _terms_of(problem), _resample(problem, over, n_resamples, seed, copies)
+    if baseline is not None:
+        old = prepare(baseline, targets, loss, **options)
+        if (problem.n_sets, problem.n_seeds) != (old.n_sets, old.n_seeds):
+            runs = f"{problem.n_sets} x {problem.n_seeds} and {old.n_sets} x {old.n_seeds} runs"
+            fix = "leave out the sets that one side lacks"
+            raise SuperticketsError(f"A comparison needs the same training sets on both sides, not {runs}; {fix}.")
+        before, others = _terms_of(old), _resample(old, over, n_resamples, seed, copies)
+        estimate = {name: value - before[name] for name, value in estimate.items()}
+        drawn = {name: values - others[name] for name, values in drawn.items()}
+    return _intervals(estimate, drawn, problem.n_sets, over, scales)
 
 
 def _estimate(problem: Problem) -> Decomposition:
@@ -199,10 +175,7 @@ def _estimate(problem: Problem) -> Decomposition:
         found["variance"] = variance
     return Decomposition(
         loss=problem.loss,
-        noise=float(found["noise"].mean()),
-        bias2=float(found["bias2"].mean()),
-        variance=float(found["variance"].mean()),
-        error=float(found["error"].mean()),
+        **{name: float(found[name].mean()) for name in TERMS},
         n_sets=n_sets,
         n_seeds=n_seeds,
         n_examples=problem.noise.size,
@@ -212,13 +185,12 @@ def _estimate(problem: Problem) -> Decomposition:
     )
 
 
-def _terms_of(d: Decomposition) -> dict[str, float]:
+def _terms_of(problem: Problem) -> dict[str, float]:
+    d = _estimate(problem)
     return {**{name: getattr(d, name) for name in TERMS}, **d.parts}
 
 
-def _resample(
-    problem: Problem, over: Sequence[str], n_resamples: int, seed: int, copies: int = 1
-) -> dict[str, np.ndarray]:
+def _resample(problem: Problem, over: Sequence[str], n_resamples: int, seed: int, copies: int) -> dict[str, np.ndarray]:
     """Terms averaged over examples for each resample, (n_resamples,) each.
 
     The jackknife would be slow inside a bootstrap: the variance of every resample is corrected by the factor it
@@ -228,12 +200,10 @@ def _resample(
         raise SuperticketsError(f"Cannot resample {tuple(over)}; choose 'sets', 'examples' or both.")
     n_sets, n_examples, n_classes = problem.features.shape
     rng = np.random.default_rng(seed)
-    equal = np.full(n_sets, 1 / n_sets)
-    weights = np.tile(equal, (n_resamples, 1))
-    if "sets" in over:
-        weights = _shares(rng, n_sets, n_resamples)
+    equal = np.full((1, n_sets), 1 / n_sets)
+    weights = _shares(rng, n_sets, n_resamples) if "sets" in over else np.repeat(equal, n_resamples, axis=0)
     estimate = _estimate(problem)
-    plain = float(terms(problem, equal[None])["variance"].mean())
+    plain = float(terms(problem, equal)["variance"].mean())
     factor = estimate.variance / plain if problem.loss != "zero_one" and plain > 0 else 1.0
     nested = problem.design == "nested" and "initialisation" in estimate.parts
     within = within_sets(problem) if nested else np.zeros((n_sets, n_examples))
@@ -266,39 +236,17 @@ def _shares(rng: np.random.Generator, n: int, n_resamples: int) -> np.ndarray:
 
 
 def _intervals(
-    estimate: dict[str, float],
-    resampled: dict[str, np.ndarray],
-    problem: Problem,
-    over: Sequence[str],
-    confidence: float,
-    scales: Sequence[str] = (),
+    estimate: dict[str, float], resampled: dict[str, np.ndarray], n: int, over: Sequence[str], scales: Sequence[str]
 ) -> dict[str, Interval]:
     """Expanded percentile intervals; of the terms named in ``scales``, reflected and on the log scale."""
-    if not 0 < confidence < 1:
-        raise SuperticketsError(f"The confidence {confidence} must lie between 0 and 1, for example 0.95.")
-    n = problem.n_sets
-    tail = 0.5 + confidence / 2
-    wider = math.sqrt(n / (n - 1)) if "sets" in over else 1.0
-    expanded = expansion(n, confidence) if "sets" in over else 1.0
-    method = (
-        f"bootstrap over {' and '.join(sorted(over, reverse=True))} ({len(next(iter(resampled.values())))} resamples)"
-    )
+    wider, expanded = (math.sqrt(n / (n - 1)), expansion(n)) if "sets" in over else (1.0, 1.0)
     found = {}
     for name, values in resampled.items():
         value = estimate[name]
+        found[name] = expanded_interval(value, values, n, expanded)
         if name in scales and value > 0:
             # Two resampled sets can be the same set, without variance: far out, but not at minus infinity.
             logs = np.log(np.maximum(values, 1e-3 * value))
-            low, high = value * np.exp(-wider * np.quantile(logs - logs.mean(), [tail, 1 - tail]))
-        else:
-            low, high = value + expanded * np.quantile(values - values.mean(), [1 - tail, tail])
-        found[name] = Interval(n, value, float(values.std(ddof=1)), float(low), float(high), confidence, method)
+            low, high = value * np.exp(-wider * np.quantile(logs - logs.mean(), [TAIL, 1 - TAIL]))
+            found[name] = replace(found[name], low=float(low), high=float(high))
     return found
-
-
-def _defaults(options: dict) -> dict:
-    allowed = ("target_probabilities", "noise_variance", "seed_axis", "design")
-    for name in options:
-        if name not in allowed:
-            raise SuperticketsError(f"Unknown option {name!r}; choose among {', '.join(allowed)}.")
-    return options

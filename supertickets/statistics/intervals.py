@@ -2,14 +2,13 @@
 
 The unit of replication is the *run*: one seed, or one independent training set. Comparisons are paired by seed,
 because the runs of one seed share their data order, their head initialisation and (in the lab) their training set.
-Everything that looks for a best level, and so needs a correction for having looked, is in
-:mod:`supertickets.statistics.phases`.
+What looks for a best level, and so needs a correction for having looked, is in :mod:`supertickets.statistics.phases`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,14 +17,16 @@ from scipy import stats
 
 from supertickets.errors import SuperticketsError
 
+TAIL = 0.975
+"""Where every interval ends at the top: all are two-sided 95% intervals."""
+
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its interval.
+    """An estimate with its two-sided 95% interval.
 
-    ``n`` runs, their ``mean`` (the estimate), their standard deviation ``sd`` (n - 1 in the denominator) and the
-    ends of the interval. ``low`` and ``high`` are NaN where the data cannot give an interval (one run).
-    ``method`` says how the interval was made.
+    ``n`` runs, their ``mean`` (the estimate), their standard deviation ``sd`` (n - 1 in the denominator) and the ends
+    of the interval, NaN where the data cannot give one (one run).
     """
 
     n: int
@@ -33,8 +34,6 @@ class Interval:
     sd: float
     low: float
     high: float
-    confidence: float = 0.95
-    method: str = "t"
 
     @property
     def known(self) -> bool:
@@ -44,81 +43,76 @@ class Interval:
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Mean of ``a - b`` over pairs, its t interval, and the two-sided p-value of "no difference"."""
+    """The mean ``effect`` of ``a - b`` over ``n`` pairs in its interval, and the two-sided p of "no difference"."""
 
-    n: int
-    effect: float
     interval: Interval
-    statistic: float
     p: float
-    test: str
+
+    @property
+    def n(self) -> int:
+        """The number of pairs."""
+        return self.interval.n
+
+    @property
+    def effect(self) -> float:
+        """The mean difference."""
+        return self.interval.mean
 
 
-def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
+def mean_interval(values: ArrayLike) -> Interval:
     """Student's t interval of a mean: mean +- t(n - 1) x sd / sqrt(n).
 
-    With one value the ends are NaN; with equal values they equal the mean. Raises SuperticketsError for no values,
-    values that are not finite, or a confidence outside (0, 1).
+    With one value the ends are NaN; with equal values they equal the mean. Raises SuperticketsError for no values, any
+    that is not finite.
 
     >>> interval = mean_interval([0.91, 0.92, 0.93])
     >>> round(interval.low, 4), round(interval.high, 4)
     (0.8952, 0.9448)
     """
     x = checked_sample(values, "values")
-    check_confidence(confidence)
-    mean = float(x.mean())
-    if x.size == 1:
-        return Interval(1, mean, math.nan, math.nan, math.nan, confidence)
-    sd = float(x.std(ddof=1))
-    half = float(stats.t.ppf(0.5 + confidence / 2, x.size - 1)) * sd / math.sqrt(x.size)
-    return Interval(x.size, mean, sd, mean - half, mean + half, confidence)
+    return t_interval(x.size, float(x.mean()), float(x.std(ddof=1)) if x.size > 1 else math.nan)
 
 
-def paired_difference(a: ArrayLike, b: ArrayLike, confidence: float = 0.95) -> PairedDifference:
+def t_interval(n: int, estimate: float, sd: float) -> Interval:
+    """Student's t interval of an estimate whose standard error is sd / sqrt(n); its ends are NaN for n = 1."""
+    half = float(stats.t.ppf(TAIL, n - 1)) * sd / math.sqrt(n) if n > 1 else math.nan
+    return Interval(n, estimate, sd, estimate - half, estimate + half)
+
+
+def paired_difference(a: ArrayLike, b: ArrayLike) -> PairedDifference:
     """Paired Student t-test of ``a`` against ``b``, two-sided (the test of section 5.3 of the paper).
 
-    One pair: the effect is given, interval and p are NaN. All differences zero: interval [0, 0] and p = 1. All
-    differences equal but not zero: a t-test would claim certainty from rounding, so p is that of the exact sign-flip
-    test, 2 / 2**n, and the interval is NaN. Raises SuperticketsError for arrays of different length.
+    One pair: the effect is given, interval and p are NaN. All differences zero: interval [0, 0] and p = 1. All equal
+    but not zero: a t-test would claim certainty from rounding, so p is that of the exact sign-flip test, 2 / 2**n, and
+    the interval is NaN. Raises SuperticketsError for arrays of different length.
 
     >>> result = paired_difference([3.0, 4.0, 6.0], [1.0, 3.0, 3.0])
     >>> result.effect, round(result.p, 4)
     (2.0, 0.0742)
     """
     d = paired_values(a, b)
-    interval = mean_interval(d, confidence)
-    effect, n = interval.mean, interval.n
-    if n == 1:
-        return PairedDifference(n, effect, interval, math.nan, math.nan, "none (one pair)")
-    if interval.sd <= 1e-12 * max(1.0, float(np.abs(d).max())):
+    interval = mean_interval(d)
+    if interval.n > 1 and interval.sd <= 1e-12 * max(1.0, float(np.abs(d).max())):
         if np.allclose(d, 0.0, atol=1e-15):
-            return PairedDifference(n, 0.0, Interval(n, 0.0, 0.0, 0.0, 0.0, confidence), 0.0, 1.0, "none (all equal)")
-        unknown = Interval(n, effect, 0.0, math.nan, math.nan, confidence, "none (no spread)")
-        return PairedDifference(n, effect, unknown, math.nan, min(1.0, 2.0 / 2**n), "sign flip (no spread)")
-    statistic = effect / (interval.sd / math.sqrt(n))
-    return PairedDifference(n, effect, interval, statistic, float(2 * stats.t.sf(abs(statistic), n - 1)), "paired t")
+            return PairedDifference(Interval(interval.n, 0.0, 0.0, 0.0, 0.0), 1.0)
+        unknown = Interval(interval.n, interval.mean, 0.0, math.nan, math.nan)
+        return PairedDifference(unknown, min(1.0, 2.0 / 2**interval.n))
+    return PairedDifference(interval, t_p(interval))
 
 
 def holm(p_values: ArrayLike) -> np.ndarray:
-    """Holm's step-down adjusted p-values (Holm 1979), in the order given.
-
-    A NaN (a test that could not be made) stays NaN and does not count as a test.
-    Raises SuperticketsError for a p-value outside [0, 1].
+    """Holm's step-down adjusted p-values (Holm 1979), in the order given; a NaN, a test not made, stays and is none.
 
     >>> holm([0.01, 0.04, 0.03]).round(3).tolist()
     [0.03, 0.06, 0.06]
     """
-    p = np.asarray(p_values, dtype=float).ravel()
-    made = ~np.isnan(p)
-    if np.any((p[made] < 0) | (p[made] > 1)):
+    adjusted = np.array(p_values, dtype=float).ravel()
+    made = np.flatnonzero(~np.isnan(adjusted))
+    if np.any((adjusted[made] < 0) | (adjusted[made] > 1)):
         raise SuperticketsError("Holm's correction needs p-values between 0 and 1; check the tests they come from.")
-    order = np.argsort(p[made], kind="stable")
-    m = order.size
-    stepped = np.minimum(1.0, np.maximum.accumulate((m - np.arange(m)) * p[made][order]))
-    adjusted = np.full(p.shape, math.nan)
-    back = np.empty(m)
-    back[order] = stepped
-    adjusted[made] = back
+    rising = made[np.argsort(adjusted[made], kind="stable")]
+    stepped = np.maximum.accumulate(np.arange(len(rising), 0, -1) * adjusted[rising])
+    adjusted[rising] = np.minimum(1.0, stepped)
     return adjusted
 
 
@@ -135,25 +129,6 @@ def t_p(interval: Interval, limit: float = 0.0) -> float:
     if not interval.known or (interval.sd == 0 and away > 0):
         return math.nan
     return float(2 * stats.t.sf(away * math.sqrt(interval.n) / interval.sd, interval.n - 1)) if away else 1.0
-
-
-def score_matrix(values: Sequence[ArrayLike] | ArrayLike, levels: Sequence[float], name: str = "scores") -> np.ndarray:
-    """``values`` as a finite float array (seeds, levels), checked against ``levels``, which must rise.
-
-    >>> score_matrix([[0.9, 0.8], [0.7, 0.6]], [0.0, 0.1]).shape
-    (2, 2)
-    """
-    try:
-        x = np.asarray(values, dtype=float)
-    except ValueError:
-        raise SuperticketsError(f"The {name} have rows of different length; give every seed every level.") from None
-    if x.ndim != 2 or x.shape[0] == 0 or x.shape[1] != len(levels):
-        raise SuperticketsError(f"The {name} have shape {x.shape}; expected (seeds, {len(levels)} levels).")
-    if not np.isfinite(x).all():
-        raise SuperticketsError(f"The {name} contain a value that is not finite; leave out seeds with missing runs.")
-    if np.any(np.diff(np.asarray(levels, dtype=float)) <= 0):
-        raise SuperticketsError(f"The levels {list(levels)} must rise, the full model (0) first.")
-    return x
 
 
 def checked_sample(values: ArrayLike, name: str) -> np.ndarray:
@@ -174,17 +149,11 @@ def paired_values(a: ArrayLike, b: ArrayLike) -> np.ndarray:
     return x - y
 
 
-def check_confidence(confidence: float) -> None:
-    """Raises SuperticketsError unless the confidence lies between 0 and 1."""
-    if not 0 < confidence < 1:
-        raise SuperticketsError(f"The confidence {confidence} must lie between 0 and 1, for example 0.95.")
-
-
-def jackknife(estimate: float, without: Iterable[float], confidence: float = 0.95) -> Interval:
+def jackknife(estimate: float, without: Iterable[float]) -> Interval:
     """The jackknife's interval (Tukey 1958) of an estimate, from its values with every replicate left out once.
 
-    With Student's t; of a mean it equals :func:`mean_interval`. Its ends are NaN for fewer than
-    two replicates, or if a value is NaN.
+    With Student's t; of a mean it equals :func:`mean_interval`. Its ends are NaN for fewer than two replicates, or a
+    NaN.
 
     >>> interval = jackknife(0.92, [0.925, 0.92, 0.915])  # of 0.91, 0.92, 0.93
     >>> round(interval.low, 4), round(interval.high, 4)
@@ -193,17 +162,20 @@ def jackknife(estimate: float, without: Iterable[float], confidence: float = 0.9
     values = np.array(list(without), dtype=float)
     n = len(values)
     if n < 2 or not np.isfinite([estimate, *values]).all():
-        return Interval(n, estimate, math.nan, math.nan, math.nan, confidence, "jackknife")
-    sd = (n - 1) * float(values.std(ddof=1))  # of the pseudo-values
-    half = float(stats.t.ppf(0.5 + confidence / 2, n - 1)) * sd / math.sqrt(n)
-    return Interval(n, estimate, sd, estimate - half, estimate + half, confidence, "jackknife")
+        return Interval(n, estimate, math.nan, math.nan, math.nan)
+    return t_interval(n, estimate, (n - 1) * float(values.std(ddof=1)))  # of pseudo-values
 
 
-def expansion(n: int, confidence: float = 0.95) -> float:
+def expansion(n: int) -> float:
     """How much too short bootstrap deviations of n replicates are: sqrt(n / (n - 1)) x t(n - 1) / z (Hesterberg 2015).
 
     >>> [round(expansion(n), 2) for n in (3, 5, 12)]
     [2.69, 1.58, 1.17]
     """
-    tail = 0.5 + confidence / 2
-    return math.sqrt(n / (n - 1)) * float(stats.t.ppf(tail, n - 1) / stats.norm.ppf(tail))
+    return math.sqrt(n / (n - 1)) * float(stats.t.ppf(TAIL, n - 1) / stats.norm.ppf(TAIL))
+
+
+def expanded_interval(estimate: float, drawn: np.ndarray, n: int, wider: float) -> Interval:
+    """The bootstrap's interval from values drawn: shifted so that the estimate is their mean, and widened."""
+    low, high = estimate + wider * np.quantile(drawn - drawn.mean(), [1 - TAIL, TAIL])
+    return Interval(n, estimate, float(drawn.std(ddof=1)), float(low), float(high))

@@ -1,7 +1,7 @@
 """The four losses of :mod:`supertickets.statistics.decomposition` as functions of weights over training sets.
 
-Checks what a person hands in, turns it into one array of features per run, and gives the uncorrected terms for any
-weights over training sets. Corrections, intervals and the meaning of the terms are in the module named above.
+Checks what a person hands in, makes one array of features per run of it, and gives the uncorrected terms for any
+weights over training sets.
 """
 
 from __future__ import annotations
@@ -125,16 +125,15 @@ def prepare(
             raise SuperticketsError("The noise variance must be finite and not negative.")
         features = (runs - values)[..., None]
         truth, losses = np.zeros((values.size, 1)), (features[..., 0] ** 2 + noise).mean(axis=1)
+    elif noise_variance is not None:
+        raise SuperticketsError("noise_variance belongs to loss 'squared'; give target_probabilities instead.")
     else:
-        if noise_variance is not None:
-            raise SuperticketsError("noise_variance belongs to loss 'squared'; give target_probabilities instead.")
-        n_classes = runs.shape[3] if runs.ndim == 4 else None
-        truth, known = _distribution(targets, target_probabilities, runs, n_classes)
+        truth, known = _distribution(targets, target_probabilities, runs)
         if loss == "zero_one":
             votes = runs.argmax(axis=3) if runs.ndim == 4 else runs.astype(np.int64)
             if votes.max() >= truth.shape[1]:
                 raise SuperticketsError(
-                    f"A predicted class {votes.max()} is outside the {truth.shape[1]} classes of the targets."
+                    f"A class {votes.max()} is predicted; the targets have {truth.shape[1]} classes."
                 )
             features = np.eye(truth.shape[1])[votes]
             losses = (1 - truth[np.arange(len(truth)), votes]).mean(axis=1)
@@ -145,41 +144,29 @@ def prepare(
             losses = -(features * truth).sum(axis=-1).mean(axis=1)
             noise = -(truth * np.log(np.where(truth > 0, truth, 1.0))).sum(axis=1)
         else:
-            features = runs
             losses = ((runs**2).sum(axis=-1) - 2 * (runs * truth).sum(axis=-1) + 1).mean(axis=1)
             noise = 1 - (truth**2).sum(axis=1)
             # Distances from the truth: bias^2 is then the squared length of their mean.
-            features, truth = features - truth, np.zeros_like(truth)
-    return Problem(
-        loss=loss,
-        design=design,
-        n_sets=features.shape[0],
-        n_seeds=features.shape[1],
-        known=known,
-        runs=features,
-        features=features.mean(axis=1),
-        spread=(features**2).sum(axis=-1).mean(axis=1),
-        losses=losses,
-        truth=truth,
-        noise=noise,
-    )
+            features, truth = runs - truth, np.zeros_like(truth)
+    averaged, spread = features.mean(axis=1), (features**2).sum(axis=-1).mean(axis=1)
+    n_sets, n_seeds = features.shape[:2]
+    return Problem(loss, design, n_sets, n_seeds, known, features, averaged, spread, losses, truth, noise)
 
 
 def _runs(predictions: Sequence[ArrayLike] | ArrayLike, loss: str, seed_axis: bool) -> np.ndarray:
     """Predictions as (T, S, N) or, for probabilities, (T, S, N, C)."""
-    if isinstance(predictions, (list, tuple)):
-        shapes = [np.shape(p) for p in predictions]
-        for i, shape in enumerate(shapes):
-            if shape != shapes[0]:
-                raise SuperticketsError(
-                    f"The predictions of training set {i} have shape {shape}, those of set 0 {shapes[0]}; "
-                    "all must be predictions on the same examples."
-                )
+    shapes = [np.shape(p) for p in predictions] if isinstance(predictions, (list, tuple)) else []
+    for i, shape in enumerate(shapes):
+        if shape != shapes[0]:
+            raise SuperticketsError(
+                f"The predictions of training set {i} have shape {shape}, those of set 0 {shapes[0]}; "
+                "all must be predictions on the same examples."
+            )
     x = np.asarray(predictions, dtype=float)
     kinds = {"squared": (2,), "zero_one": (2, 3)}.get(loss, (3,))
-    wanted = {2: "training sets, examples", 3: "training sets, examples, classes"}
     if x.ndim - seed_axis not in kinds:
-        axes = " or ".join(f"({wanted[k]})" for k in kinds).replace("sets,", "sets, seeds," if seed_axis else "sets,")
+        sets = "training sets, seeds" if seed_axis else "training sets"
+        axes = " or ".join(f"({sets}, examples{', classes' if k == 3 else ''})" for k in kinds)
         raise SuperticketsError(f"Predictions for loss {loss!r} must be {axes}; these have shape {x.shape}.")
     if not seed_axis:
         x = x[:, None]
@@ -189,9 +176,9 @@ def _runs(predictions: Sequence[ArrayLike] | ArrayLike, loss: str, seed_axis: bo
         raise SuperticketsError(f"A seed axis needs at least two seeds per training set; there are {x.shape[1]}.")
     if 0 in x.shape:
         raise SuperticketsError(f"The predictions are empty: their shape is {x.shape}.")
-    if not np.isfinite(x).all():
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
-        raise SuperticketsError(f"The predictions of training set {where[0]} contain a value that is not finite.")
+    finite = np.isfinite(x).all(axis=tuple(range(1, x.ndim)))
+    if not finite.all():
+        raise SuperticketsError(f"The predictions of training set {finite.argmin()} have a value that is not finite.")
     if x.ndim == 4:
         _check_probabilities(x, "predictions")
     elif loss == "zero_one" and (np.any(x < 0) or np.any(x != np.round(x))):
@@ -205,24 +192,22 @@ def _values(targets: ArrayLike | None, noise_free: ArrayLike | None, n_examples:
     if x.ndim == 2 and x.shape[1] == 1:
         x = x[:, 0]
     if x.shape != (n_examples,):
-        raise SuperticketsError(
-            f"The targets have shape {x.shape}; expected one value for each of {n_examples} examples."
-        )
+        raise SuperticketsError(f"The targets have shape {x.shape}, not a value for each of {n_examples} examples.")
     if not np.isfinite(x).all():
         raise SuperticketsError("The targets contain a value that is not finite.")
     return x
 
 
 def _distribution(
-    targets: ArrayLike | None, target_probabilities: ArrayLike | None, runs: np.ndarray, n_classes: int | None
+    targets: ArrayLike | None, target_probabilities: ArrayLike | None, runs: np.ndarray
 ) -> tuple[np.ndarray, bool]:
     """The distribution of labels (N, C), and whether it is the true one rather than the labels themselves."""
-    n_examples = runs.shape[2]
+    n_examples, n_classes = runs.shape[2], runs.shape[3] if runs.ndim == 4 else None
     if target_probabilities is None and targets is not None and np.ndim(targets) == 2:
         target_probabilities = targets
     if target_probabilities is not None:
         q = np.asarray(target_probabilities, dtype=float)
-        if q.ndim != 2 or q.shape[0] != n_examples or (n_classes or q.shape[1]) != q.shape[1]:
+        if q.ndim != 2 or len(q) != n_examples or n_classes not in (None, q.shape[1]):
             expected = f"({n_examples}, {n_classes or 'classes'})"
             raise SuperticketsError(f"The target probabilities have shape {q.shape}; expected {expected}.")
         if not np.isfinite(q).all():
@@ -233,10 +218,8 @@ def _distribution(
         raise SuperticketsError("There is nothing to compare with: give targets or target_probabilities.")
     labels = np.asarray(targets)
     if labels.shape != (n_examples,) or labels.dtype.kind not in "iub":
-        raise SuperticketsError(
-            f"The labels are {labels.dtype} of shape {labels.shape}; expected integers, one for each of {n_examples} "
-            "examples."
-        )
+        found = f"The labels are {labels.dtype} of shape {labels.shape}"
+        raise SuperticketsError(f"{found}; expected integers, one for each of {n_examples} examples.")
     classes = n_classes or int(max(labels.max(), runs.max())) + 1
     if labels.min() < 0 or labels.max() >= classes:
         raise SuperticketsError(f"The labels run from {labels.min()} to {labels.max()}, outside the {classes} classes.")
@@ -246,7 +229,5 @@ def _distribution(
 def _check_probabilities(x: np.ndarray, name: str) -> None:
     worst = float(np.abs(x.sum(axis=-1) - 1).max())
     if worst > SUM_TOLERANCE or (x < -SUM_TOLERANCE).any():
-        raise SuperticketsError(
-            f"The {name} are not probabilities: they are negative or off from summing to 1 by {worst:.3g}; "
-            "give softmax outputs, not logits."
-        )
+        why = f"they are negative or off from summing to 1 by {worst:.3g}; give softmax outputs, not logits"
+        raise SuperticketsError(f"The {name} are not probabilities: {why}.")

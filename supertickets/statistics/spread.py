@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from supertickets.errors import SuperticketsError
-from supertickets.statistics.intervals import Interval, check_confidence, checked_sample, paired_values
+from supertickets.statistics.intervals import TAIL, Interval, checked_sample, paired_values
 
 
 def spread_power(sd_ratio: float, seeds: int, alpha: float = 0.05) -> float:
@@ -24,53 +25,39 @@ def spread_power(sd_ratio: float, seeds: int, alpha: float = 0.05) -> float:
     if not (math.isfinite(sd_ratio) and sd_ratio > 0):
         raise SuperticketsError(f"A ratio of standard deviations is a positive number, not {sd_ratio}.")
     if seeds < 2 or not 0 < alpha < 1:
-        raise SuperticketsError(
-            f"Power needs two seeds at least and an alpha between 0 and 1, not {seeds} and {alpha}."
-        )
+        raise SuperticketsError(f"Power needs two seeds at least and 0 < alpha < 1, not {seeds} and {alpha}.")
     f = stats.f(seeds - 1, seeds - 1)
     return float(f.cdf(f.ppf(alpha / 2) / sd_ratio**2) + f.sf(f.ppf(1 - alpha / 2) / sd_ratio**2))
 
 
 def seeds_needed(sd_ratio: float, power: float = 0.8, alpha: float = 0.05) -> int:
-    """The fewest seeds, of each model, with which the F-test tells standard deviations of this ratio apart.
+    """The fewest seeds, of each model, with which :func:`spread_power` reaches ``power``.
 
-    "Tells apart" means with probability ``power`` (:func:`spread_power`). Raises SuperticketsError for a ratio of 1,
-    which no number of seeds tells apart, and a power outside (alpha, 1).
+    Raises SuperticketsError for a ratio of 1, which no number of seeds tells apart, and a power outside (alpha, 1).
 
     >>> seeds_needed(0.16 / 0.17), seeds_needed(0.5)
     (2138, 19)
     """
     if not alpha < power < 1 or sd_ratio == 1:
         raise SuperticketsError("Seeds can be counted for a power between alpha and 1 and a ratio other than 1.")
-    few, many = 1, 2
-    while spread_power(sd_ratio, many, alpha) < power:
-        few, many = many, 2 * many
-    while many - few > 1:
-        middle = (few + many) // 2
-        few, many = (few, middle) if spread_power(sd_ratio, middle, alpha) >= power else (middle, many)
-    return many
+    return 2 + bisect_left(range(2, 2**30), power, key=lambda seeds: spread_power(sd_ratio, seeds, alpha))
 
 
 @dataclass(frozen=True)
 class SpreadComparison:
-    """Two standard deviations, their ratio ``sd_a / sd_b``, and the p-value of "equal spread".
-
-    ``low`` and ``high`` end the ratio's interval, NaN where the test gives none.
+    """Two standard deviations, their ratio ``sd_a / sd_b``, whose interval ends at ``low`` and ``high`` (NaN where the
+    test gives none), and the p-value of "equal spread".
     """
 
-    n_a: int
-    n_b: int
     sd_a: float
     sd_b: float
     ratio: float
-    statistic: float
-    p: float
-    test: str = "Brown-Forsythe"
+    p: float = math.nan
     low: float = math.nan
     high: float = math.nan
 
 
-def sd_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
+def sd_interval(values: ArrayLike) -> Interval:
     """Chi-square interval of a standard deviation of normal values; ``mean`` and ``sd`` are both the estimate.
 
     For 5 seeds it runs from 0.6 to 2.9 times the estimate, which is why a table of standard deviations over 5 seeds
@@ -81,13 +68,11 @@ def sd_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     (0.6, 2.87)
     """
     x = checked_sample(values, "values")
-    check_confidence(confidence)
     if x.size == 1:
-        return Interval(1, math.nan, math.nan, math.nan, math.nan, confidence, "chi-square")
+        return Interval(1, *[math.nan] * 4)
     sd, df = float(x.std(ddof=1)), x.size - 1
-    low = sd * math.sqrt(df / float(stats.chi2.ppf(0.5 + confidence / 2, df)))
-    high = sd * math.sqrt(df / float(stats.chi2.ppf(0.5 - confidence / 2, df)))
-    return Interval(x.size, sd, sd, low, high, confidence, "chi-square")
+    low, high = sd * np.sqrt(np.divide(df, stats.chi2.interval(0.95, df)))[::-1]
+    return Interval(x.size, sd, sd, float(low), float(high))
 
 
 def equal_variances(a: ArrayLike, b: ArrayLike) -> SpreadComparison:
@@ -104,16 +89,16 @@ def equal_variances(a: ArrayLike, b: ArrayLike) -> SpreadComparison:
         raise SuperticketsError("Comparing spreads needs at least two values in each sample; add seeds.")
     sd_x, sd_y = float(x.std(ddof=1)), float(y.std(ddof=1))
     if sd_x == sd_y == 0:
-        return SpreadComparison(x.size, y.size, 0.0, 0.0, math.nan, math.nan, math.nan)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        statistic, p = stats.levene(x, y, center="median")
+        return SpreadComparison(0.0, 0.0, math.nan)
     ratio = sd_x / sd_y if sd_y else math.inf
     if x.size == y.size == 2:
-        statistic = p = math.nan
-    return SpreadComparison(x.size, y.size, sd_x, sd_y, ratio, float(statistic), float(p))
+        return SpreadComparison(sd_x, sd_y, ratio)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = stats.levene(x, y, center="median").pvalue
+    return SpreadComparison(sd_x, sd_y, ratio, float(p))
 
 
-def pitman_morgan(a: ArrayLike, b: ArrayLike, confidence: float = 0.95) -> SpreadComparison:
+def pitman_morgan(a: ArrayLike, b: ArrayLike) -> SpreadComparison:
     """Pitman-Morgan test of equal spread in pairs, with the interval of ``sd_a / sd_b`` (Pitman 1939, Morgan 1939).
 
     Sums and differences of the pairs are uncorrelated exactly if the spreads are equal: their correlation is tested, t
@@ -128,7 +113,6 @@ def pitman_morgan(a: ArrayLike, b: ArrayLike, confidence: float = 0.95) -> Sprea
     (3.62, True, True)
     """
     paired_values(a, b)
-    check_confidence(confidence)
     x, y = (np.asarray(values, dtype=float).ravel() for values in (a, b))
     n = x.size
     if n < 2:
@@ -136,19 +120,19 @@ def pitman_morgan(a: ArrayLike, b: ArrayLike, confidence: float = 0.95) -> Sprea
     tiny = 1e-12 * max(1.0, float(np.abs([x, y]).max()))
     sd_x, sd_y = (sd if (sd := float(z.std(ddof=1))) > tiny else 0.0 for z in (x, y))
     ratio = sd_x / sd_y if sd_y else math.inf if sd_x else math.nan
-    found = SpreadComparison(n, n, sd_x, sd_y, ratio, math.nan, math.nan, "none")
+    found = SpreadComparison(sd_x, sd_y, ratio)
     if n == 2 or sd_x == sd_y == 0:
         return found
     if 0 in (sd_x, sd_y):
         away = np.count_nonzero(np.abs([x - np.median(x), y - np.median(y)]) > tiny)
-        return replace(found, p=min(1.0, 2.0 / 2**away), test="exchange (one side has no spread)")
+        return replace(found, p=min(1.0, 2.0 / 2**away))
     total, difference = x + y, x - y
     if min(total.std(), difference.std()) <= tiny:  # all pairs alike, or mirrored: equal spread, without a doubt
-        return replace(found, statistic=0.0, p=1.0, test="Pitman-Morgan", low=ratio, high=ratio)
+        return replace(found, p=1.0, low=ratio, high=ratio)
     r, along = (float(np.clip(np.corrcoef(pair)[0, 1], -1, 1)) for pair in ((total, difference), (x, y)))
     statistic = r * math.sqrt((n - 2) / (1 - r**2)) if abs(r) < 1 else math.copysign(math.inf, r)
-    quantile = float(stats.t.ppf(0.5 + confidence / 2, n - 2))
+    quantile = float(stats.t.ppf(TAIL, n - 2))
     k = 1 + 2 * (1 - along**2) * quantile**2 / (n - 2)
     wide = math.sqrt(k + math.sqrt(k**2 - 1))  # the ratios that the test does not reject
     p = float(2 * stats.t.sf(abs(statistic), n - 2))
-    return SpreadComparison(n, n, sd_x, sd_y, ratio, statistic, p, "Pitman-Morgan", ratio / wide, ratio * wide)
+    return SpreadComparison(sd_x, sd_y, ratio, p, ratio / wide, ratio * wide)

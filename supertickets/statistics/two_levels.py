@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from supertickets.errors import SuperticketsError
-from supertickets.statistics.intervals import Interval, PairedDifference, check_confidence, checked_sample
+from supertickets.statistics.intervals import TAIL, Interval, PairedDifference, checked_sample
 
 FEWEST_SEEDS = 3
 """With fewer the spread over seeds is a guess, and so there is no p."""
@@ -21,7 +21,6 @@ def two_level_bootstrap(
     n_examples: int,
     n_resamples: int = 500,
     seed: int = 0,
-    confidence: float = 0.95,
 ) -> PairedDifference:
     """Mean difference of two models, with interval and p for other seeds *and* other examples.
 
@@ -33,8 +32,7 @@ def two_level_bootstrap(
     count, with Student's t of Hillis's degrees of freedom (2007). Coverage is 93 to 98% from 3 seeds on.
 
     ``interval.sd`` is the standard error times the root of the number of seeds. With one or two seeds the interval is
-    over examples only, and p is NaN: they cannot say. Raises SuperticketsError without examples, or for differences
-    that are not finite.
+    over examples only, and p is NaN. Raises SuperticketsError without examples, or for differences that are not finite.
 
     >>> rng = np.random.default_rng(0)
     >>> better = 0.1 + 0.02 * rng.normal(size=(4, 1)) + 0.3 * rng.normal(size=(4, 200))  # by seed and example
@@ -42,7 +40,6 @@ def two_level_bootstrap(
     >>> found.interval.low > 0, found.p < 0.05
     (True, True)
     """
-    check_confidence(confidence)
     if n_examples < 1:
         raise SuperticketsError("Two models can be compared on one example at least, not on none.")
     each = checked_sample(difference(np.arange(n_examples)), "differences")
@@ -50,20 +47,16 @@ def two_level_bootstrap(
     draws = np.array([difference(rng.integers(0, n_examples, n_examples)) for _ in range(n_resamples)])  # (draws, n)
     n, mean = each.size, float(each.mean())
     by_examples = float(draws.mean(axis=1).var(ddof=1))
-    name = f"bootstrap over examples ({n_resamples} resamples)"
     if n < FEWEST_SEEDS:
-        half = float(stats.norm.ppf(0.5 + confidence / 2)) * math.sqrt(by_examples)
-        interval = Interval(n, mean, math.sqrt(n * by_examples), mean - half, mean + half, confidence, name)
-        return PairedDifference(n, mean, interval, math.nan, math.nan, "none (too few seeds)")
+        half = float(stats.norm.ppf(TAIL)) * math.sqrt(by_examples)
+        return PairedDifference(Interval(n, mean, math.sqrt(n * by_examples), mean - half, mean + half), math.nan)
     by_seeds = float(each.var(ddof=1)) / n
     twice = max(0.0, (float(draws.var(axis=0, ddof=1).mean()) - by_examples) / (n - 1))  # seeds x examples
     variance = max(by_seeds + by_examples - twice, by_seeds, by_examples)
-    error, name = math.sqrt(variance), f"seeds, and {name}"
-    if error == 0:
-        interval = Interval(n, mean, 0.0, mean, mean, confidence, name)
-        return PairedDifference(n, mean, interval, math.nan, math.nan if mean else 1.0, "none (no spread)")
+    if variance == 0:
+        return PairedDifference(Interval(n, mean, 0.0, mean, mean), math.nan if mean else 1.0)
+    error = math.sqrt(variance)
     freedom = min(1e9, (n - 1) * (variance / by_seeds) ** 2) if by_seeds else 1e9
-    half = float(stats.t.ppf(0.5 + confidence / 2, freedom)) * error
-    interval = Interval(n, mean, error * math.sqrt(n), mean - half, mean + half, confidence, name)
-    p = float(2 * stats.t.sf(abs(mean) / error, freedom))
-    return PairedDifference(n, mean, interval, mean / error, p, "t over seeds and examples")
+    half = float(stats.t.ppf(TAIL, freedom)) * error
+    interval = Interval(n, mean, error * math.sqrt(n), mean - half, mean + half)
+    return PairedDifference(interval, float(2 * stats.t.sf(abs(mean) / error, freedom)))

@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from supertickets.studies.answers import predict_file, predict_texts
     from supertickets.studies.experiments import (
         LIGHT_LEVELS,
-        answers_on_test,
         full_run,
         phase_transition,
         rewound,
@@ -21,17 +20,18 @@ if TYPE_CHECKING:
     from supertickets.studies.plans import plan
     from supertickets.studies.profiles import (
         Profile,
-        default_hyper,
         get_profile,
         multi_task_hyper,
         seed_numbers,
-        sparsity_levels,
         with_adaptation,
         with_subsets,
         with_training_sets,
     )
+    from supertickets.studies.settings import default_hyper, sparsity_levels
     from supertickets.studies.statuses import status
+    from supertickets.studies.submitting import submit
     from supertickets.studies.sweeps import drift, sweep, verify
     from supertickets.studies.ticket_share import named_tickets, share
+    from supertickets.studies.tuning import at_chosen_rates, at_own_rates, chosen_rates
 else:
     __getattr__, __dir__ = handed_on(__name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import zip_longest
+from itertools import product, zip_longest
 from typing import Any
 
 import pandas as pd
@@ -18,12 +18,12 @@ from supertickets.runs import (
     SharingSpec,
     Spec,
     TicketRule,
-    means_by,
     super_tickets,
 )
 from supertickets.studies.inputs import Inputs, at_hand
 from supertickets.studies.profiles import TASK_DROPOUT, Profile, multi_task_hyper
-from supertickets.tasks import DataRef, answers
+from supertickets.studies.tuning import at_rates, mismatched, own_rates
+from supertickets.tasks import DataRef
 from supertickets.tickets import KINDS, LEVELS
 
 _Stages = Callable[[Profile, RunStore, Inputs], Iterator[Sequence[Spec]]]
@@ -136,7 +136,7 @@ def light_sweeps(profile: Profile, inputs: Inputs | None = None) -> list[RunSpec
 def rate_runs(profile: Profile, inputs: Inputs | None = None) -> list[RunSpec]:
     """The runs that tune the learning rate (5.2): every task's full model at each of the profile's rates.
 
-    A task's rate is that with the best mean selection score (:func:`chosen_rates`).
+    A task's rate is that with the best mean selection score (:func:`supertickets.studies.chosen_rates`).
     """
     inputs, specs = inputs or at_hand(), []
     for task in profile.tasks:
@@ -148,25 +148,6 @@ def rate_runs(profile: Profile, inputs: Inputs | None = None) -> list[RunSpec]:
     return specs
 
 
-def chosen_rates(specs: Iterable[RunSpec], frame: pd.DataFrame) -> pd.DataFrame:
-    """Mean selection and report score of every task and learning rate, in order, and which rate is chosen.
-
-    ``frame`` holds the records of :func:`rate_runs`; ties go to the lower selection loss. One row per task and rate.
-    """
-    rates = {spec.id: spec.hyper.learning_rate for spec in specs}
-    known = frame.loc[frame["run"].isin(rates)]
-    known = known.assign(learning_rate=[rates[run] for run in known["run"]])
-    scores = ["selection_score", "selection_loss", "report_score"]
-    means = [
-        means_by(rows, "learning_rate", scores).assign(task=task) for task, rows in known.groupby("task", sort=False)
-    ]
-    table = pd.concat(means, ignore_index=True).loc[:, ["task", "learning_rate", *scores]]
-    best = (
-        table.sort_values(["selection_score", "selection_loss"], ascending=[False, True]).groupby("task").head(1).index
-    )
-    return table.assign(chosen=table.index.isin(best))
-
-
 def importance_runs(profile: Profile, inputs: Inputs | None = None) -> list[RunSpec]:
     """The runs behind Figure 6: the full model of every task and seed, whose importance scores are compared.
 
@@ -176,20 +157,27 @@ def importance_runs(profile: Profile, inputs: Inputs | None = None) -> list[RunS
     return [spec for each in (profile, further) for spec in phase_transition(each, (), inputs)]
 
 
-def multi_task(profile: Profile, frame: pd.DataFrame, inputs: Inputs | None = None) -> list[SharingSpec]:
+def multi_task(
+    profile: Profile,
+    frame: pd.DataFrame,
+    inputs: Inputs | None = None,
+    rate: float | None = None,
+    fine_tuned: bool = True,
+) -> list[SharingSpec]:
     """The runs behind Tables 3, 5 and 8: for every seed MT-DNN and Ticket-Share on the profile's tasks.
 
     ``frame`` holds the single-task sweeps (:func:`phase_transition`), which give each task's super ticket, of the same
-    seed and schedule (A.2.1). At most 5 epochs together, then the single-task schedule for each task, at each of the
-    profile's learning rates. A seed that lacks a task's super ticket has no Ticket-Share run.
+    seed and schedule (A.2.1). At most 5 epochs together, at the learning ``rate`` (None: that of the single tasks),
+    then, if ``fine_tuned``, the single-task schedule for each task, at each of the profile's learning rates. A seed
+    that lacks a task's super ticket has no Ticket-Share run.
     """
     inputs = inputs or at_hand()
     refs = [inputs.data(task, **profile.data_of(task)) for task in sorted(profile.tasks)]
     dropouts = tuple(TASK_DROPOUT.get(ref.name, profile.hyper.task_dropout) for ref in refs)
     chosen = super_tickets(frame).set_index(["task", "seed"]) if len(frame) else frame
-    # The matched rate first: it is the one of Table 3.
-    rates = dict.fromkeys((profile.hyper.learning_rate, *profile.rates))
-    fine_tuning = tuple(replace(profile.hyper, learning_rate=rate) for rate in rates)
+    together = multi_task_hyper(profile.hyper)
+    rates = dict.fromkeys((profile.hyper.learning_rate, *profile.rates)) if fine_tuned else ()
+    fine_tuning = tuple(replace(profile.hyper, learning_rate=each) for each in rates)
     specs = []
     for seed in profile.seeds:
         common: dict[str, Any] = {
@@ -198,7 +186,7 @@ def multi_task(profile: Profile, frame: pd.DataFrame, inputs: Inputs | None = No
             "data": tuple(refs),
             "dropouts": dropouts,
             "seed": seed,
-            "hyper": multi_task_hyper(profile.hyper),
+            "hyper": replace(together, learning_rate=rate or together.learning_rate),
             "fine_tuning": fine_tuning,
         }
         specs.append(SharingSpec(tickets=tuple(TicketRule() for _ in refs), **common))
@@ -221,10 +209,12 @@ def adaptation_sources(profile: Profile, inputs: Inputs | None = None) -> list[R
 def adaptations(
     profile: Profile, frame: pd.DataFrame, shared: Iterable[SharingSpec], inputs: Inputs | None = None
 ) -> list[AdaptationSpec]:
-    """The runs behind Table 4: every source model adapted to every target, fraction and draw.
+    """The runs behind Table 4: every source model adapted to every target with subsets of every size, at every rate.
 
-    ``frame`` holds the records of :func:`adaptation_sources`, whose full models and super tickets are sources;
-    ``shared`` are the runs of :func:`multi_task`, of which the shared encoders are.
+    A seed has subsets of its own, those with the draws 1000 x seed, 1000 x seed + 1 and so on, so that the spread over
+    seeds is that over subsets too; all source models of a seed have the same. ``frame`` holds the records of
+    :func:`adaptation_sources`, whose full models and super tickets are sources; ``shared`` are the runs of
+    :func:`multi_task`, of which the shared encoders are.
     """
     chosen, inputs = profile.adaptation, inputs or at_hand()
     seeds = profile.seeds[: chosen.n_seeds]
@@ -237,12 +227,15 @@ def adaptations(
             along = chosen.source if chosen.source in {ref.name for ref in spec.data} else ""
             sources.append((replace(spec, fine_tuning=()), along))
     specs = []
-    for target in chosen.targets:
+    for target in chosen.sizes:
         ref = inputs.data(target, **{**profile.data_of(target), **chosen.data})
         hyper = replace(profile.hyper, task_dropout=TASK_DROPOUT.get(ref.name, profile.hyper.task_dropout))
-        for fraction in chosen.fractions:
-            for draw in range(chosen.draws if fraction < 1 else 1):
-                specs += [AdaptationSpec(source, ref, fraction, draw, along, hyper) for source, along in sources]
+        for size, rate in product(chosen.sizes[target], chosen.rates or (hyper.learning_rate,)):
+            at = replace(hyper, learning_rate=rate)
+            for k in range(1 if size is None else chosen.draws):
+                for source, along in sources:
+                    draw = 0 if size is None else 1000 * source.seed + k
+                    specs.append(AdaptationSpec(source, ref, 1.0, draw, along, at, size=size))
     return specs
 
 
@@ -250,25 +243,13 @@ def on_test_sets(specs: Iterable[RunSpec], frame: pd.DataFrame, inputs: Inputs |
     """The runs behind Table 2: every full model and super ticket of a sweep again, predicting its task's test set.
 
     ``frame`` holds the sweep's records. The training is the same but for one thing: in the lab, training examples that
-    also occur in the test set (a handful) are replaced.
+    also occur in the test set (a handful; of sentiment every eighth) are replaced, and no others.
     """
     chosen = set(super_tickets(frame)["run"]) | set(frame.loc[frame["kind"] == "full", "run"])
     inputs = inputs or at_hand()
     again = [spec for spec in specs if spec.id in chosen]
     refs = {ref: inputs.data(**ref.request(), with_test=True) for ref in dict.fromkeys(spec.data for spec in again)}
     return [replace(spec, data=refs[spec.data]) for spec in again]
-
-
-def answers_on_test(specs: Iterable[RunSpec], store: RunStore, seed: int, kind: str = "winning") -> dict[str, Any]:
-    """One seed's predictions on the test sets, task by task, as :func:`supertickets.tasks.write_submission` takes.
-
-    ``specs`` are those of :func:`on_test_sets`; ``kind`` is "winning" for the super tickets or "full".
-    """
-    found: dict[str, Any] = {}
-    for spec in specs:
-        if spec.seed == seed and spec.ticket.kind == kind:
-            found |= answers(spec.data.load(), store[spec.id].arrays["test_logits"])
-    return found
 
 
 def _figure1(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
@@ -280,7 +261,12 @@ def _light(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequen
 
 
 def _rates(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
-    yield rate_runs(profile, inputs)
+    """Full models at every rate; then light tickets that were found at the rate farthest from the matched one (A.2.1),
+    and winning tickets of every task at its chosen rate, for Table 5."""
+    tuning = rate_runs(profile, inputs)
+    yield tuning
+    frame, sweep = store.frame(tuning), phase_transition(profile, ["winning"], inputs)
+    yield [*tuning, *sweep, *mismatched(tuning, sweep, LIGHT_LEVELS), *at_rates(sweep, frame)]
 
 
 def _table1(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
@@ -295,9 +281,18 @@ def _table2(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Seque
 
 
 def _table3(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
+    """Of the models trained together at other rates, the rate that the selection split chooses is fine-tuned too."""
     sweep = phase_transition(profile, ["winning"], inputs)
     yield sweep
-    yield multi_task(profile, store.frame(sweep), inputs)
+    frame, matched = store.frame(sweep), profile.hyper.learning_rate
+    shared = multi_task(profile, frame, inputs)
+    yield shared
+    others = [rate for rate in profile.rates if rate != matched]
+    shared = [*shared, *(spec for rate in others for spec in multi_task(profile, frame, inputs, rate, False))]
+    yield shared
+    chosen = own_rates(store.frame(shared))
+    again = [spec for rate in others for spec in multi_task(profile, frame, inputs, rate)]
+    yield [*shared, *(spec for spec in again if chosen.get(spec.model) == spec.hyper.learning_rate)]
 
 
 def _table4(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:

@@ -27,7 +27,7 @@ from supertickets.runs import Hyper, Record, RunStore, device_name, means_by
 from supertickets.statistics import PairedDifference, two_level_bootstrap
 from supertickets.studies.answers import predictions_frame
 from supertickets.studies.experiments import full_run, ticket_sweep
-from supertickets.studies.profiles import default_hyper
+from supertickets.studies.settings import default_hyper
 from supertickets.tasks import DataRef, Task, best_constant, data_notes, inferred, score, split_dev
 from supertickets.tickets import LEVELS, Ticket
 from supertickets.training import EncodedSplit, cached_encode, fine_tune, run_conditions

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 
@@ -14,7 +14,7 @@ from supertickets.runs import RunStore, Spec, in_words, readable, task_of
 from supertickets.studies.experiments import stages
 from supertickets.studies.inputs import Inputs
 from supertickets.studies.profiles import Profile
-from supertickets.studies.sweeps import MEASURED
+from supertickets.studies.sweeps import MEASURED, drawn
 
 ALIKE = 5
 """So many finished runs of every kind are read to estimate what missing ones of that kind will take."""
@@ -24,8 +24,8 @@ ALIKE = 5
 class Part:
     """How far the runs of one task, or of several together, are.
 
-    ``seconds`` is the estimated time of the missing runs on one worker, without ``n_unknown`` of them that no finished
-    run is like.
+    ``seconds`` is the estimated time of the missing runs on one worker, but for ``n_unknown`` that no finished one is
+    like.
     """
 
     task: str
@@ -110,15 +110,11 @@ class Plan:
     def table(self) -> str:
         """A line for every task: runs done, missing and failed, and the time of the missing ones on one worker."""
         rows = [("task", "done", "missing", "failed", "time on one worker")]
-        rows += [
-            (part.task, str(part.n_done), str(part.n_missing), str(part.n_failed), part.time) for part in self.parts
-        ]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = []
-        for name, *numbers, time in rows:
-            middle = (number.rjust(width) for number, width in zip(numbers, widths[1:], strict=False))
-            lines.append("  ".join([name.ljust(widths[0]), *middle, time]))
-        return "\n".join(lines)
+        rows += [(part.task, *map(str, (part.n_done, part.n_missing, part.n_failed)), part.time) for part in self.parts]
+        first, *widths = (max(map(len, column)) for column in zip(*rows, strict=True))
+        return "\n".join(
+            "  ".join([name.ljust(first), *map(str.rjust, numbers, widths), time]) for name, *numbers, time in rows
+        )
 
 
 def plan(
@@ -140,10 +136,14 @@ def plan(
     failed = {run_id: failures[run_id] for run_id in known if run_id in failures and run_id not in there}
     missing = tuple(spec for run_id, spec in known.items() if run_id not in there and run_id not in failed)
 
-    measured = _measured(missing, [known[run_id] for run_id in done], sorted(there - set(done)), store)
-    costs = {spec.id: measured.seconds.of(_kinds(spec)) for spec in missing}
-    sure = [cost for cost in costs.values() if not math.isnan(cost)]
+    costs, peaks = _measured(missing, [known[run_id] for run_id in done], sorted(there - set(done)), store)
+    seconds = {spec.id: costs.of(_kinds(spec)) for spec in missing}
+    largest = max((next((peaks[key] for key in _kinds(spec) if key in peaks), 0.0) for spec in missing), default=0.0)
+    sure = [cost for cost in seconds.values() if not math.isnan(cost)]
     n_workers = max(1, min(default_workers() if workers is None else workers, len(missing)))
+    place = (machine_memory(), n_workers, "the machine")
+    if torch.cuda.is_available():  # each has its share of the workers; what CUDA needs for itself is left out
+        place = (gpu_memory(), -(-n_workers // torch.cuda.device_count()), "a GPU")
     return Plan(
         experiment,
         done,
@@ -152,23 +152,11 @@ def plan(
         seconds=sum(sure) if sure or not missing else math.nan,
         wall=max(sum(sure) / n_workers, *sure) if sure else math.nan if missing else 0.0,
         workers=n_workers,
-        n_unknown=len(costs) - len(sure),
-        parts=tuple(_parts(known.values(), there, failed, costs)),
-        needs=_needs(max((measured.peak(spec) for spec in missing), default=0.0), n_workers),
+        n_unknown=len(seconds) - len(sure),
+        parts=tuple(_parts(known.values(), there, failed, seconds)),
+        needs=Needs(largest or math.nan, *place),
         open_ended=open_ended,
     )
-
-
-@dataclass
-class _Measured:
-    """What finished runs took, by what they are like."""
-
-    seconds: Costs = field(default_factory=Costs)
-    peaks: dict[tuple[object, ...], float] = field(default_factory=dict)
-
-    def peak(self, spec: Spec) -> float:
-        """The largest peak memory of runs most like this one; 0 if it is unknown."""
-        return next((self.peaks[key] for key in _kinds(spec) if key in self.peaks), 0.0)
 
 
 def _kinds(spec: Spec) -> tuple[tuple[object, ...], ...]:
@@ -176,28 +164,26 @@ def _kinds(spec: Spec) -> tuple[tuple[object, ...], ...]:
     return likeness(spec)[:2]
 
 
-def _measured(missing: Sequence[Spec], done: Sequence[Spec], others: Sequence[str], store: RunStore) -> _Measured:
+def _measured(
+    missing: Sequence[Spec], done: Sequence[Spec], others: Sequence[str], store: RunStore
+) -> tuple[Costs, dict[tuple[object, ...], float]]:
+    """What finished runs took, and their peaks of memory, by what they are like."""
     by_kind: dict[tuple[object, ...], list[str]] = {}
     for spec in done:
         for key in _kinds(spec):
             by_kind.setdefault(key, []).append(spec.id)
     wanted = {next((key for key in keys if key in by_kind), None) for keys in map(_kinds, missing)}
     draw = random.Random(0)
-    ids = {run_id for key in wanted if key is not None for run_id in _drawn(by_kind[key], ALIKE, draw)}
+    ids = {run_id for key in wanted if key is not None for run_id in drawn(by_kind[key], ALIKE, draw)}
     if None in wanted:  # another experiment may have had runs like these
-        ids |= set(_drawn(others, MEASURED, draw))
-    found = _Measured()
-    on_gpu = torch.cuda.is_available()
+        ids |= set(drawn(others, MEASURED, draw))
+    costs, peaks = Costs(), {}
+    measure = "gpu_reserved" if torch.cuda.is_available() else "process"
     for record in store.records(sorted(ids)):
-        found.seconds.add(record.spec, record.timings.get("total", math.nan))
-        peak = record.memory.get("gpu_reserved" if on_gpu else "process", 0.0)
+        costs.add(record.spec, record.timings.get("total", math.nan))
         for key in _kinds(record.spec):
-            found.peaks[key] = max(peak, found.peaks.get(key, 0.0))
-    return found
-
-
-def _drawn(ids: Sequence[str], n: int, draw: random.Random) -> list[str]:
-    return draw.sample(list(ids), min(n, len(ids)))
+            peaks[key] = max(record.memory.get(measure, 0.0), peaks.get(key, 0.0))
+    return costs, peaks
 
 
 def _parts(
@@ -211,11 +197,3 @@ def _parts(
         sure = [cost for cost in missing if not math.isnan(cost)]
         n_done, n_failed = sum(run_id in there for run_id in ids), sum(run_id in failed for run_id in ids)
         yield Part(task, n_done, len(missing), n_failed, sum(sure), len(missing) - len(sure))
-
-
-def _needs(peak: float, workers: int) -> Needs:
-    """Of GPUs, each has its share of the workers; what CUDA needs for itself is left out."""
-    peak = peak or math.nan
-    if torch.cuda.is_available():
-        return Needs(peak, gpu_memory(), -(-workers // torch.cuda.device_count()), "a GPU")
-    return Needs(peak, machine_memory(), workers, "the machine")

@@ -54,7 +54,8 @@ class Status:
         text += f", {stopped} stopped" if stopped else ""
         text += f", {len(self.failed)} failed in {self.path}"
         if self.n_last_hour:
-            text += f"\n{self.n_last_hour} runs finished in the last hour, at {_rounded(self.per_hour)} an hour"
+            rate = f"{self.per_hour:.0f}" if self.per_hour >= 10 else f"{self.per_hour:.1f}"
+            text += f"\n{self.n_last_hour} runs finished in the last hour, at {rate} an hour"
         return "\n".join([text, *map(str, self.runs)])
 
     def left(self, plan: Plan) -> str:
@@ -91,21 +92,16 @@ def _under_way(
 ) -> UnderWay:
     """A claim is renewed all the time and says who is at a run; a heartbeat says how far it is."""
     owner = claim or beat or {}
-    host, pid = str(owner.get("host", "")), int(_number(owner.get("pid")))
+    host, pid = str(owner.get("host", "")), int(_number(owner, "pid"))
     if claim is not None and beat is not None and (beat.get("host"), beat.get("pid")) != (host, pid):
         beat = None  # that of an earlier attempt
-    last = max(_number(each.get("time")) for each in (claim, beat) if each is not None)
+    last = max(_number(claim, "time"), _number(beat, "time"))
     gone = host == socket.gethostname() and not (pid > 0 and alive(pid))
     silent = now - last > (SILENCE if claim is None else EXPIRY)
-    beat = beat or {}
-    age = now - _number(beat.get("time"))
-    epoch, epochs = int(_number(beat.get("epoch"))), int(_number(beat.get("epochs")))
-    return UnderWay(run_id, host, pid, epoch, epochs, age, gone or silent)
+    epoch, epochs = int(_number(beat, "epoch")), int(_number(beat, "epochs"))
+    return UnderWay(run_id, host, pid, epoch, epochs, now - _number(beat, "time"), gone or silent)
 
 
-def _number(value: object) -> float:
+def _number(note: Mapping[str, object] | None, key: str) -> float:
+    value = (note or {}).get(key)
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else 0.0
-
-
-def _rounded(rate: float) -> str:
-    return f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}"

@@ -40,15 +40,13 @@ def sweep(
 ) -> Summary:
     """Carries out what is missing of an experiment, stage after stage, and says what was done.
 
-    Killed at any moment, the same call goes on where it was; ``workers`` and ``engine`` are
-    those of :func:`supertickets.engines.run_all`. Raises SuperticketsError as
-    :func:`~supertickets.studies.experiments.stages` and it do.
+    Killed at any moment, the same call goes on where it was; ``workers`` and ``engine`` are those of
+    :func:`supertickets.engines.run_all`. Raises SuperticketsError as :func:`~supertickets.studies.experiments.stages`
+    and it do.
     """
-    finished: dict[str, None] = {}
-    found: dict[str, None] = {}
-    failed: dict[str, str] = {}
+    finished, found, failed = {}, {}, {}
     # Of all records, since the runs of other experiments tell the cost of these as well.
-    bar = Progress(experiment, progress, _measured(store.ids(), store) if progress else Costs())
+    bar = Progress(experiment, progress, _measured(store) if progress else Costs())
     try:
         for stage in stages(experiment, profile, store, inputs):
             did = run_all(stage, store, workers, engine, retry_failed=retry_failed, progress=bar)
@@ -85,9 +83,8 @@ class Verification:
         if self.difference == 0:
             return f"{self.run}: identical"
         where = "DIFFERS in the same setting" if self.same_setting else "differs, in another setting"
-        return (
-            f"{self.run}: {where}: outputs by up to {self.difference:.3g}, score {self.score:.4f}, now {self.again:.4f}"
-        )
+        far = f"outputs by up to {self.difference:.3g}, score {self.score:.4f}, now {self.again:.4f}"
+        return f"{self.run}: {where}: {far}"
 
 
 def drift(found: Sequence[Verification]) -> float:
@@ -111,13 +108,12 @@ def verify(store: RunStore, sample: int, seed: int = 0, data_dir: str | Path | N
     ids = store.ids()
     if not ids:
         raise SuperticketsError(f"The run store {store.path} holds no finished run; there is nothing to verify.")
-    for run_id in sorted(random.Random(seed).sample(ids, min(sample, len(ids)))):
+    for run_id in sorted(drawn(ids, sample, random.Random(seed))):
         record = store[run_id]
         source = getattr(record.spec, "source", record.spec)
         if (here := encoder_revision(source.encoder)) != source.encoder_revision:
-            raise SuperticketsError(
-                f"The encoder {source.encoder} is not what it was for run {run_id}: it is {here} here."
-            )
+            told = f"The encoder {source.encoder} is not what it was for run {run_id}"
+            raise SuperticketsError(f"{told}: it is {here} here.")
         with run_conditions():
             again = carry_out(placed(record.spec, data_dir), store)
         names = [name for name in record.arrays if name.endswith("logits")]
@@ -126,9 +122,14 @@ def verify(store: RunStore, sample: int, seed: int = 0, data_dir: str | Path | N
         yield Verification(run_id, difference, mean_report_score(record), mean_report_score(again), same)
 
 
-def _measured(ids: Sequence[str], store: RunStore) -> Costs:
-    """What some of these runs took, drawn at random."""
+def _measured(store: RunStore) -> Costs:
+    """What some of a store's runs took, drawn at random."""
     costs = Costs()
-    for record in store.records(random.Random(0).sample(list(ids), min(MEASURED, len(ids)))):
+    for record in store.records(drawn(store.ids(), MEASURED, random.Random(0))):
         costs.add(record.spec, record.timings.get("total", math.nan))
     return costs
+
+
+def drawn(ids: Sequence[str], n: int, draw: random.Random) -> list[str]:
+    """So many of the ids at random, or all."""
+    return draw.sample(list(ids), min(n, len(ids)))

@@ -12,11 +12,12 @@ import pandas as pd
 from tqdm import tqdm
 
 from supertickets.errors import SuperticketsError
-from supertickets.models import load_encoder, load_tokenizer, name_labels, save_compacted, shape_of
+from supertickets.models import load_encoder, load_tokenizer, name_labels, shape_of
 from supertickets.runs import Hyper
-from supertickets.sharing import alone, shared_model, task_data, train_together
+from supertickets.sharing import save_shared, shared_model, task_data, train_together
 from supertickets.studies.finding import learnt
-from supertickets.studies.profiles import TASK_DROPOUT, default_hyper, multi_task_hyper
+from supertickets.studies.profiles import TASK_DROPOUT, multi_task_hyper
+from supertickets.studies.settings import default_hyper
 from supertickets.tasks import DataRef, best_constant, data_notes, data_ref
 from supertickets.tickets import EncoderShape, SharedUnits, Ticket, load_authors_ticket, shared_units
 from supertickets.training import scored_splits
@@ -63,8 +64,9 @@ def share(
 
     ``tickets`` names a file for every task of ``refs``: a ticket as ``supertickets find`` writes it, or a folder with
     the authors' ``heads_to_mask.json`` and ``ffn_to_mask.json``. ``out`` receives ``scores.csv``, ``shared.json`` (the
-    tickets, their union and exclusive parts) and for every task a folder with its model, compacted to its ticket, for
-    :func:`supertickets.load_compacted`. A killed call goes on from ``out/checkpoint.safetensors``.
+    tickets, their union and exclusive parts), the encoder, once, and for every task a folder with its head, from which
+    :func:`supertickets.load_compacted` makes the task's model, compacted to its ticket. A killed call goes on from
+    ``out/checkpoint.safetensors``.
 
     Raises SuperticketsError for tickets that do not fit, tasks without data, or anything that cannot be written.
     """
@@ -73,10 +75,8 @@ def share(
     shape = shape_of(load_encoder(encoder, 2, seed))
     loaded = {name: read_ticket(path, (shape.n_layers, shape.n_heads)) for name, path in tickets.items()}
     if set(loaded) != set(refs):
-        raise SuperticketsError(
-            f"Tasks and tickets must have the same names; the tasks are {', '.join(sorted(refs))}, the tickets "
-            f"{', '.join(sorted(loaded))}."
-        )
+        told = f"the tasks are {', '.join(sorted(refs))}, the tickets {', '.join(sorted(loaded))}"
+        raise SuperticketsError(f"Tasks and tickets must have the same names; {told}.")
     units = shared_units(loaded)
     tokenizer = load_tokenizer(encoder)
     data = [task_data(refs[name].load(), tokenizer, hyper.max_length, selection_fraction) for name in sorted(refs)]
@@ -98,9 +98,8 @@ def share(
     for given in data:
         name, ticket = given.name, loaded[given.name]
         scored = scored_splits(given.task, together.dev_logits[name], given.selection)
-        row: dict[str, object] = {"task": name, "weights_remaining": ticket.weights_remaining(shape)}
-        for split, values in scored.items():
-            row |= {f"{split}_{metric}": value for metric, value in values.items()}
+        row = {"task": name, "weights_remaining": ticket.weights_remaining(shape)}
+        row |= {f"{split}_{metric}": value for split, values in scored.items() for metric, value in values.items()}
         rows.append(row)
         arrays = {"selection": given.selection, "dev_logits": together.dev_logits[name]}
         if not learnt(given.task, [arrays]).interval.low > 0:
@@ -109,14 +108,13 @@ def share(
                 f"{best_constant(given.task)[1]}."
             )
         notes += [f"{name}: {note}" for note in data_notes(given.task, given.selection)]
-        model = alone(shared, name)
-        name_labels(model, given.task)
-        save_compacted(model.cpu(), ticket, out / name, tokenizer)  # pyright: ignore[reportArgumentType]
+        name_labels(shared.models[name], given.task)
+    save_shared(shared, out, tokenizer)
     scores = pd.DataFrame(rows)
     scores.to_csv(out / "scores.csv", index=False)
-    parts = {"union": units.union, "intersection": units.intersection}
     content = {
-        **{name: part.to_json() for name, part in parts.items()},
+        "union": units.union.to_json(),
+        "intersection": units.intersection.to_json(),
         "tickets": {name: ticket.to_json() for name, ticket in units.tickets.items()},
         "exclusive": {name: ticket.to_json() for name, ticket in units.exclusive.items()},
         "stored": units.stored(shape),
@@ -149,9 +147,7 @@ def read_ticket(path: str | Path, shape: tuple[int, int]) -> Ticket:
     if path.is_dir():
         lacking = [name for name in AUTHORS_FILES if not (path / name).exists()]
         if lacking:
-            raise SuperticketsError(
-                f"The folder {path} has no {lacking[0]}: give a ticket's JSON file, or a folder with the authors' "
-                f"{' and '.join(AUTHORS_FILES)}."
-            )
+            fix = f"give a ticket's JSON file, or a folder with the authors' {' and '.join(AUTHORS_FILES)}."
+            raise SuperticketsError(f"The folder {path} has no {lacking[0]}: {fix}")
         return load_authors_ticket(path / AUTHORS_FILES[0], path / AUTHORS_FILES[1], shape)
     return Ticket.load(path)

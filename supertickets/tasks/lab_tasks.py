@@ -228,16 +228,37 @@ def _draw_split(
     classes = max(1, len(info.label_names))
     order = [i % classes for i in range(size)]
     rng.shuffle(order)
-    texts: list[tuple[str, ...]] = []
-    labels: list[float] = []
-    for wanted in order:
-        while True:
-            drawn, label = info.draw(rng, rng.choice(vocabularies), wanted)
-            if drawn not in taken:
-                break
-        taken.add(drawn)
-        texts.append(drawn)
-        labels.append(label)
+    drawn = [_draw_new(info, rng, vocabularies, wanted, taken) for wanted in order]
+    return [texts for texts, _ in drawn], [label for _, label in drawn]
+
+
+def _draw_new(
+    info: LabTaskInfo, rng: Random, vocabularies: tuple[str, ...], wanted: int, taken: set[tuple[str, ...]]
+) -> tuple[tuple[str, ...], float]:
+    """An example that is not in ``taken``, and is afterwards."""
+    while True:
+        texts, label = info.draw(rng, rng.choice(vocabularies), wanted)
+        if texts not in taken:
+            taken.add(texts)
+            return texts, label
+
+
+def _draw_train(
+    info: LabTaskInfo, name: str, seed: int, size: int, dev: Examples, test: Examples | None
+) -> tuple[list[tuple[str, ...]], list[float]]:
+    """The training set's texts and clean labels: the same with a test split as without, but for its own examples.
+
+    Those are replaced, by others of their class, from a random stream of their own: were they passed over as they come,
+    all that is drawn after the first of them would be other examples.
+    """
+    taken = set(dev.texts)
+    texts, labels = _draw_split(info, Random(f"{name} train {seed}"), size, info.vocabularies, taken)
+    reserved = set(test.texts) if test is not None else set()
+    taken |= reserved
+    rng = Random(f"{name} train {seed} in place of test examples")
+    for row in (row for row, drawn in enumerate(texts) if drawn in reserved):
+        wanted = int(labels[row]) if info.label_names else 0
+        texts[row], labels[row] = _draw_new(info, rng, info.vocabularies, wanted, taken)
     return texts, labels
 
 
@@ -296,10 +317,11 @@ def lab_task(
     """A lab task, drawn afresh from seeds.
 
     ``seed`` determines dev and test, ``train_seed`` (default: ``seed``) the training set alone, so many independent
-    training sets can be compared on one evaluation set. No example of train occurs in dev or test. Dev and test
-    labels are clean; training labels are wrong at rate ``noise``; ``probabilities`` of every split hold the true
-    P(y | x) of the noisy labels (classification) or the noise-free score (regression, whose training scores have
-    Gaussian noise of standard deviation ``5 * noise`` and may leave [0, 5]).
+    training sets can be compared on one evaluation set. No example of train occurs in dev or test; a test split changes
+    those training examples that occur in it, and no others. Dev and test labels are clean; training labels are wrong at
+    rate ``noise``; ``probabilities`` of every split hold the true P(y | x) of the noisy labels (classification) or the
+    noise-free score (regression, whose training scores have Gaussian noise of standard deviation ``5 * noise`` and may
+    leave [0, 5]).
 
     Raises SuperticketsError for an unknown name, a size below 1 (below 0 for test: 0 means no test split) or noise
     outside [0, 0.5).
@@ -321,8 +343,7 @@ def lab_task(
     train_seed = seed if train_seed is None else train_seed
     kept_dev, kept_test = _evaluations(name, dev_size, test_size, noise, seed)
     dev, test = _fresh(kept_dev), None if kept_test is None else _fresh(kept_test)
-    taken = {*dev.texts, *(test.texts if test is not None else ())}
-    drawn = _draw_split(info, Random(f"{name} train {train_seed}"), train_size, info.vocabularies, taken)
+    drawn = _draw_train(info, name, train_seed, train_size, dev, test)
     flips = np.random.default_rng([train_seed & 0xFFFFFFFF, *name.encode()])
     train = _examples(info, *drawn, noise, flips)
     return Task(

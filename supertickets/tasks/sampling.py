@@ -10,11 +10,13 @@ from supertickets.errors import SuperticketsError
 from supertickets.tasks.task import Examples, Task
 
 
-def nested_subset(labels: np.ndarray, fraction: float, draw: int = 0, name: str = "target") -> np.ndarray:
-    """Rows of a random subset, in ascending order: ``fraction`` of them, rounded down, stratified by class.
+def nested_subset(
+    labels: np.ndarray, fraction: float = 1.0, draw: int = 0, name: str = "target", size: int | None = None
+) -> np.ndarray:
+    """Rows of a random subset, in ascending order: ``size``, or else ``fraction`` of them (rounded down), by class.
 
     For one ``draw`` smaller subsets lie within larger ones. Real-valued labels have no classes. Raises
-    SuperticketsError, naming the task ``name``, if there would be fewer examples than classes.
+    SuperticketsError, naming the task ``name``, if there are not so many examples, or fewer than classes.
 
     >>> labels = np.array([0, 1] * 10)
     >>> small, large = nested_subset(labels, 0.1), nested_subset(labels, 0.5)
@@ -22,11 +24,16 @@ def nested_subset(labels: np.ndarray, fraction: float, draw: int = 0, name: str 
     (2, 1, True)
     """
     strata = np.zeros(len(labels), dtype=int) if labels.dtype.kind == "f" else labels
-    count, classes = int(fraction * len(labels) + 1e-9), len(np.unique(strata))  # 0.29 x 100 is 29
-    if count < classes:
+    count = int(fraction * len(labels) + 1e-9) if size is None else size  # 0.29 x 100 is 29
+    if count > len(labels):
         raise SuperticketsError(
-            f"{fraction:.3%} of the training set of {name} are {count} of {len(labels)} examples, fewer than one for "
-            f"each of its {classes} classes; use a larger fraction."
+            f"The training set of {name} has {len(labels)} examples, not the {count} that a subset was to have; leave "
+            "that size out, or give all of its training set."
+        )
+    if count < (classes := len(np.unique(strata))):
+        share = f"{fraction:.3%} of the training set of {name} are " if size is None else f"A subset of {name} has "
+        raise SuperticketsError(
+            f"{share}{count} of {len(labels)} examples, fewer than one for each of its {classes} classes; use more."
         )
     return np.sort(stratified_order(strata, draw, 4)[:count])
 

@@ -100,23 +100,21 @@ class Ticket:
 
     def union(self, other: Ticket) -> Ticket:
         """Units kept by either ticket."""
-        self._require_same_shape(other)
-        return Ticket(self.heads | other.heads, self.ffns | other.ffns, encoder=self.encoder, revision=self.revision)
+        return self._with(other, np.logical_or)
 
     def intersection(self, other: Ticket) -> Ticket:
         """Units kept by both tickets."""
-        self._require_same_shape(other)
-        return Ticket(self.heads & other.heads, self.ffns & other.ffns, encoder=self.encoder, revision=self.revision)
+        return self._with(other, np.logical_and)
 
     def difference(self, other: Ticket) -> Ticket:
         """Units kept by this ticket and not by the other."""
-        self._require_same_shape(other)
-        return Ticket(self.heads & ~other.heads, self.ffns & ~other.ffns, encoder=self.encoder, revision=self.revision)
+        return self._with(other, np.greater)
 
-    def issuperset(self, other: Ticket) -> bool:
-        """True if every unit the other ticket keeps is kept here too."""
-        self._require_same_shape(other)
-        return bool((self.heads >= other.heads).all() and (self.ffns >= other.ffns).all())
+    def _with(self, other: Ticket, how: np.ufunc) -> Ticket:
+        if self.shape != other.shape:
+            raise SuperticketsError(misfit(self.shape, other.shape))
+        heads, ffns = how(self.heads, other.heads), how(self.ffns, other.ffns)
+        return Ticket(heads, ffns, encoder=self.encoder, revision=self.revision)
 
     def weights_remaining(self, shape: EncoderShape, embeddings: bool = True) -> float:
         """Share of the encoder's parameters kept (the x axis of Figures 3-5), biases included, in [0, 1].
@@ -194,10 +192,6 @@ class Ticket:
     def load(cls, path: str | Path) -> Ticket:
         """Reads :meth:`save`'s file; raises SuperticketsError if it is missing or is something else."""
         return cls.from_json(read_json(path), where=str(path))
-
-    def _require_same_shape(self, other: Ticket) -> None:
-        if self.shape != other.shape:
-            raise SuperticketsError(misfit(self.shape, other.shape))
 
 
 def misfit(ticket: tuple[int, int], wanted: tuple[int, int]) -> str:

@@ -8,9 +8,8 @@ if TYPE_CHECKING:
     from supertickets.training.adaptation import adapt
     from supertickets.training.batching import Batch, EncodedSplit, cached_encode, encode, eval_batches, train_batches
     from supertickets.training.conditions import run_conditions
-    from supertickets.training.fast import fast_forward, task_vocabulary
     from supertickets.training.fine_tuning import fine_tune
-    from supertickets.training.loop import autocast, best_device, epoch_values, fit, predict, scored_splits
+    from supertickets.training.loop import autocast, best_device, epoch_values, fit, predict, ready, scored_splits
     from supertickets.training.optimiser import adamax_step, warmup_then_decay
     from supertickets.training.timing import step_profile, step_times
 else:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import torch
 from transformers import PreTrainedModel
 
 from supertickets.models import fit_head, load_encoder, load_tokenizer, set_task_dropout, shape_of
@@ -13,8 +12,7 @@ from supertickets.runs import AdaptationSpec, Record, RunSpec, setting
 from supertickets.tasks import nested_subset, split_arrays, split_dev, task_facts
 from supertickets.tickets import Ticket
 from supertickets.training.batching import cached_encode
-from supertickets.training.fast import fast_forward, task_vocabulary
-from supertickets.training.loop import best_device, fit, predict, scored_splits
+from supertickets.training.loop import fit, predict, ready, scored_splits
 
 
 def adapt(
@@ -27,26 +25,19 @@ def adapt(
 
     The task head goes along if the target has the same labels as the source's task; else the target gets a new one,
     initialised from the seed. The record's environment says which, under "task head". Schedule and early stopping are
-    those of :func:`supertickets.training.fine_tune` (A.3.2). Raises SuperticketsError as that does, and for a fraction
-    that leaves a class without an example.
+    those of :func:`supertickets.training.fine_tune` (A.3.2). Raises SuperticketsError as that does, and for a subset
+    that is larger than the training set or leaves a class without an example.
     """
     started = time.perf_counter()
     model, ticket = source
     task, tokenizer = spec.data.load(), load_tokenizer(spec.source.encoder)
     selection = split_dev(task, spec.selection_fraction, spec.split_seed)
-    rows = nested_subset(task.train.labels, spec.fraction, spec.draw, task.name)
+    rows = nested_subset(task.train.labels, spec.fraction, spec.draw, task.name, spec.size)
     train = cached_encode(task, "train", tokenizer, spec.hyper.max_length).rows(rows)
     dev = cached_encode(task, "dev", tokenizer, spec.hyper.max_length)
     head = fit_head(model, task, spec.seed, bool(spec.source_task) or isinstance(spec.source, RunSpec))
     set_task_dropout(model, spec.hyper.task_dropout)
-    device = best_device()
-    model.to(device)  # pyright: ignore[reportArgumentType]  # a decorator of transformers hides its self
-    with (
-        task_vocabulary(model, spec.hyper, train, dev) as (train, dev),
-        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
-        fast_forward(model),
-    ):
-        torch.manual_seed(spec.seed)
+    with ready(model, spec.hyper, spec.seed, train, dev) as (train, dev):
         fitted = fit(model, task, train, dev, selection, spec.hyper, spec.seed, on_epoch)
         logits = predict(model, dev, spec.hyper.precision)
     shape = shape_of(load_encoder(spec.source.encoder, 1, spec.seed))

@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from supertickets.models import (
     compact,
@@ -28,8 +27,7 @@ from supertickets.runs import Record, RunSpec, setting
 from supertickets.tasks import split_arrays, split_dev, task_facts
 from supertickets.tickets import Scores
 from supertickets.training.batching import cached_encode, eval_batches
-from supertickets.training.fast import fast_forward, task_vocabulary
-from supertickets.training.loop import best_device, fit, predict, scored, scored_splits
+from supertickets.training.loop import fit, predict, ready, scored, scored_splits
 
 
 def fine_tune(
@@ -54,7 +52,6 @@ def fine_tune(
     dev = cached_encode(task, "dev", tokenizer, spec.hyper.max_length)
     test = None if task.test is None else cached_encode(task, "test", tokenizer, spec.hyper.max_length)
 
-    device = best_device()
     model = load_encoder(spec.encoder, task.num_labels, spec.seed, spec.hyper.task_dropout)
     shape = shape_of(model)
     ticket = spec.ticket.ticket((shape.n_layers, shape.n_heads), spec.seed, scores)
@@ -67,30 +64,25 @@ def fine_tune(
     )
     full = spec.ticket.kind == "full"
     model = model if full else compact(model, ticket)
-    model.to(device)  # pyright: ignore[reportArgumentType]  # a decorator of transformers hides its self
 
     loaded = time.perf_counter()
     arrays = {**split_arrays(task, selection), "heads": ticket.heads, "ffns": ticket.ffns}
-    splits = [train, dev] if test is None else [train, dev, test]
-    with task_vocabulary(model, spec.hyper, *splits) as splits:
-        train, dev, *rest = splits
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), fast_forward(model):
-            torch.manual_seed(spec.seed)
-            fitted = fit(model, task, train, dev, selection, spec.hyper, spec.seed, on_epoch)
+    given = (train, dev) if test is None else (train, dev, test)
+    with ready(model, spec.hyper, spec.seed, *given) as splits:
+        fitted = fit(model, task, splits[0], splits[1], selection, spec.hyper, spec.seed, on_epoch)
         trained = time.perf_counter()
-        arrays["dev_logits"] = logits = predict(model, dev, spec.hyper.precision)
-        metrics = scored_splits(task, logits, selection)
-        if task.test is not None:
-            arrays["test_logits"] = predict(model, rest[0], spec.hyper.precision)
-            if task.test.labelled:  # benchmarks keep the labels of their test sets to themselves
-                everything = np.ones(len(task.test), dtype=bool)
-                metrics["test"] = scored(task, task.test, arrays["test_logits"], everything)
-        evaluated = time.perf_counter()
-        for estimator in spec.estimators if full else ():
-            found = importance_scores(model, eval_batches(train), estimator)
-            arrays[f"importance/{estimator}/heads"] = found.heads
-            arrays[f"importance/{estimator}/ffns"] = found.ffns
-            arrays[f"importance/{estimator}/n_examples"] = np.array([found.n_examples])
+        arrays["dev_logits"] = logits = predict(model, splits[1], spec.hyper.precision)
+        if test is not None:
+            arrays["test_logits"] = predict(model, splits[2], spec.hyper.precision)
+    metrics = scored_splits(task, logits, selection)
+    if task.test is not None and task.test.labelled:  # benchmarks keep the labels of their test sets to themselves
+        metrics["test"] = scored(task, task.test, arrays["test_logits"], np.ones(len(task.test), dtype=bool))
+    evaluated = time.perf_counter()
+    for estimator in spec.estimators if full else ():
+        found = importance_scores(model, eval_batches(train), estimator)
+        arrays[f"importance/{estimator}/heads"] = found.heads
+        arrays[f"importance/{estimator}/ffns"] = found.ffns
+        arrays[f"importance/{estimator}/n_examples"] = np.array([found.n_examples])
     rated = time.perf_counter()
     if save_to is not None:
         name_labels(model, task)

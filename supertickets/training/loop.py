@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from supertickets.models import example_losses
 from supertickets.runs import Hyper
 from supertickets.tasks import Examples, Task, score
 from supertickets.training.batching import Batch, EncodedSplit, eval_batches, train_batches
-from supertickets.training.fast import fast_forward
+from supertickets.training.fast import fast_forward, own_vocabulary
 from supertickets.training.optimiser import Optimiser, flat_parameters
 
 
@@ -32,6 +32,23 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+@contextmanager
+def ready(model: PreTrainedModel, hyper: Hyper, seed: int, *splits: EncodedSplit) -> Iterator[Sequence[EncodedSplit]]:
+    """The model made ready for training while the context lasts: on :func:`best_device`, fast, its embedding table cut.
+
+    Yields the splits, all that it will read, numbered for that table. Dropout draws from torch's global generator,
+    which starts from ``seed`` and is put back afterwards.
+    """
+    device = best_device()
+    model.to(device)  # pyright: ignore[reportArgumentType]  # a decorator of transformers hides its self
+    cut = hyper.weight_decay == 0  # else words that do not occur change too
+    vocabulary = own_vocabulary(model, *splits) if cut else nullcontext(splits)
+    cuda = [device] if device.type == "cuda" else []
+    with vocabulary as own, torch.random.fork_rng(cuda), fast_forward(model):
+        torch.manual_seed(seed)
+        yield own
+
+
 def fit(
     model: PreTrainedModel,
     task: Task,
@@ -42,9 +59,9 @@ def fit(
     seed: int,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
 ) -> Fitted:
-    """Trains ``model`` in place: Adamax, linear warm-up and decay, clipping, early stopping on the selection split.
+    """Trains a :func:`ready` model: Adamax, linear warm-up and decay, clipping, early stopping on the selection split.
 
-    Dropout draws from torch's global generator, batches from ``seed``. Afterwards the model holds the weights of the
+    Batches depend on ``seed``. Afterwards the model holds the weights of the
     epoch with the best selection score (ties: the lower selection loss). Raises SuperticketsError if a loss is not
     finite.
     """

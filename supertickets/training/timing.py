@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from transformers import PretrainedConfig, PreTrainedModel
 
-from supertickets.models import compact, load_encoder, load_tokenizer, masked, shape_of
+from supertickets.models import compact, layers_of, load_encoder, load_tokenizer, masked, shape_of
 from supertickets.runs import Hyper
 from supertickets.tasks import DataRef
 from supertickets.tickets import LEVELS, Ticket, full_ticket, random_ticket
-from supertickets.training.batching import EncodedSplit, cached_encode, eval_batches, train_batches
+from supertickets.training.batching import EncodedSplit, cached_encode, train_batches
 from supertickets.training.conditions import run_conditions
-from supertickets.training.fast import ONE_DNN, fast_forward, task_vocabulary
-from supertickets.training.loop import autocast, best_device, train_epoch
+from supertickets.training.fast import ONE_DNN
+from supertickets.training.loop import best_device, predict, ready, train_epoch
 from supertickets.training.optimiser import Optimiser, flat_parameters
 
 _PRODUCTS = (
@@ -37,6 +37,7 @@ _VIEWS = {
     for name in ("view", "t", "transpose", "as_strided", "reshape", "expand", "slice", "select", "empty", "unsqueeze")
 } | {"aten::empty_strided", "aten::empty_like", "aten::_unsafe_view", "aten::_reshape_alias", "aten::narrow"}
 WAYS = ("compacted", "masked")
+K = TypeVar("K", bound=Hashable)
 
 
 def operations(config: PretrainedConfig, ticket: Ticket, n_tokens: float) -> float:
@@ -80,47 +81,27 @@ def step_times(
 
     Raises SuperticketsError for an unknown encoder or bad data.
     """
-    task = data.load()
-    split = cached_encode(task, "train", load_tokenizer(encoder), hyper.max_length)
-    split = split.rows(np.arange(min(len(split), n_batches * hyper.batch_size)))
-    whole = load_encoder(encoder, task.num_labels, seed, hyper.task_dropout)
-    shape = shape_of(whole)
-    full = full_ticket((shape.n_layers, shape.n_heads))
-    tickets = {0.0: full} | {level: random_ticket(full.shape, level, seed) for level in levels}
-    length, peak = float(np.mean(split.lengths)), peak_rate(hyper.precision)
-    with ExitStack() as stack:
-        stack.enter_context(run_conditions())
-        timed: dict[tuple[float, str, str], Callable[[], object]] = {}
+    split, whole, tickets = _prepared(encoder, data, hyper, (0.0, *levels), n_batches, seed)
+    timed: dict[tuple[float, str, str], Callable[[], object]] = {}
+    with run_conditions(), ExitStack() as stack:
         for level, ticket in tickets.items():
             for way in ways if level else ways[:1]:
-                model = load_encoder(encoder, task.num_labels, seed, hyper.task_dropout)
+                model = compact(whole, tickets[0.0] if way == "masked" else ticket)
+                passes = stack.enter_context(_passes(model, split, hyper, seed))
                 if way == "masked":
                     stack.enter_context(masked(model, ticket))
-                else:
-                    model = compact(model, ticket)
-                model.to(best_device())  # pyright: ignore[reportArgumentType]  # a decorator of transformers hides its self
-                train, predict = stack.enter_context(_ready(model, split, hyper, seed))
-                timed[level, way, "training"], timed[level, way, "inference"] = train, predict
-        seconds = _in_turn(timed, repeats)
-    n_steps = -(-len(split) // hyper.batch_size)
+                timed |= {(level, way, mode): function for mode, function in passes.items()}
+        taken = _in_turn(timed, repeats)
+    shape, peak, n_steps = shape_of(whole), peak_rate(hyper.precision), -(-len(split) // hyper.batch_size)
+    counts = {level: operations(whole.config, its, float(np.mean(split.lengths))) for level, its in tickets.items()}
     rows = []
-    for (level, way, mode), found in seconds.items():
-        low, ratio, high = np.quantile(found / seconds[0.0, ways[0], mode], [0.25, 0.5, 0.75])
-        done = operations(whole.config, tickets[level], length) * len(split) * (3 if mode == "training" else 1)
-        rows.append(
-            {
-                "level": level,
-                "way": way,
-                "mode": mode,
-                "seconds": float(np.median(found)) / n_steps,
-                "ratio": float(ratio),
-                "low": float(low),
-                "high": float(high),
-                "operations": operations(whole.config, tickets[level], length) / operations(whole.config, full, length),
-                "weights_remaining": tickets[level].weights_remaining(shape),
-                "utilisation": done / float(np.median(found)) / peak,
-            }
-        )
+    for (level, way, mode), seconds in taken.items():
+        low, ratio, high = np.quantile(seconds / taken[0.0, ways[0], mode], [0.25, 0.5, 0.75])
+        row = {"level": level, "way": way, "mode": mode, "seconds": float(np.median(seconds)) / n_steps}
+        row |= {"ratio": float(ratio), "low": float(low), "high": float(high)}
+        row |= {"operations": counts[level] / counts[0.0], "weights_remaining": tickets[level].weights_remaining(shape)}
+        done = counts[level] * len(split) * (3 if mode == "training" else 1)
+        rows.append(row | {"utilisation": done / float(np.median(seconds)) / peak})
     return pd.DataFrame(rows)
 
 
@@ -132,12 +113,11 @@ def peak_rate(precision: str = "fp32") -> float:
     device = best_device()
     size = 8192 if device.type == "cuda" else 1024
     factor = torch.randn(size, size, device=device, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
-    products: list[Callable[[], Tensor]] = [lambda: factor @ factor]
+    products: dict[str, Callable[[], object]] = {"own": lambda: factor @ factor}
     if device.type == "cpu" and precision == "fp32" and ONE_DNN is not None:
-        products.append(lambda: ONE_DNN(factor, factor, None, "none", [], ""))
+        products["oneDNN"] = lambda: ONE_DNN(factor, factor, None, "none", [], "")
     with run_conditions(), torch.inference_mode():
-        seconds = _in_turn({(float(n), "", ""): product for n, product in enumerate(products)}, 5)
-    return 2.0 * size**3 / min(found.min() for found in seconds.values())
+        return 2.0 * size**3 / min(seconds.min() for seconds in _in_turn(products, 5).values())
 
 
 def step_profile(
@@ -153,41 +133,51 @@ def step_profile(
 
     Raises SuperticketsError for an unknown encoder or bad data.
     """
-    task = data.load()
-    split = cached_encode(task, "train", load_tokenizer(encoder), hyper.max_length)
-    split = split.rows(np.arange(min(len(split), n_batches * hyper.batch_size)))
-    n_steps, length = -(-len(split) // hyper.batch_size), float(np.mean(split.lengths))
-    whole = load_encoder(encoder, task.num_labels, seed, hyper.task_dropout)
-    shape, peak, rows = shape_of(whole), peak_rate(hyper.precision), []
-    device = best_device()
-    watched = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
-    for level in levels:
-        full = full_ticket((shape.n_layers, shape.n_heads))
-        ticket = random_ticket(full.shape, level, seed) if level else full
+    split, whole, tickets = _prepared(encoder, data, hyper, levels, n_batches, seed)
+    n_steps, peak, rows = -(-len(split) // hyper.batch_size), peak_rate(hyper.precision), []
+    for level, ticket in tickets.items():
         model = compact(whole, ticket)
-        model.to(device)  # pyright: ignore[reportArgumentType]  # a decorator of transformers hides its self
-        with run_conditions(), _ready(model, split, hyper, seed) as (train, _):
-            seconds = min(_in_turn({(level, "compacted", "training"): train}, 5).popitem()[1]) / n_steps
+        with run_conditions(), _passes(model, split, hyper, seed) as passes:
+            seconds = float(_in_turn(passes, 5)["training"].min()) / n_steps
+            watched = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if model.device.type == "cuda" else [])]
             with _without_stderr(), profile(activities=watched) as seen:
-                train()
-        attribute = f"self_{'device' if device.type == 'cuda' else 'cpu'}_time_total"
+                passes["training"]()
+        attribute = f"self_{'device' if model.device.type == 'cuda' else 'cpu'}_time_total"
         by_name = {event.key: getattr(event, attribute) / 1e6 / n_steps for event in seen.key_averages()}
         products = sum(by_name.get(name, 0.0) for name in _PRODUCTS)
         ours = {name for name in by_name if name.startswith(("aten::", "mkldnn::"))}
         computed = sum(by_name[name] for name in ours - _VIEWS)
-        rate = 3 * operations(whole.config, ticket, length) * len(split) / n_steps / seconds
-        rows.append(
-            {
-                "level": level,
-                "seconds": float(seconds),
-                "products": products / seconds,
-                "elementwise": (computed - products) / seconds,
-                "between": max(0.0, 1 - computed / seconds),
-                "rate": rate / 1e9,
-                "utilisation": rate / peak,
-            }
-        )
+        count = operations(whole.config, ticket, float(np.mean(split.lengths)))
+        rate = 3 * count * len(split) / n_steps / seconds
+        row = {"level": level, "seconds": seconds, "products": products / seconds}
+        row |= {"elementwise": (computed - products) / seconds, "between": max(0.0, 1 - computed / seconds)}
+        rows.append(row | {"rate": rate / 1e9, "utilisation": rate / peak})
     return pd.DataFrame(rows)
+
+
+def _prepared(
+    encoder: str, data: DataRef, hyper: Hyper, levels: Sequence[float], n_batches: int, seed: int
+) -> tuple[EncodedSplit, PreTrainedModel, dict[float, Ticket]]:
+    """The examples that are timed, the full model, and the ticket of every level."""
+    task = data.load()
+    split = cached_encode(task, "train", load_tokenizer(encoder), hyper.max_length)
+    split = split.rows(np.arange(min(len(split), n_batches * hyper.batch_size)))
+    whole = load_encoder(encoder, task.num_labels, seed, hyper.task_dropout)
+    full = full_ticket((len(layers_of(whole)), whole.config.num_attention_heads))
+    return split, whole, {level: random_ticket(full.shape, level, seed) if level else full for level in levels}
+
+
+@contextmanager
+def _passes(
+    model: PreTrainedModel, split: EncodedSplit, hyper: Hyper, seed: int
+) -> Iterator[dict[str, Callable[[], object]]]:
+    """A pass of training over the split and one of inference, by mode, with a model that is ready for both."""
+    with ready(model, hyper, seed, split) as (own,), flat_parameters(model) as flat:
+        optimiser = Optimiser.of(flat, hyper, n_steps=1_000_000)
+        yield {
+            "training": lambda: train_epoch(model, train_batches(own, hyper.batch_size, seed, 0), optimiser),
+            "inference": lambda: predict(model, own, hyper.precision),
+        }
 
 
 @contextmanager
@@ -203,31 +193,9 @@ def _without_stderr() -> Iterator[None]:
         os.close(nowhere)
 
 
-@contextmanager
-def _ready(
-    model: PreTrainedModel, split: EncodedSplit, hyper: Hyper, seed: int
-) -> Iterator[tuple[Callable[[], None], Callable[[], None]]]:
-    """One pass of training over the split, and one of inference, as functions; the model is ready for both."""
-    with task_vocabulary(model, hyper, split) as (split,), fast_forward(model), flat_parameters(model) as flat:
-        optimiser = Optimiser.of(flat, hyper, n_steps=1_000_000)
-
-        def train() -> None:
-            train_epoch(model, train_batches(split, hyper.batch_size, seed, 0), optimiser)
-
-        def predict() -> None:
-            model.eval()
-            with torch.no_grad(), autocast(model.device, hyper.precision):
-                for batch in eval_batches(split):
-                    model(**batch.to(model.device).inputs)
-
-        yield train, predict
-
-
-def _in_turn(
-    timed: Mapping[tuple[float, str, str], Callable[[], object]], repeats: int
-) -> dict[tuple[float, str, str], np.ndarray]:
+def _in_turn(timed: Mapping[K, Callable[[], object]], repeats: int) -> dict[K, np.ndarray]:
     """Seconds of every function, once in each of ``repeats`` rounds, after a round that does not count."""
-    seconds: dict[tuple[float, str, str], list[float]] = {key: [] for key in timed}
+    seconds: dict[K, list[float]] = {key: [] for key in timed}
     for number in range(repeats + 1):
         for key, function in timed.items():
             started = time.perf_counter()

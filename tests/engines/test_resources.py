@@ -1,15 +1,17 @@
-"""Memory: of a run at its peak, of a machine, of a container."""
+"""Memory: of a run at its peak, of a machine, of a container; and which GPUs there are, by their names."""
 
 import os
+from multiprocessing import Value
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from tiny import toy_full_run
 
-from supertickets.engines import gpu_memory, machine_memory, resources
+from supertickets.engines import default_workers, gpu_memory, machine_memory, processes, resources
 from supertickets.engines.execution import execute
-from supertickets.engines.resources import peak_memory
+from supertickets.engines.resources import peak_memory, visible_gpus
 from supertickets.runs import RunStore, in_words
 
 
@@ -68,3 +70,40 @@ def test_the_memory_of_a_container_is_its_limit(tmp_path, monkeypatch):
     assert machine_memory() == 64
     assert in_words(machine_memory()) == "64 MiB"
     assert not gpu_memory() <= 0
+
+
+MIGS = ["MIG-9a5b8f3c-1111-2222-3333-444444444444", "MIG-GPU-8f2c/1/0"]
+
+
+@pytest.mark.parametrize(
+    ("named", "seen", "expected"),
+    [
+        (None, 3, ["0", "1", "2"]),
+        ("6, 7", 2, ["6", "7"]),
+        ("GPU-8f2c,GPU-91d0", 2, ["GPU-8f2c", "GPU-91d0"]),
+        (",".join(MIGS), 1, MIGS),  # CUDA counts the first alone
+        ("2,-1,3", 1, ["2"]),
+        ("0,9", 1, ["0"]),  # there is no ninth
+        ("", 0, []),
+        ("-1", 0, []),
+    ],
+)
+def test_gpus_are_those_that_are_named(named, seen, expected, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: seen > 0)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: seen)
+    if named is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    assert visible_gpus() == expected
+    assert default_workers(3) == (3 * len(expected) or len(os.sched_getaffinity(0)))
+
+
+def test_workers_take_all_gpus_in_turn(monkeypatch):
+    monkeypatch.setattr(processes.threading.Thread, "start", lambda _thread: None)  # which would end this process
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "as it was")
+    count, taken = Value("i", 0), []
+    for gpus in [MIGS] * 4 + [[]]:
+        processes._begin(os.getppid(), count, gpus)
+        taken.append(os.environ["CUDA_VISIBLE_DEVICES"])
+    assert taken == [*MIGS, *MIGS, MIGS[1]]  # without GPUs nothing is touched

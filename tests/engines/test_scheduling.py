@@ -1,4 +1,4 @@
-"""Scheduling with made-up workers, the time left, and the sharing out of GPUs."""
+"""Scheduling with made-up workers, and the time left."""
 
 import math
 from collections.abc import Hashable, Sequence
@@ -6,11 +6,9 @@ from collections.abc import Hashable, Sequence
 import pytest
 from tiny import toy_full_run
 
-from supertickets.engines import Costs, Engine, Progress, default_workers, likeness
+from supertickets.engines import Costs, Engine, Progress, likeness
 from supertickets.engines import progress as progresses
-from supertickets.engines.pool import Outcome, Pool
-from supertickets.engines.processes import gpu_of
-from supertickets.engines.scheduling import MAX_WORKER_DEATHS, scheduled
+from supertickets.engines.scheduling import MAX_WORKER_DEATHS, Outcome, Pool, scheduled
 from supertickets.errors import SuperticketsError
 from supertickets.studies import ticket_sweep
 
@@ -124,14 +122,6 @@ def test_a_log_gets_a_line_now_and_then(specs, monkeypatch, capsys):
         "table1: 1.0 of 6 runs, 50 min left",
         "table1: 2.0 of 6 runs, 40 min left, 1 failed",
     ]
-
-
-def test_workers_are_dealt_out_to_gpus(monkeypatch):
-    assert [gpu_of(worker, 3) for worker in range(5)] == ["0", "1", "2", "0", "1"]
-    assert [gpu_of(worker, 2, "6,7") for worker in range(3)] == ["6", "7", "6"]
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
-    assert (default_workers(), default_workers(3)) == (4, 12)
 
 
 def test_an_unknown_engine_is_refused(specs, tmp_path):

@@ -16,6 +16,7 @@ from transformers import AutoTokenizer, BertModel
 from supertickets.errors import SuperticketsError
 from supertickets.lab.corpus import CLS, MASK, MATCHES, SEP, SPECIAL, draw_chunk, mask_tokens, matches, vocabulary
 from supertickets.lab.pretrain import SIZES, learning_rate, pretrain
+from supertickets.tasks import load_task
 
 CORPUS = "dc13dc2dcbaf56617d8806d1ea6a16b8fca3da29d230620755166af44c1ff99f"
 
@@ -27,6 +28,20 @@ def test_the_corpus_is_the_one_the_shipped_encoders_saw() -> None:
         hashlib.sha256(chunk.ids.astype("<i2").tobytes() + chunk.relations.astype("<i2").tobytes()).hexdigest()
         == CORPUS
     )
+
+
+@pytest.mark.slow
+def test_few_dev_pairs_stand_in_the_text_of_the_pre_training_and_some_do() -> None:
+    spec, number = SIZES["base"], {word: i for i, word in enumerate(vocabulary())}
+    dev = {
+        tuple(number[word] for word in f"{a} [SEP] {b} [SEP]".split())
+        for a, b in load_task("entailment", dev_size=800).dev.texts
+    }
+    seen = set()
+    for index in range(spec.steps // spec.chunk):
+        chunk = draw_chunk(spec.seed, index, spec.batch * spec.chunk)
+        seen |= dev & {tuple(ids[1:n].tolist()) for ids, n in zip(chunk.ids, chunk.lengths, strict=True)}
+    assert 0.01 < len(seen) / len(dev) < 0.05
 
 
 def test_chunks_have_berts_layout() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import DistilBertConfig, DistilBertModel
+from tiny import SMALL
+from transformers import RobertaConfig, RobertaModel
 
 from supertickets.errors import SuperticketsError
 from supertickets.models import encoder_revision, example_losses, layer_parts, load_encoder, load_tokenizer, shape_of
@@ -151,12 +152,59 @@ def test_truncated_weights_are_named(copy):
         load_encoder(str(copy), 2, 0)
 
 
-def test_an_unsupported_family_is_refused_by_name(tmp_path):
-    DistilBertModel(DistilBertConfig(vocab_size=10, dim=8, hidden_dim=8, n_layers=1, n_heads=2)).save_pretrained(
-        tmp_path
-    )
-    with pytest.raises(SuperticketsError, match="distilbert model, which is not supported; supported families: bert"):
-        load_encoder(str(tmp_path), 2, 0)
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"position_embedding_type": "relative_key"}, "has positions of type relative_key, which is not supported"),
+        ({"is_decoder": True}, "a decoder's attention, which sees the past only"),
+        ({"num_hidden_layers": 2}, r"have 16 tensors that the encoder .* has no place for \(first: .*layer\.2\."),
+        ({"num_hidden_layers": 4}, "lack 16 tensors"),
+        ({"max_position_embeddings": 50}, "have 1 tensors of other sizes .*position_embeddings"),
+        ({"model_type": "bart"}, "is a bart model, which is not supported; supported families: bert, roberta"),
+    ],
+)
+def test_a_model_that_would_not_be_the_checkpoint_s_is_refused(copy, change, sentence):
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, **change}))
+    with pytest.raises(SuperticketsError, match=sentence):
+        load_encoder(str(copy), 2, 0)
+
+
+def test_weights_that_are_a_pointer_and_a_config_cut_short_are_named(copy):
+    (copy / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    with pytest.raises(SuperticketsError, match="is a pointer of Git LFS, not the weights"):
+        encoder_folder(str(copy))
+    (copy / "config.json").write_text('{"model_type": "be')
+    with pytest.raises(SuperticketsError, match=r"config\.json cannot be read"):
+        encoder_folder(str(copy))
+
+
+def test_a_folder_without_a_tokenizer_is_refused(copy):
+    for path in copy.glob("tokenizer*"):
+        path.unlink()
+    with pytest.raises(SuperticketsError, match=r"has no tokenizer: not one of tokenizer\.json"):
+        load_tokenizer(str(copy))
+
+
+def test_a_tokenizer_that_knows_more_than_the_encoder_is_refused(copy):
+    tokenizer = load_tokenizer(str(copy))
+    tokenizer.add_tokens(["wonderful"])
+    tokenizer.save_pretrained(copy)
+    load_tokenizer.cache_clear()
+    with pytest.raises(SuperticketsError, match=r"knows 21 tokens and the encoder .* 20; resize"):
+        load_tokenizer(str(copy))
+
+
+def test_texts_are_cut_to_the_encoder_s_positions_and_types(tmp_path, encoder):
+    """A RoBERTa that counts its positions from padding on, with one token type; its tokenizer knows of neither."""
+    folder = Path(shutil.copytree(encoder, tmp_path / "roberta"))
+    config = RobertaConfig(**{**SMALL, "vocab_size": 20}, pad_token_id=0, type_vocab_size=1)
+    RobertaModel(config).save_pretrained(folder)
+    tokenizer, model = load_tokenizer(str(folder)), load_encoder(str(folder), 2, 0).eval()
+    encoded = tokenizer(["good film " * 40], ["bad film " * 40], truncation=True, return_tensors="pt")
+    assert set(encoded) == {"input_ids", "attention_mask"}
+    assert encoded["input_ids"].shape == (1, 39)
+    assert model(**encoded).logits.shape == (1, 2)
 
 
 def packaged_as(monkeypatch, name, folder):

@@ -92,7 +92,7 @@ def test_chapters_7_and_8_on_real_data_with_one_store(glue, encoder, tmp_path):
     places = {"encoder": str(encoder), "data_dir": str(glue), "store": str(tmp_path / "runs"), "workers": 1}
     common = {"profile": "paper-base", "tasks": "RTE, MNLI", "seeds": "0, 1", **places}
     out = tmp_path / "07.ipynb"
-    run_notebook(SOURCES["07_domain_adaptation"], out, {**common, "fractions": "0.3, 1"})
+    run_notebook(SOURCES["07_domain_adaptation"], out, {**common, "sizes": "14, all"})
     text = out.read_text(encoding="utf-8")
     assert "Paper-base: 64 of 64 runs" in text
     for model in ("ST-DNN", "SuperT", "MT-DNN", "Ticket-Share"):  # MNLI is among the multi-task tasks

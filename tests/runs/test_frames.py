@@ -4,7 +4,6 @@ import pandas as pd
 from single_frames import LEVELS
 
 from supertickets.runs import RunSpec, TicketRule, missing_sentence
-from supertickets.runs.frames import missing
 from supertickets.tasks import DataRef
 
 
@@ -17,17 +16,9 @@ def specs_of(seeds: int) -> list[RunSpec]:
 def test_missing_runs_are_named():
     specs = specs_of(2)
     there = pd.DataFrame({"run": [spec.id for spec in specs if spec.seed == 0 or spec.ticket.kind == "full"]})
-    lacking = missing(there, specs)
-    assert set(lacking["seed"]) == {1}
-    assert lacking["train_size"].fillna(0).tolist() == [0] * 6 + [50] * 6
-    assert set(zip(lacking["kind"], lacking["level"], strict=True)) == {
-        (kind, level) for kind in ("winning", "random") for level in LEVELS
-    }
     sentence = "12 of 28 runs are missing: entailment (6 winning, 6 random; seed 1)."
     assert missing_sentence(there, specs) == sentence
-    assert missing(pd.DataFrame(), specs)["run"].tolist() == [spec.id for spec in specs]
     everything = pd.DataFrame({"run": [spec.id for spec in specs]})
-    assert list(missing(everything, specs)) == ["task", "train_size", "seed", "kind", "level", "run"]
     assert missing_sentence(everything, specs) == "All 28 runs are there."
 
 

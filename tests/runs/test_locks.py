@@ -30,7 +30,7 @@ def test_a_run_has_one_owner_at_a_time(store):
             assert another
         with claimed(store, RUN) as still_not:  # giving up what one does not have changes nothing
             assert not still_not
-    assert store.read_claim(RUN) is None
+    assert store.files.read_if_there(f"claims/{RUN}.json") is None
     with claimed(store, RUN) as afterwards:
         assert afterwards
 
@@ -38,7 +38,7 @@ def test_a_run_has_one_owner_at_a_time(store):
 def test_a_claim_is_given_up_when_the_work_fails(store):
     with pytest.raises(RuntimeError), claimed(store, RUN):
         raise RuntimeError
-    assert store.read_claim(RUN) is None
+    assert store.files.read_if_there(f"claims/{RUN}.json") is None
 
 
 def test_a_claim_is_renewed_and_expires_without(store):
@@ -48,18 +48,18 @@ def test_a_claim_is_renewed_and_expires_without(store):
         with claimed(store, RUN, expiry=0.6) as too:
             assert not too
     elsewhere = {"host": "another-machine", "pid": 1, "token": "x"}
-    store.write_claim(RUN, json.dumps({**elsewhere, "time": time.time() - 5}).encode())
+    store.files.write(f"claims/{RUN}.json", json.dumps({**elsewhere, "time": time.time() - 5}).encode())
     with claimed(store, RUN, expiry=10) as too_early:
         assert not too_early
     with claimed(store, RUN, expiry=1) as late:
         assert late
-    store.write_claim(RUN, json.dumps({**elsewhere, "time": time.time()}).encode())
+    store.files.write(f"claims/{RUN}.json", json.dumps({**elsewhere, "time": time.time()}).encode())
     with claimed(store, RUN, expiry=10) as of_another:
         assert not of_another
 
 
 def test_a_half_written_claim_is_not_void_at_once(store):
-    store.write_claim(RUN, b'{"host": "so')
+    store.files.write(f"claims/{RUN}.json", b'{"host": "so')
     with claimed(store, RUN, expiry=10) as mine:
         assert not mine
     time.sleep(0.3)
@@ -99,7 +99,9 @@ def test_a_void_claim_is_taken_over_by_one_at_a_time(tmp_path):
     """Four processes race for claims that a dead owner left."""
     store = RunStore(tmp_path)
     for i in range(100):
-        store.write_claim(f"{i:020x}", json.dumps({"host": "gone", "pid": 1, "token": "x", "time": 0.0}).encode())
+        store.files.write(
+            f"claims/{i:020x}.json", json.dumps({"host": "gone", "pid": 1, "token": "x", "time": 0.0}).encode()
+        )
     with multiprocessing.get_context("spawn").Pool(4) as pool:
         had = pool.starmap(_compete, [(str(tmp_path), time.time() + 10, 100)] * 4)
     times = sorted(one for each in had for one in each)

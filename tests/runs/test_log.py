@@ -93,7 +93,7 @@ def test_a_run_goes_on_without_its_log(encoder, toy, tmp_path, monkeypatch):
     def full(*_args):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(store._files, "append", full)
+    monkeypatch.setattr(store.files, "append", full)
     assert not store.log("abc", "text")
 
 

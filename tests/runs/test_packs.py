@@ -268,7 +268,7 @@ def test_a_store_is_packed_while_a_sweep_writes_to_it(made, tmp_path):
     first, second = store.records(arrays=True)
     busy = RunStore(tmp_path / "busy")
     busy.save(first)
-    busy.write_claim(second.id, b"{}", new=True)
+    busy.files.create(f"claims/{second.id}.json", b"{}")
     busy.log(second.id, f"started on {socket.gethostname()}")
 
     def meanwhile():

@@ -23,12 +23,13 @@ from supertickets.models import (
     shape_of,
 )
 from supertickets.runs import Hyper
-from supertickets.sharing import alone, isolated, shared_model, task_data, train_together, using
+from supertickets.sharing import isolated, shared_model, task_data, train_together, using
 from supertickets.sharing.loop import TaskData, multi_task_batches
-from supertickets.sharing.model import predict_task, share, task_seed
+from supertickets.sharing.model import alone, predict_task, share, task_seed
 from supertickets.tasks import Examples, Task
 from supertickets.tickets import Ticket, check_tickets, full_ticket, random_ticket, shared_units
-from supertickets.training import EncodedSplit, fast_forward, fit, warmup_then_decay
+from supertickets.training import EncodedSplit, fit, warmup_then_decay
+from supertickets.training.fast import fast_forward
 
 SHAPE = (3, 4)
 FULL = full_ticket(SHAPE)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tiny import toy_full_run, write_toy_task
 
-from supertickets.chapters.multi_task.tables import matched
+from supertickets.chapters.multi_task.tables import tuned
 from supertickets.engines import run_all
 from supertickets.errors import SuperticketsError
 from supertickets.runs import Hyper, RunStore, SharingSpec, TicketRule, spec_from_json
@@ -89,8 +89,8 @@ def test_a_run_leaves_a_record_with_both_stages(two, tmp_path):
     assert list(zip(frame["task"], frame["stage"], frame["learning_rate"], strict=True)) == [
         (task, *stage) for task in ("more", "toy") for stage in stages
     ]
-    assert matched(frame)["learning_rate"].unique() == [3e-3]
-    assert len(matched(frame)) == 4
+    assert len(tuned(frame)) == 4  # of each task's fine-tunings the better one by selection
+    assert frame["task_dropout"].tolist() == [dropout for dropout in two.dropouts for _ in stages]
     for row in frame.to_dict("records"):
         report = ~record.arrays[f"{row['task']}/selection"]
         stage = row["stage"] + (f"@{row['learning_rate']:g}" if row["stage"] == "fine-tuned" else "")

@@ -25,7 +25,7 @@ def test_equal_variances_is_scipys_brown_forsythe():
     rng = np.random.default_rng(8)
     a, b = rng.normal(0, 1, 12), rng.normal(0, 3, 15)
     result, expected = spread.equal_variances(a, b), stats.levene(a, b, center="median")
-    assert (result.statistic, result.p) == pytest.approx((expected.statistic, expected.pvalue))
+    assert result.p == pytest.approx(expected.pvalue)
     assert result.ratio == pytest.approx(a.std(ddof=1) / b.std(ddof=1))
     assert math.isnan(spread.equal_variances([1.0, 1.0], [2.0, 2.0]).p)
     assert math.isnan(spread.equal_variances([1.0, 2.0], [2.0, 9.0]).p)  # scipy: 0, for any two pairs
@@ -42,7 +42,8 @@ def test_pitman_morgan_is_the_correlation_of_sums_and_differences():
     assert result.ratio == pytest.approx(a.std(ddof=1) / b.std(ddof=1))
     # Pitman's closed form of the statistic
     ratio, r = result.ratio**2, np.corrcoef(a, b)[0, 1]
-    assert result.statistic == pytest.approx((ratio - 1) * math.sqrt(10 / (4 * ratio * (1 - r**2))))
+    statistic = (ratio - 1) * math.sqrt(10 / (4 * ratio * (1 - r**2)))
+    assert result.p == pytest.approx(2 * stats.t.sf(abs(statistic), 10))
     # the interval's ends are the ratios that are just rejected
     assert [spread.pitman_morgan(a, end * b).p for end in (result.low, result.high)] == pytest.approx([0.05, 0.05])
     back = spread.pitman_morgan(b, a)

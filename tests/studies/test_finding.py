@@ -172,7 +172,7 @@ def test_the_report_says_verdict_level_caveats_and_provenance(found):
 
 def gained(found: Found, low: float, high: float, p: float, seeds: int) -> str:
     mean, sd = (low + high) / 2, seeds**0.5 * (high - low) / 2 / 1.96
-    gain = PairedDifference(seeds, mean, Interval(seeds, mean, sd, low, high), math.nan, p, "made up")
+    gain = PairedDifference(Interval(seeds, mean, sd, low, high), p)
     sure = replace(gain, interval=Interval(1, 0.3, 0.1, 0.2, 0.4))
     return verdict_sentence(replace(found, gain=gain, learnt=sure, level=found.pruned))
 

@@ -5,9 +5,18 @@ from dataclasses import replace
 import pandas as pd
 
 from supertickets.runs import AdaptationSpec, Hyper
-from supertickets.studies import at_hand, get_profile, phase_transition, recorded, training_set_sweeps
-from supertickets.studies.experiments import chosen_rates, light_sweeps, multi_task, on_test_sets, rate_runs
+from supertickets.studies import (
+    at_chosen_rates,
+    at_hand,
+    chosen_rates,
+    get_profile,
+    phase_transition,
+    recorded,
+    training_set_sweeps,
+)
+from supertickets.studies.experiments import light_sweeps, multi_task, on_test_sets, rate_runs
 from supertickets.studies.profiles import TrainingSets
+from supertickets.studies.tuning import at_rates, mismatched
 from supertickets.tasks import data_ref
 
 SMOKE = get_profile("smoke", tasks="entailment", seeds=[0, 1])
@@ -86,15 +95,38 @@ def test_a_tasks_rate_is_chosen_on_the_selection_split_alone():
         {
             "run": spec.id,
             "task": "entailment",
+            "learning_rate": spec.hyper.learning_rate,
             "selection_score": 0.8,
             "selection_loss": 0.5 if spec.hyper.learning_rate == best else 0.6,  # decides between equal scores
             "report_score": 0.5 if spec.hyper.learning_rate == best else 0.9,
         }
         for spec in specs
     ]
-    found = chosen_rates(specs, pd.DataFrame(rows))
+    frame = pd.DataFrame(rows)
+    found = chosen_rates(frame)
     assert found.loc[found["chosen"], "learning_rate"].tolist() == [best]
     assert found["learning_rate"].tolist() == [best, other]
+    assert set(at_chosen_rates(frame)["learning_rate"]) == {best}
+    lacking = frame.loc[(frame["learning_rate"] != best) | (frame["run"] == specs[0].id)]  # of one seed alone: luck
+    assert set(at_chosen_rates(lacking)["learning_rate"]) == {other}
+
+
+def test_tuning_runs_are_found_at_one_rate_and_rewound_at_another():
+    tuning, sweep = rate_runs(SMOKE), phase_transition(SMOKE, ["winning"])
+    found = mismatched(tuning, sweep, (0.2, 0.5))
+    rates = {spec.id: spec.hyper.learning_rate for spec in tuning}
+    assert [(rates[s.ticket.parent], s.hyper.learning_rate, s.ticket.level, s.seed) for s in found] == [
+        (2e-3, 1e-3, level, seed) for seed in (0, 1) for level in (0.2, 0.5)
+    ]
+    row = {"task": "entailment", "selection_loss": 1.0}
+    frame = pd.DataFrame([row | {"learning_rate": rate, "selection_score": rate} for rate in (1e-3, 2e-3)])
+    again = at_rates(sweep, frame)
+    assert [(s.ticket.kind, s.ticket.level, s.seed) for s in again] == [
+        (s.ticket.kind, s.ticket.level, s.seed) for s in sweep
+    ]
+    assert {spec.hyper.learning_rate for spec in again} == {2e-3}
+    assert {spec.ticket.parent for spec in again[1:4]} == {again[0].id} <= set(rates)
+    assert ids(at_rates(sweep, pd.DataFrame())) == ids(sweep)
 
 
 def test_recorded_profiles_are_at_one_recipe():

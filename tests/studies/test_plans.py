@@ -141,9 +141,11 @@ def test_runs_under_way_and_stopped_are_told_apart(begun):
     gone.wait()
     host = os.uname().nodename
     begun.heartbeat(alive, 2, 6)
-    begun.write_claim(dead, json.dumps({"host": host, "pid": gone.pid, "time": time.time()}).encode())
-    begun.write_claim(silent, json.dumps({"host": "afar", "pid": 1, "time": time.time() - 1000}).encode())
-    begun.write_claim(elsewhere, json.dumps({"host": "afar", "pid": 1, "time": time.time()}).encode())
+    begun.files.write(f"claims/{dead}.json", json.dumps({"host": host, "pid": gone.pid, "time": time.time()}).encode())
+    begun.files.write(
+        f"claims/{silent}.json", json.dumps({"host": "afar", "pid": 1, "time": time.time() - 1000}).encode()
+    )
+    begun.files.write(f"claims/{elsewhere}.json", json.dumps({"host": "afar", "pid": 1, "time": time.time()}).encode())
     found = status(begun)
     assert {run.run: run.stopped for run in found.runs} == {alive: False, dead: True, silent: True, elsewhere: False}
     lines = str(found).splitlines()
@@ -157,7 +159,7 @@ def test_runs_under_way_and_stopped_are_told_apart(begun):
 
 def test_the_epoch_of_an_earlier_attempt_is_not_that_of_this_one(begun):
     run = f"{7:020x}"
-    begun._files.write(f"running/{run}.json", json.dumps({"epoch": 5, "epochs": 6, "time": 1.0, "pid": 1}).encode())
+    begun.files.write(f"running/{run}.json", json.dumps({"epoch": 5, "epochs": 6, "time": 1.0, "pid": 1}).encode())
     with claimed(begun, run):
         assert [(each.epoch, each.stopped) for each in status(begun).runs] == [(0, False)]
         begun.heartbeat(run, 1, 6)

@@ -66,6 +66,20 @@ def test_splits_share_no_example(name: str, clean: Callable[[str], Task]) -> Non
 
 
 @pytest.mark.parametrize("name", LAB_TASKS)
+def test_a_test_split_changes_the_training_examples_that_occur_in_it_and_no_others(name: str) -> None:
+    without, with_test = (lab_task(name, dev_size=800, test_size=n, noise=0.1) for n in (0, 2000))
+    assert with_test.test is not None and with_test.dev.texts == without.dev.texts
+    reserved = set(with_test.test.texts)
+    collides = np.array([texts in reserved for texts in without.train.texts])
+    differs = [a != b for a, b in zip(without.train.texts, with_test.train.texts, strict=True)]
+    np.testing.assert_array_equal(differs, collides)
+    assert not reserved & set(with_test.train.texts)
+    assert len(set(with_test.train.texts)) == len(with_test.train)
+    same_labels = ~collides if name == "similarity" else np.ones_like(collides)  # another pair has another score
+    np.testing.assert_array_equal(without.train.labels[same_labels], with_test.train.labels[same_labels])
+
+
+@pytest.mark.parametrize("name", LAB_TASKS)
 def test_noise_and_probabilities(name: str) -> None:
     noise, info = 0.3, LAB_TASKS[name]
     noisy = lab_task(name, 1200, 300, 0, noise=noise)

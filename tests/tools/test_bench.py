@@ -1,11 +1,13 @@
 """What the benchmark compares is the same work: the Trainer's run of a spec, and ours, come out alike."""
 
+import dataclasses
 import json
 
 import baseline
 import bench
 import numpy as np
 import pytest
+import tricks
 
 from supertickets.errors import SuperticketsError
 from supertickets.studies import full_run, get_profile
@@ -45,7 +47,7 @@ def test_the_trainer_trains_the_ticket_as_masks(full, theirs):
 
 def test_a_measurement_goes_through_a_process_of_its_own(monkeypatch, capsys):
     settings = {"side": "ours", "suite": "engine", "workers": 1, "seeds": [0], "data_dir": "", "precision": "fp32"}
-    bench.one_side({**settings, "first": 1})
+    bench.one_side({**settings, "first": 1, "on": "engine"})
     *rows, last = [json.loads(line.removeprefix(bench.MARK)) for line in capsys.readouterr().out.splitlines()]
     assert [row["kind"] for row in rows] == ["random"]
     assert 0 < rows[0]["seconds"] <= last["wall"]
@@ -68,3 +70,22 @@ def test_suites_that_are_not_measured_again_are_kept_if_made_alike(tmp_path):
     assert bench.kept(tmp_path / "none.json", made, ["RTE"]) == ([], {})
     path.write_text("{")
     assert bench.kept(path, made, ["RTE"]) == ([], {})
+
+
+def test_every_trick_can_be_taken_away_and_the_run_stays_what_it_was(monkeypatch):
+    spec = full_run("lab-base", data_ref("entailment", train_size=32, dev_size=40), 0, get_profile("lab").hyper)
+    outputs = []
+
+    def watched(spec):
+        outputs.append(fine_tune(spec).arrays["dev_logits"])
+
+    monkeypatch.setattr(tricks, "fine_tune", watched)
+    rows = list(tricks.priced(dataclasses.replace(spec, hyper=dataclasses.replace(spec.hyper, epochs=1)), rounds=1))
+    assert [row["trick"] for row in rows] == list(tricks.TRICKS)
+    assert all(0 < row["low"] <= row["ratio"] <= row["high"] for row in rows)
+    assert len(outputs) == 2 * (1 + len(tricks.TRICKS))
+    whole, *others = outputs[1 + len(tricks.TRICKS) :]
+    np.testing.assert_array_equal(outputs[len(others)], whole)  # all is as it was
+    same = {name: np.abs(found - whole).max() for name, found in zip(tricks.TRICKS, others, strict=True)}
+    assert same.pop("batches of like length") > 0  # other examples meet
+    assert max(same.values()) < 1e-4, same

@@ -4,12 +4,14 @@ import dataclasses
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny import toy_full_run
 
+from supertickets.chapters.domain_adaptation.tables import table4
 from supertickets.engines import run_all
 from supertickets.engines.execution import source_model
 from supertickets.errors import SuperticketsError
@@ -48,9 +50,22 @@ def test_draws_differ_and_the_whole_is_the_whole():
 def test_a_fraction_that_leaves_a_class_empty_is_refused_by_name():
     with pytest.raises(SuperticketsError, match=r"0\.500% of the training set of science are 1 of 200 examples, fewer"):
         nested_subset(np.arange(200) % 2, 0.005, name="science")
+    with pytest.raises(SuperticketsError, match=r"A subset of science has 1 of 200 examples, fewer than one for each"):
+        nested_subset(np.arange(200) % 2, name="science", size=1)
+    with pytest.raises(SuperticketsError, match=r"training set of science has 200 examples, not the 500 .* leave that"):
+        nested_subset(np.arange(200) % 2, name="science", size=500)
     for fraction in (0.0, 1.5, -1.0):
         with pytest.raises(SuperticketsError, match="above 0 and is at most 1"):
             AdaptationSpec(a_source(), lab_ref("science"), fraction)
+
+
+def test_a_size_is_a_fraction_by_its_number():
+    labels = np.arange(200) % 3
+    np.testing.assert_array_equal(nested_subset(labels, draw=1000, size=50), nested_subset(labels, 0.25, 1000))
+    np.testing.assert_array_equal(nested_subset(labels, size=200), np.arange(200))
+    for fields in ({"size": 0}, {"size": 20, "fraction": 0.5}):
+        with pytest.raises(SuperticketsError, match="has one size, of at least one example, or is a fraction"):
+            an_adaptation(**{"fraction": 1.0, **fields})
 
 
 HYPER = Hyper(learning_rate=1e-3, batch_size=16, epochs=1, max_length=64)
@@ -153,7 +168,9 @@ def test_a_spec_is_read_back_and_its_id_changes_with_what_matters():
     spec = an_adaptation(rewound_source())
     assert spec.parents == (a_scored_source().id,)
     assert spec.model == "SuperT"
-    for one in (spec, an_adaptation(a_shared_source(), source_task="inference")):
+    assert "size" not in spec.to_json()  # nor in what its id is made of: older runs keep theirs
+    sized = an_adaptation(fraction=1.0, size=24)
+    for one in (spec, sized, an_adaptation(a_shared_source(), source_task="inference")):
         read = spec_from_json(json.loads(json.dumps(one.to_json(), sort_keys=True)))
         assert read == one
         assert read.id == one.id
@@ -162,6 +179,7 @@ def test_a_spec_is_read_back_and_its_id_changes_with_what_matters():
         an_adaptation(),
         dataclasses.replace(spec, fraction=0.4),
         dataclasses.replace(spec, draw=1),
+        dataclasses.replace(spec, fraction=1.0, size=24),
         dataclasses.replace(spec, data=lab_ref("science")),
         dataclasses.replace(spec, hyper=Hyper()),
     ]
@@ -179,9 +197,9 @@ def rewound_source() -> RunSpec:
 
 
 def test_table_4_runs_at_the_smallest_scale(tmp_path):
-    profile = get_profile("smoke", levels=[0.3], seeds=[0])
+    profile = get_profile("smoke", levels=[0.3], seeds=[1])
     profile = dataclasses.replace(
-        profile, adaptation=dataclasses.replace(profile.adaptation, targets=("captions",), fractions=(0.25, 1.0))
+        profile, adaptation=dataclasses.replace(profile.adaptation, sizes={"captions": (12, None)})
     )
     store = RunStore(str(tmp_path))
     single, sources = phase_transition(profile, ["winning"]), adaptation_sources(profile)
@@ -189,20 +207,37 @@ def test_table_4_runs_at_the_smallest_scale(tmp_path):
     run_all([*single, *sources], store, workers=1, progress=False).raise_if_failed()
     shared = multi_task(profile, store.frame(single))
     specs = adaptations(profile, store.frame(sources), shared)
-    assert [(spec.model, spec.fraction, spec.draw) for spec in specs] == [
-        (model, fraction, draw)
-        for fraction, draw in ((0.25, 0), (0.25, 1), (1.0, 0))
+    assert [(spec.model, spec.size, spec.hyper.learning_rate, spec.draw) for spec in specs] == [
+        (model, size, rate, draw)
+        for size, rate, draws in ((12, 1e-3, 2), (12, 2e-3, 2), (None, 1e-3, 1), (None, 2e-3, 1))
+        for draw in range(1000 * (size is not None), 1000 * (size is not None) + draws)
         for model in ("ST-DNN", "SuperT", "MT-DNN", "Ticket-Share")
     ]
     run_all(specs, store, workers=2, progress=False).raise_if_failed()
     frame = store.frame(specs)
-    assert len(frame) == 12
-    assert list(frame["train_examples"]) == [12] * 8 + [48] * 4
+    assert len(frame) == 24
+    assert list(frame["train_examples"]) == [12] * 16 + [48] * 8
+    assert set(frame["of_examples"]) == {48}
+    assert set(table4(frame)["seeds"]) == {1}
+    assert len({store[spec.id].arrays["rows"].tobytes() for spec in specs if spec.size}) == 2  # by draw alone
     assert len(list((tmp_path / "models").iterdir())) == 4  # each source once
     assert frame["report_accuracy"].between(0, 1).all()
     assert frame.loc[frame["model"] == "SuperT", "weights_remaining"].max() < 1
-    assert str(run_all(specs, store, workers=1, progress=False)) == "0 runs carried out, 12 found in the store"
+    assert str(run_all(specs, store, workers=1, progress=False)) == "0 runs carried out, 24 found in the store"
     assert adaptations(profile, store.frame([]), []) == []
+
+
+def test_every_seed_has_subsets_of_its_own_and_its_models_share_them():
+    profile = get_profile("smoke")
+    shared = multi_task(profile, pd.DataFrame())
+    specs = adaptations(profile, pd.DataFrame(), shared)
+    draws = {seed: {spec.draw for spec in specs if spec.seed == seed and spec.size} for seed in profile.seeds}
+    assert draws == {0: {0, 1}, 1: {1000, 1001}}
+    first, second = (spec for spec in specs if spec.size and spec.draw % 1000 == 0 and spec.data.name == "captions"
+                     and spec.hyper.learning_rate == 1e-3)  # fmt: skip
+    labels = first.data.load().train.labels
+    rows = [set(nested_subset(labels, draw=spec.draw, size=spec.size)) for spec in (first, second)]
+    assert rows[0] != rows[1]
 
 
 def test_a_winning_source_without_its_parents_scores_is_refused(tmp_path, encoder, toy):

@@ -27,7 +27,6 @@ from supertickets.studies.experiments import rewound
 from supertickets.tasks import data_ref
 from supertickets.tickets import Scores, random_ticket
 from supertickets.training import EncodedSplit, fine_tune, loop, predict, train_batches, warmup_then_decay
-from supertickets.training.fast import vocabulary
 
 
 @pytest.fixture(scope="module")
@@ -145,17 +144,17 @@ def test_selection_is_the_only_data_seen_while_training(full, monkeypatch):
 def test_rewinding_restores_the_pretrained_parameters_exactly(full, record, monkeypatch):
     spec = rewound(full, "winning", 0.5)
     start = {}
-    real = vocabulary.own_vocabulary
+    real = loop.own_vocabulary
 
     def spy(model, *splits):
         start["model"] = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         start["layers"] = [
-            (part.query.weight.clone(), part.attention_out.weight.clone(), part.attention_out.bias.clone())
+            (part.reads[0].weight.clone(), part.attention_out.weight.clone(), part.attention_out.bias.clone())
             for part in layers_with_heads(model)
         ]
         return real(model, *splits)
 
-    monkeypatch.setattr(vocabulary, "own_vocabulary", spy)
+    monkeypatch.setattr(loop, "own_vocabulary", spy)
     result = fine_tune(spec, record.scores("example"))
     ticket = result.ticket()
     pretrained = load_encoder(spec.encoder, 2, spec.seed)
@@ -165,7 +164,7 @@ def test_rewinding_restores_the_pretrained_parameters_exactly(full, record, monk
     for index, part in enumerate(layer_parts(pretrained)):
         rows = torch.from_numpy(ticket.heads[index].copy()).repeat_interleave(6)
         query, out, bias = start["layers"][index]
-        assert torch.equal(query, part.query.weight[rows])
+        assert torch.equal(query, part.reads[0].weight[rows])
         assert torch.equal(out, part.attention_out.weight[:, rows])
         assert torch.equal(bias, part.attention_out.bias)
         name = f"bert.encoder.layer.{index}.output.dense.weight"
@@ -179,7 +178,7 @@ def layers_with_heads(model):
     from types import SimpleNamespace
 
     return [
-        SimpleNamespace(query=layer.attention.self.query, attention_out=layer.attention.output.dense)
+        SimpleNamespace(reads=[layer.attention.self.query], attention_out=layer.attention.output.dense)
         for layer in model.bert.encoder.layer
     ]
 

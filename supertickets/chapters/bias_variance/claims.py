@@ -14,7 +14,7 @@ from scipy import stats
 from supertickets.chapters.bias_variance.tables import predictions_of, usable_runs
 from supertickets.chapters.claims import HOLDS, REVERSED, UNMEASURED, claim, judged_apart
 from supertickets.runs import Record
-from supertickets.statistics import Interval, compare
+from supertickets.statistics import Interval, bootstrap
 
 LOSSES = {"brier": "Brier", "cross_entropy": "cross-entropy", "zero_one": "0-1", "squared": "squared"}
 """The losses by name; of a regression there is the squared loss alone."""
@@ -31,7 +31,7 @@ def directions(
     ``records`` are those of :func:`~supertickets.chapters.bias_variance.tables.trade_off`. A claim, by each of the
     ``losses`` (of classification all three), is about the mean change over the levels, against the full model, or
     against ``kind`` at the same levels, on the same training sets and examples; its details are the levels. Intervals
-    are those of :func:`supertickets.statistics.compare`, p that of a t-test with their standard error. Effects are in
+    are those of :func:`supertickets.statistics.bootstrap`, p that of a t-test with their standard error. Effects are in
     hundredths of the loss: of 0-1 loss, in points of error. Each loss is a reading of its own: its claims are corrected
     together, and so are its details. Raises SuperticketsError as ``trade_off`` does.
     """
@@ -99,7 +99,7 @@ def _changes(
         name: np.concatenate([x] * len(new)) if isinstance(x, np.ndarray) else x for name, x in options.items()
     }
     new_side, old_side = sides
-    return compare(new_side, old_side, copies=len(new), **repeated)
+    return bootstrap(new_side, baseline=old_side, copies=len(new), **repeated)
 
 
 def _row(text: str, loss: str, place: str, change: Interval | None, side: str, detail: bool) -> dict[str, Any]:

@@ -22,10 +22,10 @@ STYLE = {
 
 
 def adaptation_figure(frame: pd.DataFrame, column: str = "report_score") -> Figure:
-    """Score against the number of training examples, a panel per target, a line per source model, intervals over seeds.
+    """Score against the number of training examples, a panel per target, a line per source model, with the intervals.
 
-    Solid lines have tickets, dashed ones do not; wide intervals are cut at the edge. Raises SuperticketsError as
-    :func:`~supertickets.chapters.domain_adaptation.tables.by_seed` does.
+    Numbers are those of :func:`~supertickets.chapters.domain_adaptation.tables.table4`. Solid lines have tickets,
+    dashed ones do not; wide intervals are cut at the edge. Raises SuperticketsError as ``by_seed`` there does.
     """
     data = table4(frame, column)
     targets = list(dict.fromkeys(data["target"]))
@@ -44,7 +44,7 @@ def adaptation_figure(frame: pd.DataFrame, column: str = "report_score") -> Figu
             style: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 4, "linewidth": 1.4, "capsize": 2}
             ax.errorbar(x, rows["score"], np.nan_to_num(errors), linestyle=dashes, label=model, **style)
         scores = data.loc[data["target"] == target, "score"]
-        # Intervals of few seeds are wider than the page has use for, and pass 100: they are cut at the edge.
+        # Intervals of few seeds are wider than the page has use for: they are cut at the edge.
         ax.set_ylim(scores.min() - 6, min(100.5, scores.max() + 6))
         ax.set_xscale("log")
         sizes = sorted(data.loc[data["target"] == target, "examples"].unique())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from supertickets.chapters import paper
 from supertickets.chapters.claims import MARGIN, TOGETHER, claim, judged
-from supertickets.chapters.multi_task.tables import averages, matched
+from supertickets.chapters.multi_task.tables import averages, tuned
 from supertickets.chapters.pairs import check_size, kin_of
+from supertickets.chapters.single_task.claims import size_relation
 
 TUNED = " + ST fine-tuning"
 
@@ -17,13 +19,15 @@ def sharing_claims(frame: pd.DataFrame, column: str = "report_score", size: str 
 
     1. Ticket-Share beats MT-DNN, 2. so it does after fine-tuning (means over tasks, then over seeds); 3. on the
     smallest task it is at least on a par with MT-DNN + ST fine-tuning, 4. on the largest as good as MT-DNN: no loss
-    beyond ``MARGIN``. A task is as large as its training set (``train_examples``). The effects expected are those of
-    the paper's Table 3 for BERT-``size``, whose smallest task is RTE and largest MNLI. Claims that lack runs are left
-    out. Raises SuperticketsError as :func:`~supertickets.chapters.multi_task.tables.averages` does.
+    beyond ``MARGIN``; 5. it helps small tasks most: its gain falls with the task's size
+    (:func:`~supertickets.chapters.single_task.claims.size_relation`); 6. SST-2 "benefits little from tickets sharing"
+    (section 8): less than the other tasks. A task is as large as its training set (``train_examples``). Every row is at
+    its chosen rates (:func:`~supertickets.chapters.multi_task.tables.tuned`). The effects expected are those of the
+    paper's Table 3 for BERT-``size``, whose smallest task is RTE and largest MNLI. Claims that lack runs are left out.
+    Raises SuperticketsError as :func:`~supertickets.chapters.multi_task.tables.averages` does.
     """
     check_size(size)
-    frame = matched(frame)
-    means, rows = averages(frame, column), []
+    means, frame, rows = averages(frame, column), tuned(frame), []
     for after in ("", TUNED):
         if {f"Ticket-Share{after}", f"MT-DNN{after}"} <= set(means):
             gains = (means[f"Ticket-Share{after}"] - means[f"MT-DNN{after}"]).dropna()
@@ -40,6 +44,23 @@ def sharing_claims(frame: pd.DataFrame, column: str = "report_score", size: str 
             where = task if kin_of(task) == task else f"{task}, {kin_of(task)}"
             printed = _printed(size, f"{size}{after}", theirs)
             rows.append(claim(text, where, gains, limit=-MARGIN, expected=printed))
+    together = frame.loc[frame["stage"] == "multi-task"]
+    wide = 100 * together.pivot_table(index="seed", columns=["model", "task"], values=column, aggfunc="first").dropna()
+    if not {"Ticket-Share", "MT-DNN"} <= set(wide.columns.get_level_values(0)) or wide.empty:
+        return judged(rows)
+    by_task = (wide["Ticket-Share"] - wide["MT-DNN"]).dropna(axis=1)
+    printed = {task: _printed(size, size, task) for task in paper.TASKS}
+    if by_task.shape[1] > 1:
+        examples = dict(zip(frame["task"], frame["train_examples"], strict=True))
+        gains = {str(task): by_task[task] for task in by_task}
+        text = "Ticket-Share gains less over MT-DNN in larger tasks"
+        rows.append(size_relation(text, gains, examples, printed, side="below"))
+    kin = [task for task in by_task if kin_of(str(task)) == "SST-2"]
+    if kin and by_task.shape[1] > 1:
+        less = by_task[kin[0]] - by_task.drop(columns=kin[0]).mean(axis=1)
+        expected = printed["SST-2"] - float(np.mean([gain for task, gain in printed.items() if task != "SST-2"]))
+        text = "Ticket-Share gains less over MT-DNN on SST-2 than on the other tasks"
+        rows.append(claim(text, f"{kin[0]} against {by_task.shape[1] - 1}", less, side="below", expected=expected))
     return judged(rows)
 
 

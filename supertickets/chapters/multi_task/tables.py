@@ -9,6 +9,7 @@ import pandas as pd
 from supertickets.chapters import paper
 from supertickets.chapters.pairs import check_size
 from supertickets.errors import SuperticketsError
+from supertickets.studies import at_chosen_rates, at_own_rates, chosen_rates
 
 ROWS = (
     ("MT-DNN", "multi-task"),
@@ -27,20 +28,52 @@ def row_name(model: str, stage: str) -> str:
     return model if stage == "multi-task" else f"{model} + ST fine-tuning"
 
 
-def matched(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows fine-tuned at the learning rate of the multi-task training: Table 3 leaves the others to Table 8."""
-    if frame.empty or not {"run", "stage", "learning_rate"} <= set(frame):
-        raise SuperticketsError("There are no finished multi-task runs; run them first.")
-    together = frame.loc[frame["stage"] == "multi-task"].groupby("run")["learning_rate"].first()
-    return frame.loc[frame["learning_rate"] == frame["run"].map(together)]
+def tuned(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows at the learning rates that the selection split chooses, for every model alike (A.2.2).
+
+    Of training together by model, of single-task fine-tuning by model and task. Raises SuperticketsError without
+    multi-task runs.
+    """
+    own = at_own_rates(frame)
+    together = own["stage"] == "multi-task"
+    return pd.concat([own.loc[together], at_chosen_rates(own.loc[~together], ["model", "task"])], ignore_index=True)
+
+
+def rates_tried(frame: pd.DataFrame) -> pd.DataFrame:
+    """Which learning rates were tried for each row of Table 3, what they scored, and which was chosen.
+
+    One row per model, stage and task ("all": training together); columns are the rates' mean selection scores in
+    points, then ``chosen``, the report score at it (points), and the grid that the paper searched (A.2). Raises
+    SuperticketsError as :func:`tuned` does.
+    """
+    own, theirs = at_own_rates(frame), paper.hyperparameters()
+    together = frame.loc[frame["stage"] == "multi-task"].drop_duplicates(["model", "task", "seed", "learning_rate"])
+    grids = {
+        "multi-task": (together.assign(task="all"), [theirs["multi_task"]["learning_rate"]]),
+        "fine-tuned": (own.loc[own["stage"] == "fine-tuned"], theirs["multi_task_fine_tuning"]["learning_rates"]),
+    }
+    rows = []
+    for stage, (runs, grid) in grids.items():
+        for _, tried in chosen_rates(runs, ["model", "task"]).groupby(["model", "task"], sort=True):
+            best = tried.loc[tried["chosen"]].iloc[0]
+            scores = zip(tried["learning_rate"], tried["selection_score"], strict=True)
+            row = {"model": row_name(best["model"], stage), "task": best["task"]}
+            row |= {f"at {rate:g}": 100 * score for rate, score in scores}
+            row |= {"chosen": f"{best['learning_rate']:g}", "report score": 100 * best["report_score"]}
+            rows.append(row | {"paper: tried": ", ".join(f"{rate:g}" for rate in grid)})
+    table = pd.DataFrame(rows)
+    last = ["chosen", "report score", "paper: tried"]
+    rates = sorted((name for name in table if name.startswith("at ")), key=lambda name: float(name[3:]))
+    return table.loc[:, ["model", "task", *rates, *last]]
 
 
 def averages(frame: pd.DataFrame, column: str = "report_score") -> pd.DataFrame:
     """The average score of every seed, in points, one column per row of Table 3: the mean over tasks (P1).
 
-    Only seeds that have every task count. Raises SuperticketsError if there is no multi-task run.
+    Every row at its chosen rates (:func:`tuned`). Only seeds that have every task count. Raises SuperticketsError if
+    there is no multi-task run.
     """
-    frame = matched(frame)
+    frame = tuned(frame)
     if not {"model", column} <= set(frame):
         raise SuperticketsError(f"The multi-task runs have no {column!r}; run them first.")
     tasks = frame["task"].nunique()
@@ -54,7 +87,7 @@ def averages(frame: pd.DataFrame, column: str = "report_score") -> pd.DataFrame:
 
 
 def table3(frame: pd.DataFrame, size: str = "base", column: str = "report_score") -> pd.DataFrame:
-    """Table 3: MT-DNN and Ticket-Share, each also with single-task fine-tuning, in points.
+    """Table 3: MT-DNN and Ticket-Share, each also with single-task fine-tuning, at their chosen rates, in points.
 
     One row per model: seeds, the mean score of every task, the average score with its standard deviation over seeds,
     the paper's "average compression" (mean over tasks of what their tickets keep) and the share of the encoder that the
@@ -62,8 +95,7 @@ def table3(frame: pd.DataFrame, size: str = "base", column: str = "report_score"
     tasks and BERT-``size``. Raises SuperticketsError as :func:`averages` does.
     """
     check_size(size)
-    frame = matched(frame)
-    means = averages(frame, column)
+    means, frame = averages(frame, column), tuned(frame)
     printed = {row["model"]: row for row in paper.table(3)}
     rows = []
     for model, stage in ROWS:

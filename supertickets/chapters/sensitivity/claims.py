@@ -10,9 +10,17 @@ import numpy as np
 import pandas as pd
 
 from supertickets.chapters import paper
-from supertickets.chapters.claims import COMPARISONS, TOGETHER, claim, judged, runs_needed, t_power
+from supertickets.chapters.claims import COMPARISONS, TOGETHER, claim, judged, judged_apart, runs_needed, t_power, told
 from supertickets.chapters.pairs import check_size, kin_of
-from supertickets.chapters.sensitivity.tables import of_size, printed_spreads, rate_scores, rate_variance, seed_scores
+from supertickets.chapters.sensitivity.tables import (
+    found_at,
+    of_size,
+    printed_spreads,
+    rate_scores,
+    rate_variance,
+    seed_scores,
+)
+from supertickets.chapters.single_task.claims import paper_gain
 from supertickets.errors import SuperticketsError
 from supertickets.statistics import (
     Interval,
@@ -113,6 +121,25 @@ def _pooled(text: str, both: Mapping[str, pd.DataFrame], printed: Mapping[str, f
     ratio = Interval(log.n, *np.exp([log.mean, log.sd, log.low, log.high]).tolist())
     expected = math.exp(away)
     return claim(text, TOGETHER, ratio, p=t_p(log), side="below", limit=1.0, unit=TIMES, expected=expected, **more)
+
+
+def matched_rates(frame: pd.DataFrame, column: str = "report_score") -> pd.DataFrame:
+    """A.2.1: tickets found at the learning rate at which they are rewound do better than tickets found at another one.
+
+    ``frame`` holds single-task runs (:func:`supertickets.studies.tuning.mismatched`). The effect is the matched minus
+    the mismatched winning ticket of a task, seed, level and rate, averaged over levels, in points: no level is chosen.
+    The paper prints no number; expected is the average gain of its Table 1. Without such runs the frame is empty.
+    """
+    winning = frame.loc[frame["kind"] == "winning"].assign(found_at=found_at(frame))
+    key, values = ["seed", "level", "learning_rate"], {}
+    for task, own in winning.dropna(subset=["found_at"]).groupby("task", sort=False):
+        same = own["found_at"] == own["learning_rate"]
+        both = own.loc[same].merge(own.loc[~same], on=key, suffixes=("", "_other"))
+        if len(both):
+            both["gain"] = 100 * (both[column] - both[f"{column}_other"])
+            values[str(task)] = both.groupby("seed")["gain"].mean()
+    text = "tickets found at the matched learning rate beat those found at another"
+    return judged_apart(told(text, values, expected=paper_gain()))
 
 
 def rate_tests(multi: pd.DataFrame, column: str = "report_score", size: str = "large") -> pd.DataFrame:

@@ -13,15 +13,34 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from supertickets.chapters import paper
 from supertickets.chapters.pairs import check_size, kin_of
 from supertickets.errors import SuperticketsError
 from supertickets.runs import super_tickets
-from supertickets.statistics import Interval, sd_interval
+from supertickets.statistics import Interval, expanded_interval, expansion, sd_interval
+from supertickets.studies import at_chosen_rates
 
 MODELS = ("ST-DNN", "SuperT", "MT-DNN", "Ticket-Share")
+
+
+def tuned_single(frame: pd.DataFrame) -> pd.DataFrame:
+    """Full models and super tickets at the learning rate that the selection split chooses, by task and model (5.2).
+
+    ``frame`` holds single-task runs at several rates. Tickets that were found at another rate than they were rewound at
+    do not count (A.2.1); the super ticket of a seed is chosen at every rate before the rates are compared.
+    """
+    full = frame.loc[frame["kind"] == "full"]
+    winning = frame.loc[(frame["kind"] == "winning") & (found_at(frame) == frame["learning_rate"])]
+    found = [super_tickets(rows) for _, rows in winning.groupby("learning_rate")]
+    return pd.concat([at_chosen_rates(rows) for rows in (full, *([pd.concat(found)] if found else [])) if len(rows)])
+
+
+def found_at(frame: pd.DataFrame) -> pd.Series:
+    """The learning rate of the run that a row's ticket was read off; NaN where that run is not in the frame."""
+    full = frame.loc[frame["kind"] == "full"]
+    rates = dict(zip(full["run"], full["learning_rate"], strict=True))
+    return pd.Series([rates.get(parent, math.nan) for parent in frame["parent"]], frame.index, dtype=float)
 
 
 def table5(
@@ -92,10 +111,7 @@ def bootstrapped(values: np.ndarray, n_resamples: int, seed: int) -> Interval:
     n = len(values)
     shares = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_resamples) / n
     value, drawn = float(values.mean(axis=0).std(ddof=1)), (shares @ values).std(axis=1, ddof=1)
-    wider = math.sqrt(n / (n - 1)) * float(stats.t.ppf(0.975, n - 1) / stats.norm.ppf(0.975))
-    low, high = value + wider * np.quantile(drawn - drawn.mean(), [0.025, 0.975])
-    method = f"bootstrap over seeds ({n_resamples} resamples)"
-    return Interval(n, value, float(drawn.std(ddof=1)), float(low), float(high), method=method)
+    return expanded_interval(value, drawn, n, expansion(n))
 
 
 def rate_variance(values: np.ndarray) -> float:

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from supertickets.runs import Record, super_tickets
-from supertickets.statistics import winners_curse
+from supertickets.statistics import placebo_gain
 
 
 def optimism(frame: pd.DataFrame, luck: Mapping[str, float] | None = None) -> pd.DataFrame:
@@ -37,7 +37,7 @@ def luck_of_the_choice(records: Iterable[Record], n_resamples: int = 200) -> dic
 
     ``records`` (with arrays) are full models and winning tickets of one encoder. Their stored predictions are exchanged
     between the full model and the levels that are not clearly worse, example by example, and the best level is chosen
-    again (:func:`supertickets.statistics.winners_curse`). NaN for a task without a seed that has every level.
+    again (:func:`supertickets.statistics.placebo_gain`). NaN for a task without a seed that has every level.
     """
     by_task: dict[str, dict[int, dict[float, Record]]] = {}
     for record in records:
@@ -64,8 +64,7 @@ def luck_of_the_choice(records: Iterable[Record], n_resamples: int = 200) -> dic
             each = [np.ones(len(y), dtype=bool)] if g is None else [g == group for group in np.unique(g)]
             return np.mean([_metric(name, y[own], x[..., own]) for name in parts for own in each], axis=0)
 
-        placebo = winners_curse(levels, selection, report, values, scored, n_resamples=n_resamples).placebo
-        found[task] = 100 * placebo
+        found[task] = 100 * placebo_gain(levels, selection, report, values, scored, n_resamples)
     return found
 
 

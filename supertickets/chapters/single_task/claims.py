@@ -15,17 +15,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from supertickets.chapters import paper
 from supertickets.chapters.claims import TOGETHER, UNMEASURED, claim, judged_apart, told
 from supertickets.chapters.pairs import check_size, super_ticket_pairs
 from supertickets.errors import SuperticketsError
 from supertickets.runs import paired_scores, super_tickets
-from supertickets.statistics import Boundary, PhaseBoundaries, phase_boundaries, rises_then_falls
+from supertickets.statistics import Boundary, Interval, PhaseBoundaries, phase_boundaries, rises_then_falls
 from supertickets.studies import LIGHT_LEVELS
 
 MIDDLE_LEVELS = (0.3, 0.4, 0.5, 0.6)
 """The levels at which the order winning, random, losing is judged: neither nearly full nor nearly collapsed."""
+
+FEWEST_TASKS = 3
+"""With fewer a relation to the tasks' size is no relation."""
 
 
 def paper_gain(size: str = "base") -> float:
@@ -173,34 +177,63 @@ def smaller_data(frames: Mapping[int, pd.DataFrame], size: str = "base") -> pd.D
 
 
 def task_sizes(frame: pd.DataFrame, column: str = "report_score", size: str = "base") -> pd.DataFrame:
-    """Section 5.3: in larger tasks super tickets gain less, and keep more. Two slopes over the tasks, of every seed.
+    """Sections 5.3 and 5.4: in larger tasks super tickets gain less and keep more, light pruning gains less.
 
-    A slope is per tenfold training set; the paper's are those of its Figure 3. Only seeds that have every task count,
-    and it takes three tasks. Raises SuperticketsError as :func:`~supertickets.chapters.pairs.super_ticket_pairs` does.
+    Relations to the tasks' training sets (:func:`size_relation`); the last is how "the phase transition is more
+    pronounced in small tasks" is read, of levels that nobody chose. Expected are the slopes of the paper's Figure 3.
+    Of a single task there is no row. Raises SuperticketsError as
+    :func:`~supertickets.chapters.pairs.super_ticket_pairs` does.
     """
     pairs = super_ticket_pairs(frame, column)
-    if "train_examples" not in frame or len(set(pairs["task"])) < 3:
+    if "train_examples" not in frame or len(set(frame["task"])) < 2:
         return judged_apart([])
     pairs["gain"], pairs["weights"] = pairs["super"] - pairs["full"], 100 * pairs["weights_remaining"]
     examples = dict(zip(frame["task"], frame["train_examples"], strict=True))
-    printed, rows = pd.DataFrame(paper.figure3()), []
-    for text, name, side, unit, scale in (
-        ("super tickets gain less in larger tasks", "gain", "below", "points per tenfold data", 1),
-        ("super tickets keep more in larger tasks", "weights", "above", "% of weights per tenfold data", 100),
-    ):
-        wide = pairs.pivot(index="seed", columns="task", values=name).dropna()
-        theirs = scale * printed[f"{'gain' if name == 'gain' else 'weights remaining'} {size}"]
-        expected = _slopes(printed["train examples"].to_numpy(), theirs.to_numpy()[None])[0]
-        values = _slopes(np.array([examples[task] for task in wide]), wide.to_numpy()) if len(wide) else UNMEASURED
-        where = f"{wide.shape[1]} tasks"
-        rows.append(claim(text, where, values, side=side, unit=unit, expected=float(expected), detail=False))
-    return judged_apart(rows)
+    by_task = {
+        name: {
+            str(task): pd.Series(own[name].to_numpy(), own["seed"].to_list())
+            for task, own in pairs.groupby("task", sort=False)
+        }
+        for name in ("gain", "weights")
+    }
+    printed = {row["task"]: row for row in paper.figure3()}
+    gains = {task: row[f"gain {size}"] for task, row in printed.items()}
+    kept = {task: 100 * row[f"weights remaining {size}"] for task, row in printed.items()}
+    rows = [
+        size_relation("super tickets gain less in larger tasks", by_task["gain"], examples, gains, side="below"),
+        size_relation("super tickets keep more in larger tasks", by_task["weights"], examples, kept, "% of weights"),
+        size_relation(
+            "light pruning gains less in larger tasks", contrasts(frame, "winning"), examples, gains, side="below"
+        ),
+    ]
+    return judged_apart({**row, "detail": False} for row in rows)
 
 
-def _slopes(examples: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Least-squares slopes of values (runs, tasks) on the decimal logarithm of the tasks' examples."""
-    x = np.log10(examples) - np.log10(examples).mean()
-    return values @ x / (x @ x)
+def size_relation(
+    text: str,
+    values: Mapping[str, pd.Series],
+    examples: Mapping[str, float],
+    printed: Mapping[str, float],
+    unit: str = "points",
+    side: str = "above",
+) -> dict[str, Any]:
+    """The row of a claim about an effect and the tasks' numbers of training ``examples``: the slope per tenfold data.
+
+    ``values`` are the effect by task and seed. The claim is about tasks, so tasks are the n: a least-squares line
+    through their means, with its t interval. It takes three sizes; else it is not measured, and nothing can be told.
+    Expected is the slope of the paper's values, ``printed`` by its own tasks.
+    """
+    theirs = {row["task"]: row["train examples"] for row in paper.figure3()}
+    expected = stats.linregress(np.log10([theirs[task] for task in printed]), list(printed.values())).slope  # pyright: ignore[reportAttributeAccessIssue]
+    wide = pd.DataFrame(dict(values)).dropna()
+    x, n = np.log10([examples[task] for task in wide]), wide.shape[1]
+    slope, p = UNMEASURED, math.nan
+    if len(wide) and len(set(x)) >= FEWEST_TASKS:
+        fit: Any = stats.linregress(x, wide.mean().to_numpy())
+        half, p = stats.t.ppf(0.975, n - 2) * fit.stderr, fit.pvalue
+        slope = Interval(n, fit.slope, fit.stderr * math.sqrt(n), fit.slope - half, fit.slope + half)
+    where, unit = f"{n} tasks", f"{unit} per tenfold data"
+    return claim(text, where, slope, p=p, side=side, unit=unit, expected=float(expected))
 
 
 def boundaries(frame: pd.DataFrame, score: str = "report_score", chance: float | None = None) -> PhaseBoundaries:

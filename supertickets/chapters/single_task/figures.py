@@ -46,6 +46,20 @@ def phase_transition_data(frame: pd.DataFrame, score: str = "report_score") -> p
     return pd.DataFrame(rows)
 
 
+FIGURE_4 = ("RTE", "MRPC", "SST-2", "MNLI")
+"""The tasks of the paper's Figure 4; its Figure 7 has those that are absent from it (A.5)."""
+
+
+def figures_4_and_7(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows that belong into Figure 4 and into Figure 7, by the GLUE task that each task mirrors; no empty ones.
+
+    A frame without any of Figure 4's tasks is Figure 4 as a whole: tasks of one's own are in neither.
+    """
+    ours = np.array([kin_of(task) in FIGURE_4 for task in frame["task"]])
+    parts = {"figure-4": frame.loc[ours], "figure-7": frame.loc[~ours]} if ours.any() else {"figure-4": frame}
+    return {name: part for name, part in parts.items() if len(part)}
+
+
 def phase_transition_figure(
     frame: pd.DataFrame, tasks: Sequence[str] = (), score: str = "report_score", score_name: str = "score"
 ) -> Figure:

@@ -18,6 +18,7 @@ from supertickets.chapters.speed.tables import (
     sides,
     step_table,
     throughput_table,
+    trick_table,
 )
 
 LAB, REAL = "lab", ("RTE", "CoLA")
@@ -33,6 +34,8 @@ MIDDLE, BEYOND = (0.2, 0.8), 1.15
 """Between these levels a compacted step takes at most so many times what its operations predict (real encoders)."""
 OVERHEAD = 0.03
 """The engine's own share of the time with runs of a second stays below this."""
+WORTH = 1.05
+"""A speed trick without which a run takes less than so many times as long gives nothing worth its code."""
 COLUMNS = ["claim", "suite", "value", "sense", "target", "at", "verdict"]
 
 
@@ -183,6 +186,20 @@ def memory_sentences(frame: pd.DataFrame) -> list[str]:
                 f"{suite[:1].upper()}{suite[1:]}, against the Trainer in {yours['precision']}: {whole:.2f} times its "
                 f"memory with {workers}, {one:.2f} times a worker."
             )
+    return said
+
+
+def trick_sentences(frame: pd.DataFrame) -> list[str]:
+    """What the speed tricks give, a sentence per task: those worth :data:`WORTH` or more, and the others."""
+    said = []
+    for task, group in trick_table(frame).groupby("task", sort=False):
+        gains = [(row["trick"], row["without / with"]) for row in group.to_dict("records")]
+        worth = [f"{name} ({ratio:.2f} times)" for name, ratio in gains if ratio >= WORTH]
+        less = [name for name, ratio in gains if ratio < WORTH]
+        text = f"{task}: a run takes longer without {', '.join(worth) or 'none of them'}"
+        said.append(
+            f"{text}; by less than {WORTH - 1:.0%}, if at all, without {', '.join(less)}." if less else f"{text}."
+        )
     return said
 
 

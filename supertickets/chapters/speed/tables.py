@@ -23,11 +23,12 @@ SPEC = ["task", "seed", "kind", "level"]
 ROW = ["suite", "side", "threads", "workers", "precision", *SPEC, "seconds", "score", "epochs", "wall", "busy"]
 ROW += ["peak_mib", "runs", "overhead", "way", "mode", "ratio", "low", "high", "operations", "weights_remaining"]
 PROFILE = ["level", "seconds", "products", "elementwise", "between", "rate", "utilisation"]
-ROW += ["gpus", *PROFILE[2:]]
+ROW += ["gpus", "trick", *PROFILE[2:]]
 THROUGHPUT = ["suite", "precision", "Trainer precision", "runs", "runs/min", "runs/min, Trainer", "ratio", "workers"]
 THROUGHPUT += ["threads, Trainer", "epochs", "epochs, Trainer", "MiB", "MiB, Trainer"]
 PER_GPU = "runs/GPU-hour"
 STEPS = ["mode", "level", "weights remaining", "operations", "compacted", "masked", "compacted / operations"]
+TRICKS = ["task", "trick", "without / with", "low", "high"]
 MEMORY = ["suite", "side", "precision", "workers", "MiB", "MiB a worker"]
 
 
@@ -167,6 +168,16 @@ def profile_table(frame: pd.DataFrame) -> pd.DataFrame:
     The columns are those of :func:`supertickets.training.step_profile`.
     """
     return frame.loc[frame["side"] == "profile", ["suite", *PROFILE]].reset_index(drop=True)
+
+
+def trick_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """How many times the processor time a run takes without each speed trick, from ``Benchmarks.frame``.
+
+    Medians over rounds with quartiles, the largest first within a task.
+    """
+    rows = frame.loc[frame["side"] == "tricks"].rename(columns={"ratio": "without / with"})
+    order = ["task", "without / with"]
+    return rows[TRICKS].sort_values(order, ascending=[True, False], kind="stable", ignore_index=True)
 
 
 def _is_row(row: Any) -> bool:

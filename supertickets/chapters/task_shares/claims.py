@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from supertickets.chapters.claims import claim, judged
+from supertickets.chapters.claims import UNMEASURED, claim, judged
+from supertickets.chapters.pairs import kin_of
 from supertickets.chapters.task_shares.tables import (
     by_run,
     check_threshold,
@@ -43,18 +44,17 @@ def share_claims(table: pd.DataFrame, band: float = BAND, most: float = MOST, th
 
     1. Many tickets (over half) have almost equal shares for most tasks: within ``band`` of 1 / tasks, for more than
     ``most`` of the tasks. 2. A small number (some, under a tenth) are dominated by one task, 3. jointly by two
-    (:func:`supertickets.chapters.task_shares.tables.dominated_units`): judged against the nearer of the two limits, 0
-    and a tenth. The effect is the share of the units by the scores of one seed, as in the paper, over the seeds that
-    all tasks have; ``where`` counts the units by the scores of all seeds. These three are a family.
+    (``dominated_units``): judged against the nearer of the two limits, 0 and a tenth. The effect is the share of the
+    units by the scores of one seed, as in the paper, over the seeds that all tasks have; ``where`` counts the units by
+    the scores of all seeds. These three are a family.
 
-    Below them, a family too, stands whether the tasks are behind it: the same for *seeds of one task treated as if they
-    were tasks*. ``tasks`` and ``seeds`` are shares of the units with ``compared`` runs at a time (as many as tasks, or
-    one less than there are seeds if that is fewer; mean over at most 100 subsets), the effect is tasks minus seeds, its
-    interval the jackknife's over seeds. NaN with too few seeds: claim 1 needs three, the others, with threshold 0.5,
-    four.
+    Below them, a family too, stands the same for *seeds of one task treated as if they were tasks*. ``tasks`` and
+    ``seeds`` are shares of the units with ``compared`` runs at a time (as many as tasks, or one less than there are
+    seeds if that is fewer; mean over at most 100 subsets), the effect is tasks minus seeds, its interval the
+    jackknife's over seeds. NaN with too few seeds: claim 1 needs three, the others, with threshold 0.5, four.
 
-    Raises SuperticketsError as :func:`supertickets.chapters.task_shares.tables.task_shares` and ``dominated_units`` do,
-    and for a ``band`` or ``most`` outside (0, 1).
+    Raises SuperticketsError as ``task_shares`` and ``dominated_units`` do, and for a ``band`` or ``most`` outside (0,
+    1).
     """
     if not (0 < band < 1 and 0 < most < 1):
         raise SuperticketsError(f"The band and the share of tasks lie between 0 and 1, not {band} and {most}.")
@@ -85,9 +85,8 @@ def share_claims(table: pd.DataFrame, band: float = BAND, most: float = MOST, th
         values = [each[i] for each in by_seed] or jackknife(math.nan, [])
         few = bool(by_seed) and np.mean(by_seed, axis=0)[i] >= FEW / 2
         limit, side = (MANY, "above") if i == 0 else (FEW, "below") if few else (0.0, "above")
-        main.append(
-            claim(text, f"{counts[i]} of {len(shares)} by all seeds", values, limit=limit, side=side, unit="share")
-        )
+        counted_by = f"{counts[i]} of {len(shares)} by all seeds"
+        main.append(claim(text, counted_by, values, limit=limit, side=side, unit="share"))
         gap, more = jackknife(math.nan, []), {}
         if compared > 1 and (i == 0 or threshold * compared > 1):
             gap = jackknife(means[0, i] - means[1, i], [both[0, i] - both[1, i] for both in without])
@@ -95,6 +94,30 @@ def share_claims(table: pd.DataFrame, band: float = BAND, most: float = MOST, th
         side = "below" if i == 0 else "above"
         behind.append(claim(beyond, "", gap, p=t_p(gap), side=side, unit="share", **more))
     return pd.concat([judged(main), judged(behind)], ignore_index=True)
+
+
+def sst2_claims(table: pd.DataFrame, band: float = BAND, most: float = MOST) -> pd.DataFrame:
+    """Section 8: the tickets that most tasks share almost equally are "non-expressive for tasks such as SST-2".
+
+    The effect is the share that SST-2, or its kin in the lab, has of those units, times the number of tasks, of every
+    seed: below 1 if the statement is right. Units are those of claim 1 of :func:`share_claims`, found without SST-2:
+    almost equal among the other tasks. A seed without such units does not count. Empty unless SST-2 is among four tasks
+    or more. Raises SuperticketsError as :func:`share_claims` does.
+    """
+    tasks, wide = table_tasks(table), by_run(table)
+    kin = [task for task in tasks if kin_of(task) == "SST-2"]
+    if not kin or len(tasks) < 4:
+        return judged([])
+    others, found = [task for task in tasks if task not in kin], []
+    for seed in sorted(set.intersection(*(set(wide[task].columns) for task in tasks))):
+        scores = np.array([wide[task, seed].to_numpy() for task in [*kin, *others]])
+        total = scores[1:].sum(axis=0)
+        even = _findings(scores[1:] / np.where(total > 0, total, np.nan), band, most, 0.5)[0]
+        if even.any():
+            found.append(float((len(tasks) * scores[0] / scores.sum(axis=0))[even].mean()))
+    text = "units that most tasks share almost equally matter less to SST-2"
+    where, unit = f"{kin[0]} among {len(tasks)} tasks", "times an equal share"
+    return judged([claim(text, where, found or UNMEASURED, side="below", limit=1.0, unit=unit)])
 
 
 def dominated_sentences(dominated: pd.DataFrame, names: int = 6) -> list[str]:

@@ -26,10 +26,10 @@ NONE = "none"
 def pies_figure(shares: pd.DataFrame, unit: str = "") -> Figure:
     """Figure 6: every head a pie at (head, layer), every FFN one in a column of its own, from ``task_shares``.
 
-    The area is proportional to the Ticket Importance, for heads and for FFNs apart (they are normalised apart): the
-    largest pie of each kind is its most important unit. Slices are Task Shares, clockwise from the top in the order of
-    the legend. A unit without any importance has no pie. ``unit`` ("head" or "ffn") draws one kind only. Up to eight
-    tasks. Raises SuperticketsError for more, or without units to draw.
+    The area is proportional to the Ticket Importance: the largest pie of each kind, heads and FFNs, which are
+    normalised apart, is its most important unit. Slices are Task Shares, clockwise from the top in the order of the
+    legend. A unit without any importance has no pie. ``unit`` ("head" or "ffn") draws one kind only. Raises
+    SuperticketsError for more than eight tasks, or without units to draw.
     """
     tasks = _checked(shares)
     drawn = shares.loc[shares["unit"] == unit] if unit else shares
@@ -41,10 +41,9 @@ def pies_figure(shares: pd.DataFrame, unit: str = "") -> Figure:
     columns |= {head: float(head) for head in range(1, n_heads + 1)}
     right = max(columns.values()) + 0.7
     size = 0.5 if n_layers <= 12 else 0.42
+    shape = (max(size * (right + 1.3), 3.2), size * (n_layers + 0.6) + 1.2)
     with sns.axes_style("ticks"):
-        fig, axis = plt.subplots(
-            figsize=(max(size * (right + 1.3), 3.2), size * (n_layers + 0.6) + 1.2), layout="constrained"
-        )
+        fig, axis = plt.subplots(figsize=shape, layout="constrained")
     ticks = sorted(columns.items(), key=lambda item: item[1])
     axis.set_xticks([x for _, x in ticks], [str(head) if head else "FFN" for head, _ in ticks], fontsize=8)
     axis.set_yticks(range(1, n_layers + 1))
@@ -67,9 +66,8 @@ def pies_figure(shares: pd.DataFrame, unit: str = "") -> Figure:
 def close_ups_figure(shares: pd.DataFrame, units: Mapping[str, tuple[str, int, int]]) -> Figure:
     """Figure 6 (a)-(d): single units drawn large, with every task's share in percent.
 
-    ``units`` maps a title to (unit, layer, head), as :func:`supertickets.chapters.task_shares.tables.close_up_units`
-    does. All pies have one size. Raises SuperticketsError without units, for one that has no shares, and for more than
-    eight tasks.
+    ``units`` maps a title to (unit, layer, head), as ``close_up_units`` does. All pies have one size. Raises
+    SuperticketsError without units, for one that has no shares, and for more than eight tasks.
     """
     tasks = _checked(shares)
     if not units:
@@ -106,8 +104,7 @@ def agreement_figure(agreement: pd.DataFrame, order: Sequence[str] = ()) -> Figu
     """How alike tasks rank the units: a heat map of ``rank_agreement``, the seed ceiling framed on the diagonal.
 
     Up to five tasks, a cell has its 95% interval too. ``order`` arranges the tasks, for example that of
-    :func:`supertickets.chapters.task_shares.tables.cluster_tasks`. Raises SuperticketsError without pairs, or if it
-    lacks a task.
+    ``cluster_tasks``. Raises SuperticketsError without pairs, or if it lacks a task.
     """
     if agreement.empty:
         raise SuperticketsError("There is no agreement to draw; compute it with rank_agreement first.")
@@ -122,30 +119,19 @@ def agreement_figure(agreement: pd.DataFrame, order: Sequence[str] = ()) -> Figu
             text += f"\n{row['low']:.2f} to {row['high']:.2f}"
         for a, b in ((row["a"], row["b"]), (row["b"], row["a"])):
             cells.loc[a, b], words.loc[a, b] = row["correlation"], text
-    size = 1.05 if len(tasks) <= 5 else 0.62
+    size, lowest = 1.05 if len(tasks) <= 5 else 0.62, cells.min(axis=None)
     with sns.axes_style("white"):
         fig, axis = plt.subplots(figsize=(size * len(tasks) + 2.4, size * len(tasks) + 1.2), layout="constrained")
-    sns.heatmap(
-        cells,
-        ax=axis,
-        cmap="Blues",
-        vmin=min(0.0, float(np.nanmin(cells.to_numpy()))) if cells.notna().any(axis=None) else 0.0,
-        vmax=1,
-        annot=words,
-        fmt="",
-        annot_kws={"fontsize": 8},
-        square=True,
-        linewidths=1,
-        cbar_kws={"label": "mean rank correlation", "shrink": 0.8},
-    )
+    look = {"cmap": "Blues", "square": True, "linewidths": 1, "annot_kws": {"fontsize": 8}}
+    look["cbar_kws"] = {"label": "mean rank correlation", "shrink": 0.8}
+    sns.heatmap(cells, ax=axis, vmin=min(0.0, np.nan_to_num(lowest)), vmax=1, annot=words, fmt="", **look)
     for i in range(len(tasks)):
         if math.isnan(cells.iloc[i, i]):
             axis.text(i + 0.5, i + 0.5, NONE, ha="center", va="center", color=FULL_COLOUR)
         axis.add_patch(Rectangle((i, i), 1, 1, fill=False, edgecolor="#D55E00", linewidth=2, clip_on=False))
     axis.set(xlabel="framed: two seeds of one task, the ceiling", ylabel="")
-    axis.tick_params(axis="x", rotation=40)
     axis.tick_params(axis="y", rotation=0)
-    plt.setp(axis.get_xticklabels(), ha="right", rotation_mode="anchor")
+    plt.setp(axis.get_xticklabels(), rotation=40, ha="right", rotation_mode="anchor")
     return fig
 
 

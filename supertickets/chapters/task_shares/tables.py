@@ -1,10 +1,9 @@
 """Section 8, "Tickets Importance Across Tasks": Task Shares (Figure 6), and how alike tasks rank the units.
 
-Everything starts from :func:`importance_table`, one row per task, seed and unit. Importance differs between two seeds
-of one task too, so the rank correlation of two tasks stands beside their *seed ceiling*, that of two seeds of one task;
-what the seeds do to shares is in :mod:`supertickets.chapters.task_shares.claims`. Seeds are the replicates. Where a
-number comes from pairs or subsets of seeds, which are not independent, its interval is the jackknife's: every seed left
-out once.
+Everything starts from :func:`importance_table`. Importance differs between two seeds of one task too, so the rank
+correlation of two tasks stands beside their *seed ceiling*, that of two seeds of one task; what the seeds do to shares
+is in :mod:`supertickets.chapters.task_shares.claims`. Seeds are the replicates: numbers from pairs or subsets of them,
+which are not independent, have the jackknife's interval, every seed left out once.
 """
 
 from __future__ import annotations
@@ -50,11 +49,10 @@ def importance_table(
 ) -> pd.DataFrame:
     """Importance of every unit in every full run: columns task, seed, unit ("head", "ffn"), layer, head, importance.
 
-    Losses of different tasks have different scales, and shares depend on what is done about it
-    (:data:`NORMALISATIONS`). "paper": heads are divided by the l2 norm of their layer, as when tickets are ranked, and
-    FFNs are not (section 3). "all": FFNs too, by the l2 norm over layers. "raw": nothing is. Ranks within a layer, or
-    of FFNs, are the same in all three. Raises SuperticketsError without records, for a run without these scores, for
-    several encoders, for two runs of one task and seed, and for another normalisation.
+    What is divided by its l2 norm first (:data:`NORMALISATIONS`): "paper", heads layer by layer, as when tickets are
+    ranked (section 3); "all", FFNs over layers too; "raw", nothing. Losses of different tasks have different scales,
+    and shares depend on it; ranks within a layer, or of FFNs, do not. Raises SuperticketsError without records, for a
+    run without these scores, several encoders, two runs of one task and seed, and another normalisation.
     """
     if normalisation not in NORMALISATIONS:
         known = ", ".join(map(repr, NORMALISATIONS))
@@ -64,25 +62,17 @@ def importance_table(
     for record in records:
         scores, task, seed = record.scores(estimator), record.spec.data.name, record.spec.seed
         if (task, seed) in frames:
-            raise SuperticketsError(
-                f"Task {task!r} has several full runs with seed {seed}, run {record.id} among them; keep one training "
-                "set and one setting."
-            )
+            several = f"Task {task!r} has several full runs with seed {seed}, run {record.id} among them"
+            raise SuperticketsError(f"{several}; keep one training set and one setting.")
         n_layers, n_heads = scores.heads.shape
         encoders[n_layers, n_heads, record.spec.encoder_revision] = record.spec.encoder
         heads = scores.heads if normalisation == "raw" else scores.normalised_heads()
         ffns = scores.ffns / (np.linalg.norm(scores.ffns) or 1.0) if normalisation == "all" else scores.ffns
-        layers = np.arange(1, n_layers + 1)
-        frames[task, seed] = pd.DataFrame(
-            {
-                "task": task,
-                "seed": seed,
-                "unit": ["head"] * heads.size + ["ffn"] * n_layers,
-                "layer": np.concatenate([np.repeat(layers, n_heads), layers]),
-                "head": np.concatenate([np.tile(np.arange(1, n_heads + 1), n_layers), np.zeros(n_layers, dtype=int)]),
-                "importance": np.concatenate([heads.ravel(), ffns]),
-            }
-        )
+        units = [("head", layer, head) for layer in range(1, n_layers + 1) for head in range(1, n_heads + 1)]
+        frame = pd.DataFrame([*units, *(("ffn", layer, 0) for layer in range(1, n_layers + 1))], columns=UNIT)
+        frame.insert(0, "task", task)
+        frame.insert(1, "seed", seed)
+        frames[task, seed] = frame.assign(importance=np.concatenate([heads.ravel(), ffns]))
     if not frames:
         raise SuperticketsError("There are no finished full runs to compare; run the tasks' full models first.")
     if len(encoders) > 1:
@@ -94,10 +84,9 @@ def importance_table(
 def task_shares(table: pd.DataFrame) -> pd.DataFrame:
     """Ticket Importance and Task Shares, the numbers behind Figure 6: one row per unit, one column per task.
 
-    Columns: unit, layer, head, ``importance`` (Ticket Importance: the mean over tasks of the mean over seeds), and for
-    each task its share of the sum over tasks. The shares of a unit sum to 1; where all its scores are zero, so that no
-    task has any, they are NaN. Raises SuperticketsError for an empty table, and for scores below zero (those of the
-    signed estimators), which have no shares.
+    Columns: unit, layer, head, ``importance`` (Ticket Importance: the mean over tasks of the mean over seeds), and each
+    task's share of the sum over tasks: they sum to 1, and are NaN where all scores of a unit are zero. Raises
+    SuperticketsError for an empty table, and for scores below zero (those of the signed estimators).
 
     >>> rows = [("a", 0, "head", 1, 1, 0.75), ("b", 0, "head", 1, 1, 0.25)]
     >>> shares = task_shares(pd.DataFrame(rows, columns=["task", "seed", "unit", "layer", "head", "importance"]))
@@ -153,14 +142,12 @@ def rank_agreement(table: pd.DataFrame, unit: str = "head") -> pd.DataFrame:
     units of kind ``unit``, "head" or "ffn"), ``low`` and ``high``, its 95% interval, and the seed ``ceiling``. Two
     tasks are paired seed by seed where they have seeds in common, else each run with each; a task with itself over all
     pairs of its seeds. That is its own ceiling; the ceiling of two tasks is the geometric mean of theirs: about what
-    they would reach if they differed in nothing but their seeds (a quiet task may agree with a noisy one better than
-    the noisy one with itself).
+    they would reach if they differed in nothing but their seeds. NaN for one seed, or below zero.
 
     The interval is the jackknife's over seeds with Student's t, cut at -1 and 1; for two tasks with the same seeds it
     is the t interval of the pairs. (A bootstrap of seeds is too short here: with five seeds, measured on normal
     importance, its 95% intervals of the ceiling hold the truth 93% of the time if the seeds are equally noisy, 78% if
-    not; the jackknife's 97% and 91%.) NaN where leaving out a seed leaves no pair: one seed, or two for a task with
-    itself. The ceiling is NaN for one seed, or below zero.
+    not; the jackknife's 97% and 91%.) NaN where leaving out a seed leaves no pair.
 
     Raises SuperticketsError for an empty table or one without such units.
     """
@@ -192,17 +179,15 @@ def rank_agreement(table: pd.DataFrame, unit: str = "head") -> pd.DataFrame:
 def cluster_tasks(table: pd.DataFrame, unit: str = "head") -> TaskClusters:
     """Tasks by how alike they rank the units: average linkage, distance = 1 - mean rank correlation.
 
-    Raises SuperticketsError for fewer than two tasks, for a run whose scores are all equal, and as
-    :func:`rank_agreement` does.
+    Raises SuperticketsError for fewer than two tasks, a run whose scores are all equal, and as :func:`rank_agreement`.
     """
     tasks = table_tasks(table)
     if len(tasks) < 2:
         raise SuperticketsError("Grouping tasks needs at least two of them; add the full runs of another task.")
-    distances = np.zeros((len(tasks), len(tasks)))
-    for row in rank_agreement(table, unit).to_dict("records"):
-        i, j = tasks.index(row["a"]), tasks.index(row["b"])
-        if i != j:
-            distances[i, j] = distances[j, i] = 1 - row["correlation"]
+    found = rank_agreement(table, unit)
+    both = pd.concat([found, found.rename(columns={"a": "b", "b": "a"})]).drop_duplicates(["a", "b"])
+    distances = 1 - both.pivot(index="a", columns="b", values="correlation").loc[tasks, tasks].to_numpy(copy=True)
+    np.fill_diagonal(distances, 0)
     if np.isnan(distances).any():
         raise SuperticketsError(f"A run scores all units of kind {unit!r} alike and ranks nothing; leave it out.")
     linkage = hierarchy.linkage(squareform(distances, checks=False), method="average", optimal_ordering=True)
@@ -216,8 +201,7 @@ def dominated_units(shares: pd.DataFrame, threshold: float = 0.5) -> pd.DataFram
     One task dominates if it holds more than ``threshold`` of the share. Two do jointly if none does alone, the weaker
     holds at least half of what the stronger does, and the others get on average less than where one task dominates:
     (1 - threshold) / (tasks - 1) each. Columns: unit, layer, head, importance, ``tasks`` ("a", or "a + b", the stronger
-    first), ``n`` (1 or 2) and their ``share`` together. Raises SuperticketsError unless the threshold lies above
-    1 / tasks (an even share would do) and below 1.
+    first), ``n`` (1 or 2) and their ``share`` together. Raises SuperticketsError as :func:`check_threshold` does.
     """
     tasks = share_tasks(shares)
     check_threshold(threshold, len(tasks))
@@ -245,18 +229,16 @@ def dominated_masks(share: np.ndarray, threshold: float) -> tuple[np.ndarray, np
 def check_threshold(threshold: float, n_tasks: int) -> None:
     """Raise SuperticketsError unless a share above ``threshold`` tells a dominant one of the tasks."""
     if not (threshold * n_tasks > 1 and threshold < 1):
-        raise SuperticketsError(
-            f"A share of {threshold} does not tell a dominant one of {n_tasks} tasks; choose a threshold above "
-            f"1/{n_tasks} and below 1."
-        )
+        fix = f"choose a threshold above 1/{n_tasks} and below 1."
+        raise SuperticketsError(f"A share of {threshold} does not tell a dominant one of {n_tasks} tasks; {fix}")
 
 
 def close_up_units(shares: pd.DataFrame) -> dict[str, tuple[str, int, int]]:
     """The units for the close-ups of Figure 6 (a)-(d), by what they show: (unit, layer, head).
 
-    These are the units nearest (by the sum of absolute differences) to shares that are equal for all tasks, for all but
-    one, for one task alone, and for two. They are the extremes of many units and owe their shares to luck more than
-    others do. No unit is chosen twice. Raises SuperticketsError if no unit has shares of two tasks.
+    Nearest, by the sum of absolute differences, to shares that are equal for all tasks, for all but one, for one task
+    alone, and for two; none twice. They are the extremes of many units and owe their shares to luck more than others
+    do. Raises SuperticketsError if no unit has shares of two tasks.
     """
     tasks = share_tasks(shares)
     known = shares.loc[shares[tasks].notna().all(axis=1)]
@@ -271,8 +253,8 @@ def close_up_units(shares: pd.DataFrame) -> dict[str, tuple[str, int, int]]:
         ideal = np.where(np.arange(len(tasks)) < n, 1 / n, 0.0)
         for i in np.argsort(np.abs(ordered - ideal).sum(axis=1), kind="stable"):
             unit, layer, head = known.iloc[i][UNIT]
-            if (unit, layer, head) not in chosen.values():
-                chosen[title] = (str(unit), int(layer), int(head))
+            if (place := (str(unit), int(layer), int(head))) not in chosen.values():
+                chosen[title] = place
                 break
     return chosen
 

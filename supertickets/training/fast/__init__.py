@@ -7,6 +7,6 @@ from supertickets.rooms import handed_on
 if TYPE_CHECKING:
     from supertickets.training.fast.forward import fast_forward
     from supertickets.training.fast.layers import ONE_DNN
-    from supertickets.training.fast.vocabulary import task_vocabulary
+    from supertickets.training.fast.vocabulary import own_vocabulary
 else:
     __getattr__, __dir__ = handed_on(__name__)

@@ -1,8 +1,7 @@
 """The pass of a model through its encoder, without what surrounds the arithmetic, for a CPU.
 
 Before the first and after the last layer a library that can do everything asks what it is to do: for a small model
-these questions take as long as a layer. And autograd makes the gradient of the word embeddings anew in every step, a
-table of which a minibatch has touched a few rows.
+these questions take as long as a layer.
 """
 
 from __future__ import annotations
@@ -41,8 +40,6 @@ def by_hand(model: PreTrainedModel) -> Iterator[None]:
             parent = model.get_submodule(family.layers.rpartition(".")[0])
             bias_of = parent.compute_position_bias if family.position_bias else None
             stack.enter_context(instead(encoder, _forward(encoder, layers, bias_of)))
-            words = cast(nn.Embedding, encoder.get_input_embeddings())
-            stack.enter_context(instead(words, _lookup(words)))
         yield
 
 
@@ -90,36 +87,6 @@ def _added(attention_mask: Tensor | None, states: Tensor) -> Tensor:
         added.masked_fill_(attention_mask == 0, low)
     more = -n_tokens % 16 if n_tokens < 64 else 0
     return F.pad(added, (0, more), value=low)[:, None, None]
-
-
-def _lookup(words: nn.Embedding) -> Callable[[Tensor], Tensor]:
-    plain = words.forward
-
-    def forward(ids: Tensor) -> Tensor:
-        table = words.weight  # looked up anew: a task's own vocabulary may have taken its place
-        return _Rows.apply(table, ids, words.padding_idx) if table.requires_grad else plain(ids)
-
-    return forward
-
-
-class _Rows(torch.autograd.Function):
-    """Rows of a table; in the backward pass only these rows of its gradient are touched."""
-
-    @staticmethod
-    def forward(ctx: Any, table: nn.Parameter, ids: Tensor, padding: int | None) -> Tensor:
-        ctx.table, ctx.ids, ctx.padding = table, ids, padding
-        return F.embedding(ids, table)
-
-    @staticmethod
-    def backward(ctx: Any, d_rows: Tensor) -> Any:
-        table, d_rows = ctx.table, d_rows.reshape(-1, d_rows.shape[-1])
-        if table.grad is None:
-            table.grad = torch.zeros_like(table)
-        kept = None if ctx.padding is None else table.grad[ctx.padding].clone()
-        table.grad.index_add_(0, ctx.ids.reshape(-1), d_rows.to(table.dtype))
-        if kept is not None:  # the padding token's row gets no gradient
-            table.grad[ctx.padding] = kept
-        return None, None, None
 
 
 @contextmanager
@@ -187,8 +154,12 @@ def fast_forward(model: PreTrainedModel) -> Iterator[None]:
 
     The last layer is computed for the first token alone (:func:`first_token_only`). On a CPU layers
     are computed by hand (:func:`by_hand`), and where they are not, with the plain attention
-    backend: with dropout the fused kernel falls back to a slow path there.
+    backend: with dropout the fused kernel falls back to a slow path there. Families whose layers are not BERT's
+    (DistilBERT, DeBERTa, ModernBERT) have no such pass: theirs is the library's own.
     """
+    if not family_of(model).attention_sum:
+        yield
+        return
     encoder = cast(PreTrainedModel, model.base_model)  # shared models have a config of their own
     before = encoder.config._attn_implementation or "sdpa"
     if changes := model.device.type == "cpu" and before != "eager":  # not every model can be told

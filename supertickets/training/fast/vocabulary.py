@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +11,6 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from supertickets.runs import Hyper
 from supertickets.training.batching import EncodedSplit
 
 
@@ -35,8 +34,3 @@ def own_vocabulary(model: PreTrainedModel, *splits: EncodedSplit) -> Iterator[Se
         with torch.no_grad():
             table[rows] = embedding.weight
         embedding.weight = table
-
-
-def task_vocabulary(model: PreTrainedModel, hyper: Hyper, *splits: EncodedSplit):
-    """:func:`own_vocabulary` where it is exact, that is without weight decay; else the splits."""
-    return own_vocabulary(model, *splits) if hyper.weight_decay == 0 else nullcontext(splits)

@@ -1,6 +1,7 @@
 """The claims about sharing follow the scores, and are one family."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 from sharing_frames import made_up
@@ -12,12 +13,27 @@ from supertickets.statistics import holm
 
 def test_the_claims_follow_the_scores():
     up = sharing_claims(made_up(0.05))
-    assert list(up["verdict"]) == [HOLDS] * 4
+    assert list(up["verdict"]) == [*[HOLDS] * 4, UNKNOWN]  # two tasks are no relation to their size
     level = sharing_claims(made_up(0.0, small=0.03))
-    assert list(level["verdict"])[2:] == [HOLDS, HOLDS]
-    assert list(level["where"]) == [TOGETHER, TOGETHER, "tiny", "big"]
-    assert list(sharing_claims(made_up(-0.05))["verdict"]) == [REVERSED] * 4
+    assert list(level["verdict"])[2:4] == [HOLDS, HOLDS]
+    assert list(level["where"]) == [TOGETHER, TOGETHER, "tiny", "big", "2 tasks"]
+    assert list(sharing_claims(made_up(-0.05))["verdict"])[:4] == [REVERSED] * 4
     assert sentences(up)[0].startswith("Ticket-Share is better than MT-DNN (all tasks together): holds here (+5.")
+
+
+def test_small_tasks_gain_most_and_sst2_little():
+    parts = [
+        made_up(0.02 * (4 - i)).query("task == 'big'").assign(task=task, train_examples=10 ** (i + 1))
+        for i, task in enumerate(("entailment", "paraphrase", "question_answer", "sentiment"))
+    ]
+    frame = pd.concat(parts, ignore_index=True)
+    noise = 0.001 * np.random.default_rng(1).normal(size=len(frame))  # the parts have the same
+    found = sharing_claims(frame.assign(report_score=frame["report_score"] + noise)).set_index("claim")
+    size = found.loc["Ticket-Share gains less over MT-DNN in larger tasks"]
+    assert (size["effect"], size["n"], size["verdict"]) == (pytest.approx(-2, abs=0.1), 4, HOLDS)
+    sst2 = found.loc["Ticket-Share gains less over MT-DNN on SST-2 than on the other tasks"]
+    assert (sst2["effect"], sst2["where"]) == (pytest.approx(2 - 6, abs=0.2), "sentiment against 3")
+    assert sst2["verdict"] == HOLDS
 
 
 def test_an_effect_is_the_mean_over_tasks_by_seed_and_the_claims_are_one_family():

@@ -9,8 +9,8 @@ from scipy import stats
 from spread_frames import FIVE, multi_frame, rate_frame, shifts, single_frame
 
 from supertickets.chapters.claims import ALPHA, HOLDS, REVERSED, TOGETHER, UNKNOWN, sentences
-from supertickets.chapters.sensitivity.claims import paper_power, rate_tests, spread_tests
-from supertickets.chapters.sensitivity.tables import table8
+from supertickets.chapters.sensitivity.claims import matched_rates, paper_power, rate_tests, spread_tests
+from supertickets.chapters.sensitivity.tables import table8, tuned_single
 from supertickets.statistics import holm, seeds_needed, spread_power
 
 
@@ -158,6 +158,30 @@ def test_sentences_give_ratios_and_squared_points():
     assert "times the spread, 95% interval" in first
     rates = rate_tests(rate_frame(np.random.default_rng(8), 12, (3.0, 0.5), tasks=2))
     assert "squared points, 95% interval" in sentences(rates)[0]
+
+
+def test_matched_tickets_are_compared_with_those_found_at_another_rate():
+    rng, rows = np.random.default_rng(9), []
+    for task in "ab":
+        for seed in range(6):
+            common = {"task": task, "seed": seed, "learning_rate": 1e-3, "selection_loss": 1.0, "encoder": "e"}
+            for rate in (1e-3, 2e-3):
+                run = f"{task} {seed} {rate}"
+                full = {"run": run, "kind": "full", "level": 0.0, "parent": "", "learning_rate": rate}
+                rows.append(common | full | {"selection_score": 400 * rate, "report_score": 0.7})
+                for level in (0.1, 0.2):
+                    score = 0.8 + 0.02 * (rate == 1e-3) + 0.1 * rng.normal() * 0.01
+                    ticket = {"run": f"{run} {level}", "kind": "winning", "level": level, "parent": run}
+                    rows.append(common | ticket | {"selection_score": 1 - score, "report_score": score})
+    frame = pd.DataFrame(rows).assign(data="d")
+    found = matched_rates(frame)
+    assert found["where"].to_list() == [TOGETHER, "a", "b"]
+    assert found["effect"].to_list() == pytest.approx([2.0] * 3, abs=0.2)
+    assert set(found["verdict"]) == {HOLDS}
+    single = tuned_single(frame)
+    assert set(single.loc[single["kind"] == "full", "learning_rate"]) == {2e-3}  # the better one on selection
+    assert set(single.loc[single["kind"] == "winning", "report_score"] > 0.81) == {True}  # mismatched ones are out
+    assert matched_rates(frame.query("kind == 'full'")).empty
 
 
 def test_five_seeds_cannot_tell_the_papers_numbers_apart():

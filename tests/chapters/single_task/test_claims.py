@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from supertickets.chapters import paper
-from supertickets.chapters.claims import HOLDS, REVERSED, TOGETHER, UNKNOWN, sentences
+from supertickets.chapters.claims import ALPHA, HOLDS, REVERSED, TOGETHER, UNKNOWN, judged, sentences
 from supertickets.chapters.single_task.claims import (
     boundaries,
     contrasts,
@@ -16,6 +16,7 @@ from supertickets.chapters.single_task.claims import (
     light_pruning,
     paper_gain,
     phase_table,
+    size_relation,
     smaller_data,
     super_tickets_gain,
     task_sizes,
@@ -163,17 +164,38 @@ def test_random_tickets_fall_in_every_phase_and_losing_ones_at_once():
 def test_gain_and_size_against_the_size_of_the_task():
     """Gains of 3, 2 and 1 points at 100, 1,000 and 10,000 examples; the best level grows with the size as well."""
     parts = []
-    for i, (gain, level) in enumerate([(0.03, 0.3), (0.02, 0.2), (0.01, 0.1)]):
-        curve = {p: gain if p == level else -0.1 for p in (0.1, 0.2, 0.3)}
+    for i, (gain, level) in enumerate([(0.04, 0.4), (0.03, 0.3), (0.02, 0.2), (0.01, 0.1)]):
+        curve = {p: gain if p == level else -0.1 for p in (0.1, 0.2, 0.3, 0.4)}
         parts.append(curves(curve, 5, f"t{i}", noise=0.001, seed=i, examples=10 ** (i + 2)))
-    gain, weights = task_sizes(pd.concat(parts)).to_dict("records")
-    assert (gain["effect"], gain["verdict"], gain["n"]) == (pytest.approx(-1, abs=0.1), HOLDS, 5)
+    gain, weights, light = task_sizes(pd.concat(parts)).to_dict("records")
+    assert (gain["effect"], gain["verdict"], gain["n"]) == (pytest.approx(-1, abs=0.1), HOLDS, 4)  # tasks are the n
+    means = [task_sizes_by_hand(part) for part in parts]
+    assert gain["effect"] == pytest.approx(np.polyfit([2, 3, 4, 5], means, 1)[0])
     assert weights["effect"] == pytest.approx(5.0)
+    assert light["verdict"] == UNKNOWN  # -0.1 at most levels, whatever the size
     figure3 = pd.DataFrame(paper.figure3())
     slope = np.polyfit(np.log10(figure3["train examples"]), figure3["gain base"], 1)[0]
     assert gain["expected"] == pytest.approx(slope)
     assert slope < -0.5
-    assert task_sizes(pd.concat(parts[:2])).empty
+    assert task_sizes(parts[0]).empty
+    few = task_sizes(pd.concat(parts[:2]))
+    assert list(few["verdict"]) == [UNKNOWN] * 3 and np.isnan(few["effect"]).all()
+    assert "(2 tasks): cannot tell (not measured)" in sentences(few)[0]
+
+
+def task_sizes_by_hand(frame: pd.DataFrame) -> float:
+    return float(super_tickets_gain(frame)["effect"].iloc[0])
+
+
+def test_a_relation_to_the_size_of_tasks_is_about_tasks_and_not_seeds():
+    """Gains differ between tasks for other reasons than their size: seeds, however many, do not tell these apart."""
+    rng, false, times = np.random.default_rng(4), 0, 200
+    examples = {f"t{i}": 100.0 * 2**i for i in range(6)}
+    for _ in range(times):
+        values = {task: pd.Series(rng.normal() + 0.01 * rng.normal(size=5)) for task in examples}
+        row = size_relation("it falls", values, examples, {"RTE": 1.0, "MNLI": 0.0}, side="below")
+        false += judged([row])["verdict"].iloc[0] != UNKNOWN
+    assert false / times <= ALPHA + 3 * np.sqrt(ALPHA * (1 - ALPHA) / times)  # an interval over seeds: nearly 1
 
 
 def test_larger_models_keep_less():

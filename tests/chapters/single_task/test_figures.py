@@ -11,6 +11,7 @@ from supertickets.chapters import paper
 from supertickets.chapters.single_task.figures import (
     figure3,
     figure3_data,
+    figures_4_and_7,
     phase_transition_data,
     phase_transition_figure,
     shrinking_data,
@@ -43,6 +44,17 @@ def test_the_figure_draws_what_is_there(frame):
     plt.close("all")
     with pytest.raises(SuperticketsError, match="no finished runs"):
         phase_transition_figure(frame.iloc[:0])
+
+
+def test_figure_7_has_the_tasks_that_figure_4_leaves_out(two_tasks):
+    parts = figures_4_and_7(two_tasks)  # entailment is RTE's kin, similarity STS-B's
+    assert {name: set(part["task"]) for name, part in parts.items()} == {
+        "figure-4": {"entailment"},
+        "figure-7": {"similarity"},
+    }
+    assert list(figures_4_and_7(two_tasks[two_tasks["task"] == "entailment"])) == ["figure-4"]
+    own = two_tasks.assign(task="of one's own")
+    assert len(figures_4_and_7(own)["figure-4"]) == len(own)
 
 
 def test_the_figure_copes_with_missing_runs(frame):

@@ -133,8 +133,14 @@ def test_table2_reads_test_scores_where_there_are_any(two_tasks):
     assert table2(two_tasks).empty  # labels kept by the benchmark
     scored = two_tasks.assign(test_score=two_tasks["report_score"], test_accuracy=two_tasks["report_score"])
     table = table2(scored)
-    assert set(table["metric"]) == {"accuracy"}
-    assert list(table["ST-DNN"]) == list(table1_metrics(scored, "test", printed_in=2)["ST-DNN"])
+    assert set(table["metric"]) == {"accuracy", ""}
+    assert list(table["ST-DNN"])[:-1] == list(table1_metrics(scored, "test", printed_in=2)["ST-DNN"])
+    average = table.iloc[-1]
+    assert (average["task"], average["seeds"]) == ("average", 4)
+    assert average["gain"] == pytest.approx(table["gain"].iloc[:-1].mean())
+    assert (average["paper: ST-DNN"], average["paper: SuperT"]) == (79.6, 80.4)
+    lacking = scored[~((scored["task"] == "similarity") & (scored["seed"] == 1))]
+    assert table2(lacking)["seeds"].tolist() == [4, 3, 3]
     of_rte = table[table["paper: task"] == "RTE"].iloc[0]
     assert (of_rte["paper: ST-DNN"], of_rte["paper: SuperT"]) == (66.4, 69.6)
 

@@ -1,7 +1,7 @@
 """Sentences about the benchmarks say met, not met and not measured."""
 
 import pytest
-from bench_rows import LAB, LEVELS, OFFSETS, ROWS, profiled, side, written
+from bench_rows import LAB, LEVELS, OFFSETS, ROWS, TRICKS, profiled, side, written
 from scipy import stats
 
 from supertickets.chapters.claims import HOLDS, REVERSED, UNKNOWN
@@ -11,9 +11,10 @@ from supertickets.chapters.speed.claims import (
     speed_claims,
     speed_sentences,
     step_sentences,
+    trick_sentences,
     worst_steps,
 )
-from supertickets.chapters.speed.tables import read_benchmarks, step_table
+from supertickets.chapters.speed.tables import read_benchmarks, step_table, trick_table
 
 
 def test_steps_beside_their_operations(frame):
@@ -86,3 +87,14 @@ def test_without_a_profile_there_is_no_floor(frame, tmp_path):
     assert floor_sentences(frame) == []
     alone = [*ROWS, profiled("lab", 0.0, 0.010, 0.5, 0.3)]
     assert floor_sentences(read_benchmarks(written(tmp_path / "made.json", alone)).frame) == []
+
+
+def test_tricks_are_priced_task_by_task_and_small_ones_named(tmp_path):
+    frame = read_benchmarks(written(tmp_path / "b.json", [*ROWS, *TRICKS])).frame
+    table = trick_table(frame)
+    assert table["without / with"].tolist() == [1.2, 1.5, 1.01]
+    assert table.loc[1].tolist() == ["entailment", "b", 1.5, 1.35, pytest.approx(1.65)]
+    assert trick_sentences(frame) == [
+        "RTE: a run takes longer without a (1.20 times).",
+        "entailment: a run takes longer without b (1.50 times); by less than 5%, if at all, without a.",
+    ]

@@ -8,7 +8,7 @@ import pytest
 from importance_tables import EIGHT, noisy, shares_of, table_of
 
 from supertickets.chapters.claims import HOLDS, REVERSED, UNKNOWN, sentences
-from supertickets.chapters.task_shares.claims import BESIDE, CLAIMS, dominated_sentences, share_claims
+from supertickets.chapters.task_shares.claims import BESIDE, CLAIMS, dominated_sentences, share_claims, sst2_claims
 from supertickets.chapters.task_shares.tables import dominated_units
 from supertickets.errors import SuperticketsError
 from supertickets.statistics import holm
@@ -21,6 +21,18 @@ def claims_of(spread: float, seeds: int = 5, tasks: int = 4, noise: float = 0.05
     return share_claims(
         table_of({f"t{i}": noisy(noisy(base, 1, spread, rng)[0], seeds, noise, rng) for i in range(tasks)})
     )
+
+
+def test_what_most_tasks_share_matters_less_to_sst2():
+    rng = np.random.default_rng(0)
+    base = {name: np.ones(20) for name in ("a", "b", "c", "sentiment")}
+    base["a"] = np.where(np.arange(20) < 5, 5.0, 1.0)  # those units are a's, and not counted
+    for factor, verdict in ((0.4, HOLDS), (1.0, UNKNOWN), (2.0, REVERSED)):
+        given = base | {"sentiment": factor * np.where(np.arange(20) < 5, 100.0, 1.0)}
+        (row,) = sst2_claims(table_of({k: noisy(x, 5, 0.02, rng) for k, x in given.items()})).to_dict("records")
+        assert row["effect"] == pytest.approx(4 * factor / (3 + factor), abs=0.05)
+        assert (row["verdict"], row["n"]) == (verdict, 5)
+    assert sst2_claims(table_of({name: noisy(np.ones(9), 3, 0.1, rng) for name in "abcd"})).empty
 
 
 def test_claims_about_tasks_that_are_alike():

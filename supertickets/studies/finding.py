@@ -209,8 +209,10 @@ def report_gain(
     examples whose answers differ (McNemar's for accuracy), so that a handful of them decides nothing.
     """
     found = _difference(task, [(new.arrays, old.arrays) for new, old in pairs], n_resamples)
-    found = replace(found, p=float(np.minimum(1.0, tried * found.p)))
-    if task.kind == "regression" or np.isnan(found.p):
+    if np.isnan(found.p):
+        return found
+    found = replace(found, p=min(1.0, tried * found.p))
+    if task.kind == "regression":
         return found
     report = ~pairs[0][0].arrays["selection"]
     new, old = (

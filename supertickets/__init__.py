@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from supertickets.runs import RunStore as RunStore
     from supertickets.runs import TicketRule as TicketRule
     from supertickets.statistics import bias_variance as bias_variance
+    from supertickets.studies import find as find
+    from supertickets.studies import full_run as full_run
+    from supertickets.studies import predict_texts as predict_texts
+    from supertickets.studies import rewound as rewound
     from supertickets.tasks import data_ref as data_ref
     from supertickets.tasks import load_task as load_task
     from supertickets.tickets import Scores as Scores
@@ -34,7 +38,10 @@ if TYPE_CHECKING:
     from supertickets.tickets import losing_ticket as losing_ticket
     from supertickets.tickets import random_ticket as random_ticket
     from supertickets.tickets import winning_ticket as winning_ticket
+    from supertickets.training import encode as encode
+    from supertickets.training import eval_batches as eval_batches
     from supertickets.training import fine_tune as fine_tune
+    from supertickets.training import predict as predict
 else:
     __getattr__, __dir__ = handed_on(__name__)
     __all__ = list(__dir__())

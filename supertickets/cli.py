@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from supertickets import options
 from supertickets.errors import SuperticketsError
 
 if TYPE_CHECKING:
@@ -17,131 +19,122 @@ if TYPE_CHECKING:
     from supertickets.engines import Summary
     from supertickets.runs import RunStore
     from supertickets.studies import Inputs
-    from supertickets.tasks import DataRef
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # its tables cut option names at 80 columns
     help="Super tickets of BERT-like models.",
 )
 
 
 @app.callback()
-def supertickets() -> None:
+def supertickets(version: options.Version = False) -> None:
     """Super tickets in pre-trained language models."""
-
-
-_Encoder = Annotated[str, typer.Option(help="lab-base, minilm, mpnet, a local folder, or a Hub id")]
-_TrainSize = Annotated[int | None, typer.Option(help="use only so many training examples of each task")]
-_Rate = Annotated[float | None, typer.Option(help="default: by encoder")]
-_BatchSize = Annotated[int | None, typer.Option(help="default: by encoder")]
-_MaxLength = Annotated[int | None, typer.Option(help="longest input in word pieces")]
-_Precision = Annotated[str, typer.Option(help="fp32, bf16, or auto: bf16 where the device is faster at it")]
-_Quiet = Annotated[bool, typer.Option(help="no progress bar")]
-_Experiment = Annotated[str, typer.Argument(help="rates, figure1, light, table1 to table4, figure5, figure6, or all")]
-_Profile = Annotated[str, typer.Option("--profile", help="a scale: lab, minilm, mpnet, paper-base and so on")]
-_Tasks = Annotated[str, typer.Option(help="comma-separated; default: the profile's")]
-_Seeds = Annotated[str, typer.Option(help="comma-separated; default: the profile's")]
-_Store = Annotated[str, typer.Option(help="folder, fsspec URL or pack of the run store; several, comma-separated")]
-_DataDir = Annotated[str | None, typer.Option(help="folder that holds TASK/train.tsv and so on; default: lab or Hub")]
-_Workers = Annotated[
-    int | None, typer.Option(min=1, help="runs side by side (default: one per core, or --runs-per-gpu per GPU)")
-]
-_Engine = Annotated[str, typer.Option(help="local (this process), processes, or ray")]
-_RunsPerGpu = Annotated[int, typer.Option(min=1, help="runs that share a GPU; without GPUs it changes nothing")]
-_Address = Annotated[str, typer.Option(help="Ray cluster: auto, HOST:PORT or ray://HOST:PORT (default: a Ray here)")]
 
 
 @app.command()
 def find(
-    encoder: _Encoder,
-    task: Annotated[str | None, typer.Option(help="a lab task, a GLUE task, or a folder's name in --data-dir")] = None,
-    data_dir: _DataDir = None,
-    train: Annotated[Path | None, typer.Option(help="your training file: CSV, TSV, JSONL or Parquet")] = None,
-    dev: Annotated[list[Path] | None, typer.Option(help="your dev file; cut into selection and report")] = None,
-    text: Annotated[list[str] | None, typer.Option(help="text column; twice for sentence pairs")] = None,
-    label: Annotated[str | None, typer.Option(help="label column")] = None,
-    kind: Annotated[str | None, typer.Option(help="classification or regression (default: seen from labels)")] = None,
-    metric: Annotated[list[str] | None, typer.Option(help="accuracy, f1, mcc, pearson or spearman")] = None,
-    train_size: _TrainSize = None,
-    out: Annotated[Path | None, typer.Option(help="folder for the results (default: found-TASK)")] = None,
-    keep_full: Annotated[Path | None, typer.Option(help="also save the fully fine-tuned model in this folder")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="number of seeds")] = 1,
-    levels: Annotated[str, typer.Option(help="sparsity levels, comma-separated")] = "0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8",
-    learning_rate: _Rate = None,
-    batch_size: _BatchSize = None,
+    encoder: options.Encoder,
+    task: options.Task = None,
+    data_dir: options.DataDir = None,
+    train: options.Train = None,
+    dev: options.Dev = None,
+    dev_share: options.DevShare = None,
+    text: options.Text = None,
+    label: options.Label = None,
+    kind: options.Kind = None,
+    metric: options.Metric = None,
+    positive: options.Positive = None,
+    train_size: options.TrainSize = None,
+    out: options.Out = None,
+    keep_full: options.KeepFull = None,
+    seeds: options.FindSeeds = "0",
+    levels: options.Levels = "0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8",
+    learning_rate: options.Rate = None,
+    batch_size: options.BatchSize = None,
     epochs: Annotated[int | None, typer.Option(help="at most so many epochs (default: 6)")] = None,
-    max_length: _MaxLength = None,
-    precision: _Precision = "auto",
-    selection_fraction: Annotated[float, typer.Option(help="share of dev that chooses the level")] = 0.1,
-    workers: _Workers = None,
-    quiet: _Quiet = False,
+    max_length: options.MaxLength = None,
+    precision: options.Precision = "auto",
+    selection_fraction: options.SelectionFraction = 0.1,
+    choose: options.Choose = "best",
+    margin: options.Margin = 1.0,
+    workers: options.Workers = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Find the super ticket of a task: fine-tune, score, prune, rewind, choose, report. Resumes if it was killed."""
-    from supertickets.chapters import caveats, verdict_sentence, write_report
-    from supertickets.studies import default_hyper, sparsity_levels
-    from supertickets.studies import find as find_super_ticket
+    from supertickets.studies import default_hyper, seed_numbers, sparsity_levels
     from supertickets.tasks import data_ref
 
+    # Cheap things first: a slip in an option is said before data are read, and torch comes last.
     given = {"learning_rate": learning_rate, "batch_size": batch_size, "epochs": epochs, "max_length": max_length}
-    hyper = default_hyper(encoder, precision, **given)
-    meaning = {"text": tuple(text or ()), "label": label, "kind": kind, "metrics": tuple(metric or ())}
-    data = data_ref(task, data_dir=data_dir, train=train, dev=tuple(dev or ()), train_size=train_size, **meaning)
+    hyper = default_hyper(encoder, "" if precision == "auto" else precision, **given)
+    chosen = {"seeds": seed_numbers(seeds), "levels": sparsity_levels(levels), "choose": choose}
+    if not 0 < selection_fraction < 1:
+        raise SuperticketsError(f"--selection-fraction {selection_fraction} does not lie between 0 and 1.")
+    meaning = {"text": text or (), "label": label, "kind": kind, "metrics": metric or (), "positive": positive}
+    places = {"data_dir": data_dir, "train": train, "dev": dev or (), "dev_share": dev_share}
+    data = data_ref(task, **places, train_size=train_size, **meaning)
+
+    from supertickets.chapters import caveats, verdict_sentence, write_report
+    from supertickets.studies import find as find_super_ticket
+
+    if precision == "auto" and data.load().kind == "classification":  # bf16 leaves few different scores
+        hyper = default_hyper(encoder, precision, **given)
     found = find_super_ticket(
         data,
         encoder,
         out or Path(f"found-{data.name}"),
-        seeds=range(seeds),
-        levels=sparsity_levels(levels),
         hyper=hyper,
         selection_fraction=selection_fraction,
         workers=workers,
         keep_full=keep_full,
         progress=not quiet,
+        margin=margin / 100,
+        say=typer.echo,
+        **chosen,
     )
-    path = write_report(found)
-    typer.echo(str(found.summary))
-    typer.echo(verdict_sentence(found))
-    for note in caveats(found):
-        typer.echo(note)
-    typer.echo(f"Written: {path}")
+    path = write_report(found, shlex.join(["supertickets", *sys.argv[1:]]))
+    for line in (found.summary, verdict_sentence(found), *caveats(found)[len(found.notes) :], f"Written: {path}"):
+        typer.echo(str(line))
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Option(help="the folder model/ that `find` wrote")],
+    data: Annotated[Path, typer.Option(help="the file of texts: CSV, TSV, JSON, JSONL or Parquet")],
+    text: options.Text = None,
+    out: Annotated[Path, typer.Option(help="the file for the answers, CSV")] = Path("answers.csv"),
+) -> None:
+    """Answer new texts with a saved model: the class or score of each, and the probability of every class."""
+    from supertickets.studies import predict_file
+
+    typer.echo(f"{predict_file(model, data, tuple(text or ()), out)} answers. Written: {out}")
 
 
 @app.command()
 def share(
-    encoder: _Encoder,
+    encoder: options.Encoder,
     tasks: Annotated[list[str], typer.Option(help="NAME=TICKET: a task and its ticket's file; more may follow")],
     more: Annotated[list[str] | None, typer.Argument(help="further NAME=TICKET", metavar="NAME=TICKET...")] = None,
-    data_dir: _DataDir = None,
-    train_size: _TrainSize = None,
+    data_dir: options.DataDir = None,
+    train_size: options.TrainSize = None,
     out: Annotated[Path, typer.Option(help="folder for the results")] = Path("shared"),
     seed: Annotated[int, typer.Option(min=0, help="of task heads, batches and dropout")] = 0,
-    learning_rate: _Rate = None,
-    batch_size: _BatchSize = None,
+    learning_rate: options.Rate = None,
+    batch_size: options.BatchSize = None,
     epochs: Annotated[int | None, typer.Option(help="at most so many epochs (default: 5)")] = None,
-    max_length: _MaxLength = None,
-    precision: _Precision = "auto",
+    max_length: options.MaxLength = None,
+    precision: options.Precision = "auto",
     selection_fraction: Annotated[float, typer.Option(help="share of dev that chooses the epoch")] = 0.1,
-    quiet: _Quiet = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Train one encoder on several tasks, each using and updating its own ticket only. Resumes if it was killed."""
-    from supertickets.studies import default_hyper, multi_task_hyper
+    from supertickets.studies import default_hyper, multi_task_hyper, named_tickets
     from supertickets.studies import share as share_tickets
-    from supertickets.tasks import data_ref
 
-    refs: dict[str, DataRef] = {}
-    tickets: dict[str, Path] = {}
-    for pair in [*tasks, *(more or [])]:
-        name, equals, path = pair.partition("=")
-        if not (name and equals and path):
-            raise SuperticketsError(
-                f"--tasks {pair!r} is not of the form NAME=TICKET, such as RTE=found-RTE/ticket.json."
-            )
-        ref = data_ref(name, data_dir=data_dir, train_size=train_size)  # its name is canonical: "rte" is RTE
-        if ref.name in tickets:
-            raise SuperticketsError(f"Task {ref.name} is named twice; tasks go by name, so give each its own.")
-        refs[ref.name], tickets[ref.name] = ref, Path(path)
+    refs, tickets = named_tickets([*tasks, *(more or [])], data_dir=data_dir, train_size=train_size)
     given = {"learning_rate": learning_rate, "batch_size": batch_size, "epochs": epochs, "max_length": max_length}
     hyper = default_hyper(encoder, precision, **given)
     hyper = hyper if epochs else multi_task_hyper(hyper)
@@ -152,21 +145,23 @@ def share(
 
 @app.command()
 def plan(
-    experiment: _Experiment,
-    profile: _Profile = "lab",
-    tasks: _Tasks = "",
-    seeds: _Seeds = "",
-    store: _Store = "runs",
-    data_dir: _DataDir = None,
-    workers: _Workers = None,
+    experiment: options.Experiment,
+    profile: options.Profile = "lab",
+    tasks: options.Tasks = "",
+    seeds: options.Seeds = "",
+    store: options.Store = "runs",
+    data_dir: options.DataDir = None,
+    workers: options.Workers = None,
     by_task: Annotated[bool, typer.Option(help="also a line for every task")] = False,
 ) -> None:
     """Say how much of an experiment is done, and how much time and memory the rest will take."""
     from supertickets.studies import get_profile
+
+    chosen = get_profile(profile, tasks, seeds)  # first, for a slip is to be said before torch is loaded
     from supertickets.studies import plan as plan_experiment
 
     opened = _store(store)
-    found = plan_experiment(experiment, get_profile(profile, tasks, seeds), opened, _inputs(opened, data_dir), workers)
+    found = plan_experiment(experiment, chosen, opened, _inputs(opened, data_dir), workers)
     typer.echo(str(found))
     if by_task:
         typer.echo(found.table())
@@ -175,25 +170,28 @@ def plan(
 
 @app.command()
 def sweep(
-    experiment: _Experiment,
-    profile: _Profile = "lab",
-    tasks: _Tasks = "",
-    seeds: _Seeds = "",
-    store: _Store = "runs",
-    data_dir: _DataDir = None,
-    workers: _Workers = None,
-    engine: _Engine = "processes",
-    runs_per_gpu: _RunsPerGpu = 1,
-    address: _Address = "",
+    experiment: options.Experiment,
+    profile: options.Profile = "lab",
+    tasks: options.Tasks = "",
+    seeds: options.Seeds = "",
+    store: options.Store = "runs",
+    data_dir: options.DataDir = None,
+    workers: options.Workers = None,
+    engine: options.Engine = "processes",
+    runs_per_gpu: options.RunsPerGpu = 1,
+    address: options.Address = "",
     retry_failed: Annotated[bool, typer.Option(help="carry out failed runs again")] = False,
-    quiet: _Quiet = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Carry out what is missing of an experiment. Killed at any moment, the same command goes on from there."""
+    from supertickets.studies import get_profile
+
+    chosen = get_profile(profile, tasks, seeds)
     from supertickets.engines import Engine
-    from supertickets.studies import at_hand, get_profile
+    from supertickets.studies import at_hand
     from supertickets.studies import sweep as sweep_experiment
 
-    chosen, how = get_profile(profile, tasks, seeds), Engine(engine, runs_per_gpu, address)
+    how = Engine(engine, runs_per_gpu, address)
     options = {"retry_failed": retry_failed, "progress": not quiet}
     _tell(sweep_experiment(experiment, chosen, _store(store), at_hand(data_dir), workers, how, **options))
 
@@ -201,11 +199,11 @@ def sweep(
 @app.command()
 def status(
     experiment: Annotated[str, typer.Argument(help="also say when it will be done, as by `plan`")] = "",
-    profile: _Profile = "lab",
-    tasks: _Tasks = "",
-    seeds: _Seeds = "",
-    store: _Store = "runs",
-    data_dir: _DataDir = None,
+    profile: options.Profile = "lab",
+    tasks: options.Tasks = "",
+    seeds: options.Seeds = "",
+    store: options.Store = "runs",
+    data_dir: options.DataDir = None,
 ) -> None:
     """Say what is in a run store, what is under way and how fast, and what has failed."""
     from supertickets.runs import told
@@ -227,7 +225,7 @@ def status(
 @app.command()
 def log(
     run: Annotated[str, typer.Argument(help="the run's id, or the start of it")],
-    store: _Store = "runs",
+    store: options.Store = "runs",
 ) -> None:
     """Print the log of a run: what it is, every epoch, and how it ended, with the traceback of an unforeseen error."""
     typer.echo(_store(store).read_log(run), nl=False)
@@ -235,13 +233,13 @@ def log(
 
 @app.command()
 def retry(
-    store: _Store = "runs",
-    data_dir: _DataDir = None,
-    workers: _Workers = None,
-    engine: _Engine = "processes",
-    runs_per_gpu: _RunsPerGpu = 1,
-    address: _Address = "",
-    quiet: _Quiet = False,
+    store: options.Store = "runs",
+    data_dir: options.DataDir = None,
+    workers: options.Workers = None,
+    engine: options.Engine = "processes",
+    runs_per_gpu: options.RunsPerGpu = 1,
+    address: options.Address = "",
+    quiet: options.Quiet = False,
 ) -> None:
     """Carry out the failed runs of a store again."""
     from supertickets.engines import Engine, run_all
@@ -255,10 +253,10 @@ def retry(
 
 @app.command()
 def verify(
-    store: _Store = "runs",
+    store: options.Store = "runs",
     sample: Annotated[int, typer.Option(min=1, help="so many runs, chosen at random")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="of the choice")] = 0,
-    data_dir: _DataDir = None,
+    data_dir: options.DataDir = None,
     tolerance: Annotated[float, typer.Option(min=0, help="of the mean score in another setting")] = 0.05,
 ) -> None:
     """Carry out some stored runs again; in the same setting they must be identical, elsewhere alike on average."""
@@ -280,7 +278,7 @@ def pack(
     stores: Annotated[list[str], typer.Argument(help="run stores; of a run in several the first's record is taken")],
     to: Annotated[Path, typer.Option(help="the file, such as results.zip")],
     note: Annotated[str, typer.Option(help="what the runs are, for its manifest")] = "",
-    data_dir: _DataDir = None,
+    data_dir: options.DataDir = None,
 ) -> None:
     """Pack the records of run stores into one file, without any path; it is read wherever a store is named."""
     from supertickets.runs import pack as pack_records
@@ -319,7 +317,13 @@ def _echo_failures(failures: Mapping[str, str]) -> None:
 
 def main() -> None:
     """Entry point of the console script."""
-    before = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    for stream in (sys.stdout, sys.stderr):  # a console that cannot show a character shows its number
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
+    asks = [
+        getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+    ]  # no HUP: Windows
+    before = {number: signal.signal(number, _stop) for number in asks}
     try:
         app()
     except SuperticketsError as error:

@@ -10,7 +10,10 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-ROOMS = "errors rooms|tickets statistics lab|tasks|runs models|training|sharing|engines|studies|chapters|cli notebooks"
+ROOMS = (
+    "errors rooms options|tickets statistics lab|tasks|runs models|training|sharing|engines|studies|chapters"
+    "|cli notebooks"
+)
 """Floor by floor. A room imports from lower floors only, and of their rooms what they hand on."""
 
 

@@ -20,7 +20,7 @@ from supertickets.rooms import ROOMS, floors, house_map
 PACKAGE = Path(supertickets.__file__).parent
 ROOT = PACKAGE.parent
 FLOORS = floors()
-FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+FILES = sorted(set(PACKAGE.rglob("*.py")) - {PACKAGE / "__init__.py", PACKAGE / "__main__.py"})
 HANDING_ON = [
     room for room in FLOORS if "handed_on(__name__)" in inspect.getsource(import_module(f"supertickets.{room}"))
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,15 +12,18 @@ import pandas as pd
 
 from supertickets.chapters.claims import HOLDS, REVERSED, UNKNOWN, claim, judged
 from supertickets.chapters.display import figure_html, table_html
+from supertickets.chapters.finding import tickets_figure
 from supertickets.chapters.single_task.figures import phase_transition_figure
 from supertickets.runs import means_by
-from supertickets.statistics import FEWEST_SEEDS, Interval
+from supertickets.statistics import FEWEST_SEEDS, Interval, PairedDifference
 
 if TYPE_CHECKING:
     from supertickets.studies import Found
 
 NORMAL = 1.96
 """Standard errors in half a 95% interval."""
+SURE_SEEDS = 5
+"""With fewer, intervals over seeds are rough."""
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -37,8 +41,10 @@ svg {{ max-width: 100%; height: auto; }}
 table {{ border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }}
 th, td {{ text-align: right; padding: .25rem .7rem; border-bottom: 1px solid #8884; }}
 th:first-child, .st-words {{ text-align: left; font-weight: inherit; }}
+td {{ overflow-wrap: anywhere; }}
 .verdict {{ border-left: 4px solid #0072B2; padding: .4rem 1rem; background: #0072b21a; }}
 code {{ font-size: .9em; }}
+pre {{ overflow-x: auto; padding: .6rem 1rem; background: #8882; }}
 </style>
 </head>
 <body>
@@ -47,9 +53,28 @@ code {{ font-size: .9em; }}
 {notes}
 {figure}
 {table}
-<h2>Files</h2>
+<p>The level is chosen on the <em>selection</em> rows of dev, which early stopping sees too; the <em>report</em> rows,
+all others, decide nothing, so their score is the one to expect of new texts. <em>Whole dev</em> is both together, as in
+the paper. {seeds}</p>
+<h2>What was pruned</h2>
+<p>{kept}</p>
+{pruned}
+<h2>What it saves, and when not to bother</h2>
+{footprint}
+<ul>{bother}</ul>
+<h2>Data and settings</h2>
+{classes}
+{settings}
+<h2>Use it</h2>
+<pre><code>supertickets predict --model {model} --data new.csv{columns} --out answers.csv
+
+from supertickets import load_compacted, predict_texts
+# a data frame, a row for each text:
+predict_texts("{model}", [{example}])
+# a torch module, for pipeline(), export and serving:
+model = load_compacted("{model}")</code></pre>
 <ul>
-<li><code>model/</code>: the fine-tuned, compacted model: <code>supertickets.load_compacted("model")</code></li>
+<li><code>model/</code>: the fine-tuned model without what was pruned</li>
 <li><code>ticket.json</code>: kept heads and FFNs, with the importance scores they were chosen by</li>
 <li><code>predictions.csv</code>: the model's answers on dev</li>
 <li><code>curve.csv</code>: every run behind the curve; <code>runs/</code>: their records</li>
@@ -62,30 +87,70 @@ code {{ font-size: .9em; }}
 
 
 def verdict_sentence(found: Found) -> str:
-    """The finding in words: the level, the size, the gain on held-out data with its interval, and what it supports.
+    """The finding in words: the units pruned, the gain on held-out data with its interval, and what it supports.
 
-    "Better" and "worse" are said by the rule of :mod:`supertickets.chapters.claims`. One or two runs cannot say: then
-    the sentence gives the spread over seeds (of the gain, as a standard deviation) below which they could.
+    A full model that has not learnt the task ends it: there is no verdict then. "Better" and "worse" are said by the
+    rule of :mod:`supertickets.chapters.claims`. One or two runs cannot say: then the sentence gives the spread over
+    seeds (of the gain, as a standard deviation) below which they could.
     """
-    gain, size, own = found.gain, found.chosen.size, found.gain.interval
-    points = Interval(gain.n, 100 * own.mean, 100 * own.sd, 100 * own.low, 100 * own.high)
-    word = judged([claim("", "", points, p=gain.p)])["verdict"].iloc[0]
-    few = f"{'One run' if gain.n == 1 else f'{gain.n} runs'} cannot say whether it is better than the full model"
+    metric, told = " and ".join(found.task.metrics), _told(found.gain, found)
+    if not found.learnt.interval.low > 0:
+        reached = found.learnt.effect
+        return (
+            f"No verdict: the full model has not learnt the task. On the report rows its score ({metric}) is "
+            f"{100 * reached:+.1f} points from that of always answering {found.constant}, "
+            f"{_ends(found.learnt.interval)}, and then its tickets say nothing; try another --learning-rate, more "
+            "--epochs or more data."
+        )
+    if found.level == 0:
+        scores = means_by(found.frame, "level", ["selection_score"]).set_index("level")["selection_score"]
+        return (
+            f"No super ticket of {found.task.name} at these levels: keep the full model, which is what is saved. On "
+            f"the selection rows it scores {scores[0.0]:.3f} ({metric}), the best ticket ({found.pruned:.0%}) "
+            f"{scores[found.pruned]:.3f}; on the report rows that ticket's score differs by {told}"
+        )
+    size, ticket = found.chosen.size, found.ticket
+    word, points = _word(found.gain), _points(found.gain)
+    few = f"{'One run' if points.n == 1 else f'{points.n} runs'} cannot say whether it is better than the full model"
     said = {
         HOLDS: "It is better than the full model on held-out data",
-        REVERSED: "It is worse than the full model on held-out data",
-        UNKNOWN: few if gain.n < FEWEST_SEEDS else "On held-out data it cannot be told apart from the full model",
+        REVERSED: "It is worse than the full model on held-out data, so keep that one (--keep-full saves it)",
+        UNKNOWN: few
+        if points.n < FEWEST_SEEDS
+        else "On held-out data it cannot be told apart from the full model, being perhaps "
+        f"{max(0.0, -points.low):.1f} points worse or {max(0.0, points.high):.1f} better",
     }[word]
-    over = "over examples only" if gain.n < FEWEST_SEEDS else f"over {gain.n} seeds and the examples"
-    seeds = f"{gain.n} seed{'s' if gain.n > 1 else ''}"
     return (
-        f"The super ticket of {found.task.name} prunes {found.level:.0%} of the heads and FFNs and keeps "
-        f"{size['weights_remaining']:.1%} of the encoder's weights "
-        f"({size['weights_remaining_without_embeddings']:.1%} without embeddings). {said}: its score differs by "
-        f"{points.mean:+.1f} points, 95% interval [{points.low:+.1f}, {points.high:+.1f}] {over} "
-        f"({np.count_nonzero(~found.full.arrays['selection'])} examples, {seeds})."
-        f"{_what_it_takes(points) if gain.n < FEWEST_SEEDS else ''}"
+        f"The super ticket of {found.task.name} prunes {_pruned(ticket.heads)} heads and {_pruned(ticket.ffns)} FFNs "
+        f"(level {found.level:.0%}) and keeps {size['weights_remaining']:.1%} of the encoder's weights "
+        f"({size['weights_remaining_without_embeddings']:.1%} without embeddings). {said}: its score ({metric}) "
+        f"differs by {told}{_what_it_takes(points) if points.n < FEWEST_SEEDS else ''}"
     )
+
+
+def _pruned(kept: np.ndarray) -> str:
+    return f"{np.count_nonzero(~kept)} of {kept.size}"
+
+
+def _points(gain: PairedDifference) -> Interval:
+    own = gain.interval
+    return Interval(gain.n, 100 * own.mean, 100 * own.sd, 100 * own.low, 100 * own.high)
+
+
+def _ends(interval: Interval) -> str:
+    return f"95% interval [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"
+
+
+def _told(gain: PairedDifference, found: Found) -> str:
+    over = "over examples only" if gain.n < FEWEST_SEEDS else f"over {gain.n} seeds and the examples"
+    n = np.count_nonzero(~found.full.arrays["selection"])
+    seeds = f"{gain.n} seed{'s' if gain.n > 1 else ''}"
+    return f"{100 * gain.effect:+.1f} points, {_ends(gain.interval)} {over} ({n} examples, {seeds})."
+
+
+def _word(gain: PairedDifference) -> str:
+    """The one rule's word for a gain."""
+    return str(judged([claim("", "", _points(gain), p=gain.p)])["verdict"].iloc[0])
 
 
 def _what_it_takes(points: Interval) -> str:
@@ -95,31 +160,40 @@ def _what_it_takes(points: Interval) -> str:
         return " Even if seeds made no difference, so few examples could not tell them apart."
     return (
         f" That would be a difference if the gains of other seeds had a standard deviation below {room**0.5:.1f} "
-        "points; run three seeds at least to see."
+        "points; run three seeds at least to see (--seeds 0,1,2)."
     )
 
 
 def caveats(found: Found) -> list[str]:
     """What a reader must know before trusting the verdict."""
-    notes = []
-    accuracy = found.full.metrics["report"].get("accuracy")
-    if accuracy is not None:
-        labels = found.full.arrays["dev_labels"][~found.full.arrays["selection"]]
-        commonest = np.bincount(labels).max() / len(labels)
-        # One-sided 97.5% of what guessing reaches on so many examples.
-        if accuracy <= commonest + NORMAL * np.sqrt(commonest * (1 - commonest) / len(labels)):
-            notes.append(
-                f"The full model itself is right on {accuracy:.1%} of the held-out examples, not clearly more than "
-                f"always answering the commonest class ({commonest:.1%}): it has not learnt the task, and then its "
-                "tickets say nothing; try another --learning-rate, more --epochs or more data."
-            )
+    notes = list(found.notes)
+    if FEWEST_SEEDS <= found.gain.n < SURE_SEEDS:
+        notes.append(f"Intervals over fewer than {SURE_SEEDS} seeds are rough: --seeds 0,1,2,3,4 says more.")
     if found.selection_size < 200:
-        step = 100 / found.selection_size
+        accuracy = found.task.metrics == ("accuracy",)
+        worth = f", where one example is worth {100 / found.selection_size:.1f} points" if accuracy else ""
         notes.append(
-            f"The level was chosen on {found.selection_size} examples, where one example is worth {step:.1f} points; "
-            "with --selection-fraction 0.5 the choice would rest on more (the paper's 10% is the default)."
+            f"The level was chosen on {found.selection_size} examples{worth}; with --selection-fraction 0.5 the choice "
+            "would rest on more (the paper's 10% is the default)."
         )
     return notes
+
+
+def not_worth_it(found: Found) -> list[str]:
+    """What speaks against using the saved model, from what was measured."""
+    full, saved = found.footprint.iloc[0], found.footprint.iloc[1]
+    disk, fast = (1 - saved[column] / full[column] for column in ("MB", "ms for 32 examples"))
+    size, reasons = found.chosen.size, []
+    if not found.learnt.interval.low > 0:
+        reasons.append("The full model has not learnt the task, so there is nothing to keep.")
+    if found.level == 0:
+        reasons.append("No ticket scored as well as the full model: there is nothing smaller to use.")
+    elif disk < 0.1 and fast < 0.1:
+        reasons.append(f"It saves {disk:.0%} of the disk and {fast:.0%} of the time here, hardly worth a new model.")
+    left, without = 1 - size["weights_remaining"], 1 - size["weights_remaining_without_embeddings"]
+    if without > 0 and left < 0.6 * without:
+        reasons.append(f"{1 - left / without:.0%} of the encoder's weights are embeddings, which tickets leave alone.")
+    return reasons or ["Nothing that was measured here speaks against it."]
 
 
 def curve_table(found: Found) -> pd.DataFrame:
@@ -129,38 +203,72 @@ def curve_table(found: Found) -> pd.DataFrame:
         "weights_remaining": "weights remaining",
         "selection_score": "selection score",
         "report_score": "report score",
-        "dev_score": "whole dev (the paper's protocol)",
+        "dev_score": "whole dev",
     }
     shown = found.frame.loc[found.frame["kind"].isin(["full", "winning"])]
     table = means_by(shown, "level", list(columns)[1:]).rename(columns=columns)
-    table["level"] = [f"{level:.0%}" + (" (super ticket)" if level == found.level else "") for level in table["level"]]
+    chosen = " (super ticket)" if found.level else " (kept)"
+    table["level"] = [f"{level:.0%}" + chosen * (level == found.level) for level in table["level"]]
     return table
 
 
-def write_report(found: Found) -> Path:
+def class_table(found: Found) -> pd.DataFrame:
+    """How many rows of every class are in train, selection and report; of scores, how many in all."""
+    task, selection = found.task, found.chosen.arrays["selection"]
+    parts = {"train": task.train.labels, "selection": task.dev.labels[selection], "report": task.dev.labels[~selection]}
+    if task.kind == "regression":
+        return pd.DataFrame({"rows": ["all"], **{name: [len(labels)] for name, labels in parts.items()}})
+    counts = {name: np.bincount(labels, minlength=task.num_labels) for name, labels in parts.items()}
+    return pd.DataFrame({"class": task.label_names, **counts})
+
+
+def write_report(found: Found, command: str = "") -> Path:
     """Writes ``report.html`` into the folder of :func:`supertickets.studies.find` and returns its path."""
-    title = f"Super ticket: {found.task.name}, {found.chosen.spec.encoder}"
-    metrics = " and ".join(found.task.metrics)
+    spec, metrics = found.chosen.spec, " and ".join(found.task.metrics)
+    title = f"Super ticket: {found.task.name}, {spec.encoder}"
     fig = phase_transition_figure(found.frame, score_name=f"report score ({metrics})")
     alt = "Report score of the winning tickets against the weights remaining, with the full model as a dashed line."
-    figure = figure_html(fig, alt, found.frame, "curve")
+    units = f"{_pruned(found.ticket.heads)} heads and {_pruned(found.ticket.ffns)} FFNs"
+    at_level = found.frame.loc[found.frame["level"] == found.level]
+    by_seed = ", ".join(f"{s}: {x:.3f}" for s, x in zip(at_level["seed"], at_level["report_score"], strict=True))
+    settings = {
+        "command": command,
+        "score": metrics + (f" (F1 of class {found.task.label_names[1]!r})" if "f1" in found.task.metrics else ""),
+        "best constant answer": f"{found.constant}, {100 * found.learnt.effect:.1f} points below the full model",
+        **{name.replace("_", " "): value for name, value in vars(spec.hyper).items()},
+        "selection fraction": spec.selection_fraction,
+    }
     provenance = {
-        "run of the super ticket": found.chosen.id,
+        "run of the saved model": found.chosen.id,
         "run of the full model": found.full.id,
-        "encoder revision": found.chosen.spec.encoder_revision,
-        "data fingerprint": found.chosen.spec.data.fingerprint[:16],
+        "encoder revision": spec.encoder_revision,
+        "data fingerprint": spec.data.fingerprint[:16],
         "data": found.task.source,
         **found.chosen.environment,
     }
-    rows = "".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(str(v))}</td></tr>" for k, v in provenance.items())
     page = _PAGE.format(
         title=html.escape(title),
         verdict=html.escape(verdict_sentence(found)),
         notes="".join(f"<p>{html.escape(note)}</p>" for note in caveats(found)),
-        figure=figure,
+        figure=figure_html(fig, alt, found.frame, "curve"),
         table=table_html(curve_table(found), "Means over seeds, in score units.", "levels", decimals=3),
-        provenance=f"<table>{rows}</table>",
+        seeds=f"The saved model is that of seed {spec.seed}; report scores at its level by seed: {by_seed}.",
+        pruned=figure_html(tickets_figure([found.ticket]), f"Heads and FFNs by layer; {units} pruned.", None, "pruned"),
+        kept=f"Layers down, heads across, the FFN to the right; {units} are pruned, drawn hollow.",
+        footprint=table_html(found.footprint, "Weights, and one batch on this machine's CPU.", "footprint", decimals=1),
+        bother="".join(f"<li>{html.escape(reason)}</li>" for reason in not_worth_it(found)),
+        classes=table_html(class_table(found), "Rows of data.", "rows"),
+        settings=_table(settings),
+        model=html.escape(str(found.out / "model")),
+        columns="".join(f" --text {html.escape(shlex.quote(name))}" for name in spec.data.text),
+        example='("a text", "its pair")' if len(found.task.dev.texts[0]) == 2 else '"a text"',
+        provenance=_table(provenance),
     )
     path = found.out / "report.html"
     path.write_text(page, encoding="utf-8")
     return path
+
+
+def _table(values: dict[str, object]) -> str:
+    rows = "".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(str(v))}</td></tr>" for k, v in values.items() if v)
+    return f"<table>{rows}</table>"

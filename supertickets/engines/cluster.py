@@ -16,6 +16,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import loky
+
 from supertickets.engines.execution import execute
 from supertickets.engines.scheduling import Outcome, Pool
 from supertickets.errors import SuperticketsError
@@ -94,7 +96,7 @@ def _connect(ray: Any, address: str) -> None:
         os.environ.setdefault(name, value)
     settings: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if not address:
-        cores = len(os.sched_getaffinity(0))
+        cores = loky.cpu_count()
         settings |= {"num_cpus": cores, "include_dashboard": False, "object_store_memory": _OWN_MEMORY}
     try:
         ray.init(address=address or "local", runtime_env={"env_vars": _SINGLE_THREADED}, **settings)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
 
+import loky
 import torch
 
 _MIB = 2**20
@@ -40,7 +40,8 @@ def peak_memory() -> Iterator[dict[str, float]]:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # sets back VmHWM, and nothing else
     found: dict[str, float] = {}
     yield found
-    found["process"] = _peak_resident()
+    if peak := _peak_resident():
+        found["process"] = peak
     if gpu:
         found["gpu"] = torch.cuda.max_memory_allocated() / _MIB
         found["gpu_reserved"] = torch.cuda.max_memory_reserved() / _MIB
@@ -70,6 +71,10 @@ def _peak_resident() -> float:
         return int(status.split("VmHWM:")[1].split()[0]) / 1024
     except (OSError, IndexError, ValueError):
         unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+        try:
+            import resource
+        except ImportError:  # on Windows, which is not asked
+            return 0.0
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / _MIB
 
 
@@ -89,7 +94,7 @@ def visible_gpus() -> list[str]:
 
 def default_workers(runs_per_gpu: int = 1) -> int:
     """One worker per core this process may use, or ``runs_per_gpu`` for each GPU where GPUs do the work."""
-    return len(visible_gpus()) * runs_per_gpu or len(os.sched_getaffinity(0))
+    return len(visible_gpus()) * runs_per_gpu or loky.cpu_count()
 
 
 def best_precision() -> str:

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import tempfile
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -54,7 +57,34 @@ def encoder_revision(name: str) -> str:
     for path in sorted(folder.glob("*.safetensors")) + [folder / file for file in files]:
         if path.is_file():
             digest.update(file_sha256(path).encode())
+    if not (name.startswith("lab-") or name in PUBLISHED):  # whose files are known
+        digest.update(_token_rules(folder, (*files, "config.json")).encode())
     return digest.hexdigest()[:16]
+
+
+def _token_rules(folder: Path, hashed: Iterable[str]) -> str:
+    """What the tokenizer does beyond what its ``hashed`` files say: "" for nothing, so that ids are as they were.
+
+    Settings, added and special tokens stand in files of many names and forms, so tokenizers are compared, not files.
+    """
+    from transformers import AutoTokenizer
+
+    with tempfile.TemporaryDirectory() as bare:
+        for file in hashed:
+            if (folder / file).is_file():
+                shutil.copy(folder / file, bare)
+        rules = []
+        for place in (bare, folder):
+            try:
+                made = AutoTokenizer.from_pretrained(place)
+            except (OSError, ValueError, KeyError, ImportError):  # no tokenizer without its other files, or none at all
+                rules.append("none")
+                continue
+            told = json.loads(made.backend_tokenizer.to_str()) if made.is_fast else {"vocabulary": made.get_vocab()}
+            told |= {"truncation": None, "padding": None}  # left behind by the last call
+            specials = {name: str(token) for name, token in made.special_tokens_map.items()}
+            rules.append(json.dumps([told, specials, made.model_input_names], sort_keys=True))
+    return "" if rules[0] == rules[1] else rules[1]
 
 
 def _checked(folder: Path, name: str) -> Path:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-import numpy as np
 import pandas as pd
 
-from supertickets.errors import SuperticketsError
 from supertickets.runs.run import RunSpec
 from supertickets.runs.spec import Spec
 from supertickets.runs.words import task_of
@@ -23,21 +21,6 @@ def super_tickets(frame: pd.DataFrame) -> pd.DataFrame:
     winning = frame.loc[frame["kind"] == "winning"]
     ordered = winning.sort_values(["selection_score", "selection_loss", "level"], ascending=[False, True, True])
     return ordered.groupby(["encoder", "task", "data", "seed"], sort=False).head(1).sort_index()
-
-
-def choose_level(frame: pd.DataFrame) -> float:
-    """One super ticket level for all seeds of one task: the best mean selection score of the winning tickets.
-
-    Ties go as in :func:`super_tickets`. Raises SuperticketsError if there is no finished winning run.
-    """
-    winning = frame.loc[frame["kind"] == "winning"]
-    if winning.empty:
-        raise SuperticketsError("No winning ticket has been rewound yet; run the sweep first.")
-    means = means_by(winning, "level", ["selection_score", "selection_loss"])
-    # Rounded, so that means that differ by floating-point noise alone count as tied.
-    means["selection_score"] = np.round(means["selection_score"], 9)
-    best = means.sort_values(["selection_score", "selection_loss", "level"], ascending=[False, True, True])
-    return float(best["level"].iloc[0])
 
 
 def means_by(frame: pd.DataFrame, key: str, columns: Iterable[str], sort: bool = True) -> pd.DataFrame:

@@ -44,11 +44,15 @@ class Hyper:
 
     def __post_init__(self) -> None:
         if self.precision not in ("fp32", "bf16"):
-            raise SuperticketsError(f"Unknown precision {self.precision!r}; known: fp32, bf16.")
-        if self.learning_rate <= 0 or self.batch_size < 1 or self.epochs < 1 or self.patience < 1:
-            raise SuperticketsError("The learning rate, batch size, epochs and patience must all be positive.")
-        if not (0 <= self.warmup < 1 and 0 <= self.task_dropout < 1 and self.clip > 0 and self.max_length > 3):
-            raise SuperticketsError("Warm-up and dropout lie in [0, 1), and clip and max_length must be positive.")
+            raise SuperticketsError(f"Unknown precision {self.precision!r}; known: fp32, bf16, and as an option auto.")
+        for name in ("learning_rate", "batch_size", "epochs", "patience", "clip", "max_length"):
+            least = 4 if name == "max_length" else 0 if name in ("learning_rate", "clip") else 1
+            value, more = getattr(self, name), "at least" if least else "more than"
+            if not (value >= least and value > 0 and value < float("inf")):
+                option = name.replace("_", "-")
+                raise SuperticketsError(f"The {option} must be {more} {least}, not {value} (--{option}).")
+        if not (0 <= self.warmup < 1 and 0 <= self.task_dropout < 1):
+            raise SuperticketsError(f"Warm-up and dropout lie in [0, 1), not {self.warmup} and {self.task_dropout}.")
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING
 from supertickets.rooms import handed_on
 
 if TYPE_CHECKING:
+    from supertickets.studies.answers import predict_file, predict_texts
     from supertickets.studies.experiments import (
         LIGHT_LEVELS,
         full_run,
         phase_transition,
+        rewound,
         stages,
         ticket_sweep,
         training_set_sweeps,
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
         Profile,
         get_profile,
         multi_task_hyper,
+        seed_numbers,
         with_adaptation,
         with_subsets,
         with_training_sets,
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from supertickets.studies.statuses import status
     from supertickets.studies.submitting import submit
     from supertickets.studies.sweeps import drift, sweep, verify
-    from supertickets.studies.ticket_share import share
+    from supertickets.studies.ticket_share import named_tickets, share
     from supertickets.studies.tuning import at_chosen_rates, at_own_rates, chosen_rates
 else:
     __getattr__, __dir__ = handed_on(__name__)

@@ -1,12 +1,15 @@
 """The practical job: the super ticket of one task, from one's own data to a smaller model that is ready to use.
 
 Fine-tune, score, prune at the levels, rewind, choose on the selection split, report on the rest (sections 3 and 5.2).
+Other than in the paper the full model is a candidate: where no ticket is as good, it is what is kept.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,36 +17,55 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from scipy.stats import binomtest
+from transformers import PreTrainedModel
 
 from supertickets.engines import Summary, run_all
 from supertickets.errors import SuperticketsError
-from supertickets.models import load_compacted
-from supertickets.runs import Hyper, Record, RunStore, choose_level
+from supertickets.models import load_compacted, load_encoder, load_tokenizer
+from supertickets.runs import Hyper, Record, RunStore, device_name, means_by
 from supertickets.statistics import PairedDifference, two_level_bootstrap
+from supertickets.studies.answers import predictions_frame
 from supertickets.studies.experiments import full_run, ticket_sweep
 from supertickets.studies.settings import default_hyper
-from supertickets.tasks import DataRef, Task, score
+from supertickets.tasks import DataRef, Task, best_constant, data_notes, inferred, score, split_dev
 from supertickets.tickets import LEVELS, Ticket
-from supertickets.training import fine_tune, run_conditions
+from supertickets.training import EncodedSplit, cached_encode, fine_tune, run_conditions
+
+CHOICES = ("best", "smallest-within")
+RESULTS = ("ticket.json", "predictions.csv", "curve.csv", "report.html")
 
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What :func:`find` found: the frame of all runs, the level, the two records shown, their gain, the ticket.
+    """What :func:`find` found.
 
-    ``gain`` is the super ticket's report score minus the full model's, in score units, over seeds and examples.
+    ``level`` is the one chosen, 0 if the full model is kept; ``chosen`` and ``full`` are the records of the model that
+    is saved and of the full model of its seed, ``ticket`` is its ticket. ``gain`` is the report score of the best
+    ticket (of level ``pruned``, the chosen one unless that is 0) minus the full model's, in score units, over seeds and
+    examples; ``learnt`` that of the full model minus ``constant``'s, the best answer that is always the same.
+    ``footprint`` has MB and milliseconds of the full and the saved model, ``notes`` what was noticed about the data.
     """
 
     task: Task
     frame: pd.DataFrame
     level: float
+    pruned: float
     chosen: Record
     full: Record
     gain: PairedDifference
+    learnt: PairedDifference
+    constant: str
     ticket: Ticket
     summary: Summary
-    selection_size: int
+    footprint: pd.DataFrame
+    notes: tuple[str, ...]
     out: Path
+
+    @property
+    def selection_size(self) -> int:
+        """How many examples the level was chosen on."""
+        return int(self.chosen.arrays["selection"].sum())
 
 
 def find(
@@ -57,22 +79,34 @@ def find(
     workers: int | None = None,
     keep_full: str | Path | None = None,
     progress: bool = True,
+    choose: str = "best",
+    margin: float = 0.01,
+    say: Callable[[str], object] | None = None,
 ) -> Found:
     """Finds the super ticket of a task and writes it to the folder ``out``.
 
     ``out`` receives ``ticket.json`` (with scores), ``model/`` (the compacted fine-tuned model, for
     :func:`supertickets.load_compacted`), ``predictions.csv``, ``curve.csv`` and ``runs/`` (the store; a killed call
-    resumes from it). The level is chosen by the mean selection score over ``seeds``; the model kept is that of the
-    seed with the best selection score at this level. ``keep_full`` also saves the full model of that seed, whose scores
-    the ticket was made of.
+    resumes from it). The level is chosen by the mean selection score over ``seeds``, the full model being one of the
+    candidates (:func:`chosen_level` has ``choose`` and ``margin``); the model kept is that of the seed with the best
+    selection score at this level. ``keep_full`` also saves the full model of that seed, whose scores the ticket was
+    made of. ``say`` is told, before the first run, what was made of the data, and every doubt about them.
 
-    Raises SuperticketsError if a run failed (the others are kept), or anything cannot be read or written.
+    Raises SuperticketsError if a run failed (the others are kept), for data or an encoder with which no run can be
+    carried out, if ``out`` holds the result of other data, or anything cannot be read or written.
     """
     out = Path(out)
-    _require_places(out, None if keep_full is None else Path(keep_full))
+    _require_places(out, None if keep_full is None else Path(keep_full), data)
     hyper = default_hyper(encoder) if hyper is None else hyper
+    task, say = data.load(), say or (lambda _line: None)
+    say(inferred(data, task))
+    notes = notes_before(task, encoder, hyper, selection_fraction)
+    for note in notes:
+        say(f"Note: {note}")
     fulls = [full_run(encoder, data, seed, hyper, selection_fraction=selection_fraction) for seed in seeds]
     specs = [spec for full in fulls for spec in ticket_sweep(full, levels, ("winning",))]
+    listed = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+    say(f"Runs: {len(specs)} ({listed}), in {hyper.precision} on {device_name()}.")
     store, models = RunStore(out / "runs"), out / ".models"
     summary = run_all(
         specs,
@@ -85,62 +119,161 @@ def find(
     )
     summary.raise_if_failed()
     frame = store.frame(specs)
-    level = choose_level(frame)
-    candidates = frame.loc[(frame["kind"] == "winning") & (frame["level"] == level)]
-    order = candidates.sort_values(["selection_score", "selection_loss"], ascending=[False, True])
-    by_id = {spec.id: spec for spec in specs}  # which know where the data lie; records do not
-    chosen, full = (
-        replace(store[run_id], spec=by_id[run_id]) for run_id in order[["run", "parent"]].iloc[0].astype(str)
+    level = chosen_level(frame, choose, margin)
+    pruned = level or chosen_level(frame.loc[frame["level"] > 0])
+    order = frame.loc[frame["level"] == level].sort_values(
+        ["selection_score", "selection_loss"], ascending=[False, True]
     )
-    task = data.load()
-    pairs = [(store[run], store[parent]) for run, parent in zip(candidates["run"], candidates["parent"], strict=True)]
-    ticket = replace(chosen.ticket(), scores=full.scores(chosen.spec.ticket.estimator))
+    by_id = {spec.id: spec for spec in specs}  # which know where the data lie; records do not
+    best, parent = order[["run", "parent"]].iloc[0].astype(str)
+    chosen, full = (replace(store[run], spec=by_id[run]) for run in (best, parent or best))
+    at_level = frame.loc[frame["level"] == pruned]
+    pairs = [(store[run], store[parent]) for run, parent in zip(at_level["run"], at_level["parent"], strict=True)]
+    ticket = replace(chosen.ticket(), scores=full.scores(fulls[0].estimators[0]))
     ticket.save(out / "ticket.json")
-    _keep_model(chosen, full, models, out / "model")
+    _keep_model(chosen, None if level == 0 else full, models, out / "model")
     if keep_full is not None:
         _keep_model(full, None, models, Path(keep_full))
     shutil.rmtree(models, ignore_errors=True)
     predictions_frame(task, chosen).to_csv(out / "predictions.csv", index=False)
     frame.to_csv(out / "curve.csv", index=False)
-    gain = report_gain(task, pairs)
-    return Found(task, frame, level, chosen, full, gain, ticket, summary, int(chosen.arrays["selection"].sum()), out)
+    dev = cached_encode(task, "dev", load_tokenizer(encoder), hyper.max_length)
+    both = {"full model": load_encoder(encoder, task.num_labels, 0), "saved model": load_compacted(out / "model")}
+    return Found(
+        task=task,
+        frame=frame,
+        level=level,
+        pruned=pruned,
+        chosen=chosen,
+        full=full,
+        gain=report_gain(task, pairs, tried=len(levels)),
+        learnt=learnt(task, [full.arrays for _, full in pairs]),
+        constant=best_constant(task)[1],
+        ticket=ticket,
+        summary=summary,
+        footprint=footprint(both, dev),
+        notes=tuple(notes),
+        out=out,
+    )
 
 
-def report_gain(task: Task, pairs: Sequence[tuple[Record, Record]], n_resamples: int = 500) -> PairedDifference:
-    """Mean gain of the first record of each pair over the second on the report split (pairs: one per seed)."""
-    report = np.flatnonzero(~pairs[0][0].arrays["selection"])
+def notes_before(task: Task, encoder: str, hyper: Hyper, selection_fraction: float) -> list[str]:
+    """What is noticed before the first run: :func:`supertickets.tasks.data_notes`, texts cut, words unknown.
+
+    Raises SuperticketsError where no run could be carried out, or none could mean anything.
+    """
+    notes = data_notes(task, split_dev(task, selection_fraction))
+    tokenizer = load_tokenizer(encoder)
+    limit = min(hyper.max_length, tokenizer.model_max_length)
+    for name in ("train", "dev"):
+        split = cached_encode(task, name, tokenizer, hyper.max_length)
+        if n := int((split.lengths >= limit).sum()):
+            notes.append(f"{n} of {len(split)} {name} texts are cut at {limit} word pieces (--max-length).")
+        pieces = len(split.ids) - 1 - len(split) * tokenizer.num_special_tokens_to_add(len(task.train.texts[0]) == 2)
+        unknown = float((split.ids == tokenizer.unk_token_id).sum() / pieces) if pieces > 0 else 1.0
+        if unknown > 0.9:
+            raise SuperticketsError(
+                f"The encoder {encoder} knows hardly a word of task {task.name!r} ({unknown:.0%} are unknown): its "
+                "tokenizer files are missing, or it is of another language."
+            )
+        if unknown > 0.1:
+            notes.append(f"{unknown:.0%} of the {name} word pieces are unknown to the encoder {encoder}.")
+    return notes
+
+
+def chosen_level(frame: pd.DataFrame, choose: str = "best", margin: float = 0.01) -> float:
+    """The level of the runs in ``frame``, 0 the full model's, by the mean selection score over seeds.
+
+    "best" is the highest score (ties: the lower selection loss, then the lighter level), "smallest-within" the heaviest
+    level whose score is at most ``margin`` below that. Report scores play no part. Raises SuperticketsError for
+    another word.
+    """
+    if choose not in CHOICES:
+        raise SuperticketsError(f"--choose {choose!r} is not known: say {' or '.join(CHOICES)}.")
+    means = means_by(frame, "level", ["selection_score", "selection_loss"])
+    # Rounded, so that means that differ by floating-point noise alone count as tied.
+    means["selection_score"] = np.round(means["selection_score"], 9)
+    best = means.sort_values(["selection_score", "selection_loss", "level"], ascending=[False, True, True]).iloc[0]
+    if choose == "best":
+        return float(best["level"])
+    return float(means.loc[means["selection_score"] >= best["selection_score"] - margin - 1e-9, "level"].max())
+
+
+def report_gain(
+    task: Task, pairs: Sequence[tuple[Record, Record]], n_resamples: int = 500, tried: int = 1
+) -> PairedDifference:
+    """Mean gain of the first record of each pair over the second on the report split (pairs: one per seed).
+
+    p is corrected for the levels ``tried``, of which this one did best on the selection rows (Bonferroni): runs that
+    were lucky there are so on the report rows too. Of a classification it is at least that of an exact test on the
+    examples whose answers differ (McNemar's for accuracy), so that a handful of them decides nothing.
+    """
+    found = _difference(task, [(new.arrays, old.arrays) for new, old in pairs], n_resamples)
+    if np.isnan(found.p):
+        return found
+    found = replace(found, p=min(1.0, tried * found.p))
+    if task.kind == "regression":
+        return found
+    report = ~pairs[0][0].arrays["selection"]
+    new, old = (
+        np.stack([pair[k].arrays["dev_logits"][report].argmax(axis=1) for pair in pairs]) for k in (0, 1)
+    )  # (seeds, n)
+    if task.metrics == ("accuracy",):
+        right = task.dev.labels[report]
+        more = ((new == right).astype(int) - (old == right)).sum(axis=0)
+        exact = binomtest(int((more > 0).sum()), int((more != 0).sum())).pvalue if more.any() else 1.0
+    else:
+        exact = min(1.0, 2.0 ** (1 - int((new != old).any(axis=0).sum())))
+    return replace(found, p=max(found.p, float(exact)))
+
+
+def learnt(task: Task, models: Sequence[Mapping[str, np.ndarray]], n_resamples: int = 500) -> PairedDifference:
+    """What models (their arrays) score above the best constant answer on the report split: the mean, over examples."""
+    constant = {"dev_logits": best_constant(task)[0]}
+    return _difference(task, [(model, constant) for model in models], n_resamples, over_seeds=False)
+
+
+def _difference(
+    task: Task,
+    pairs: Sequence[tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]],
+    n_resamples: int,
+    over_seeds: bool = True,
+) -> PairedDifference:
+    report = np.flatnonzero(~pairs[0][0]["selection"])
 
     def gains(drawn: np.ndarray) -> list[float]:
         rows = report[drawn]
         cut = None if task.dev.groups is None else task.dev.groups[rows]
         values = [
-            [score(task.metrics, task.dev.labels[rows], each.arrays["dev_logits"][rows], cut)["score"] for each in pair]
+            [score(task.metrics, task.dev.labels[rows], arrays["dev_logits"][rows], cut)["score"] for arrays in pair]
             for pair in pairs
         ]
-        return [new - old for new, old in values]
+        each = [new - old for new, old in values]
+        return each if over_seeds else [float(np.mean(each))]
 
     return two_level_bootstrap(gains, len(report), n_resamples)
 
 
-def predictions_frame(task: Task, record: Record) -> pd.DataFrame:
-    """One row per dev example: its split, texts, label, the model's answer, and the probability of every class."""
-    logits, labels = record.arrays["dev_logits"], record.arrays["dev_labels"]
-    columns: dict[str, Any] = {"split": np.where(record.arrays["selection"], "selection", "report")}
-    for index in range(len(task.dev.texts[0])):
-        columns[f"text_{index + 1}"] = [texts[index] for texts in task.dev.texts]
-    if task.kind == "regression":
-        return pd.DataFrame({**columns, "label": labels, "prediction": logits[:, 0]})
-    names = np.array(task.label_names)
-    probabilities = torch.from_numpy(logits).softmax(-1).numpy()
-    columns |= {"label": names[labels], "prediction": names[logits.argmax(1)]}
-    columns |= {f"probability_{name}": probabilities[:, index] for index, name in enumerate(task.label_names)}
-    return pd.DataFrame(columns)
+def footprint(models: Mapping[str, PreTrainedModel], split: EncodedSplit, repeats: int = 5) -> pd.DataFrame:
+    """MB of weights, and milliseconds (median) for 32 examples in one batch, on this machine's CPU, in turn."""
+    inputs = split.batch(np.arange(min(32, len(split)))).inputs
+    seconds: dict[str, list[float]] = {name: [] for name in models}
+    with torch.inference_mode():
+        for turn in range(repeats + 1):
+            for name, model in models.items():
+                start = time.perf_counter()
+                model.eval()(**inputs)
+                seconds[name] += [time.perf_counter() - start] * (turn > 0)  # the first warms up
+    bytes_of = {name: sum(p.numel() * p.element_size() for p in model.parameters()) for name, model in models.items()}
+    rows = [(name, bytes_of[name] / 1e6, 1000 * float(np.median(seconds[name]))) for name in models]
+    return pd.DataFrame(rows, columns=["model", "MB", "ms for 32 examples"])
 
 
-def _require_places(out: Path, keep_full: Path | None) -> None:
+def _require_places(out: Path, keep_full: Path | None, data: DataRef) -> None:
     """Refuses, before any work, places that cannot be written or hold what is not ours: a model replaces all there."""
     try:
         out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out).close()
     except OSError as error:
         raise SuperticketsError(f"The results cannot be written to {out} ({error}); name another folder.") from error
     if keep_full is not None:
@@ -156,6 +289,20 @@ def _require_places(out: Path, keep_full: Path | None) -> None:
             raise SuperticketsError(
                 f"{target} is there already and holds no model of ours; move it or name another folder."
             )
+    _require_own(out, data)
+
+
+def _require_own(out: Path, data: DataRef) -> None:
+    """Refuses a folder that holds the result of other data, or files of somebody else's under the names of ours."""
+    there = [name for name in RESULTS if (out / name).exists()]
+    try:
+        kept = RunStore(out / "runs")[str(Ticket.load(out / "ticket.json").provenance["run"])] if there else None
+    except (SuperticketsError, KeyError):
+        raise SuperticketsError(f"{out / there[0]} is there already and not ours; name another folder.") from None
+    if kept is not None and kept.spec.data.fingerprint != data.fingerprint:
+        raise SuperticketsError(
+            f"The folder {out} holds the result of task {kept.spec.data.name} on other data; name another folder."
+        )
 
 
 def _keep_model(record: Record, parent: Record | None, models: Path, target: Path) -> None:

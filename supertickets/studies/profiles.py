@@ -264,7 +264,7 @@ def get_profile(
             profile,
             encoder=encoder or profile.encoder,
             tasks=_listed(tasks) or profile.tasks,
-            seeds=tuple(int(seed) for seed in _listed(seeds)) or profile.seeds,
+            seeds=seed_numbers(seeds) if seeds != "" else profile.seeds,
             levels=tuple(float(level) for level in _listed(levels)) or profile.levels,
             data={**profile.data, **sizes},
         )
@@ -330,6 +330,18 @@ def _listed(values: str | Sequence[Any]) -> tuple[Any, ...]:
     if isinstance(values, str):
         return tuple(part.strip() for part in values.split(",") if part.strip())
     return tuple(values)
+
+
+def seed_numbers(seeds: str | Sequence[int]) -> tuple[int, ...]:
+    """Seeds, whole numbers from 0, from a text with commas or a sequence; raises SuperticketsError for others.
+
+    >>> seed_numbers("0, 1, 4")
+    (0, 1, 4)
+    """
+    found = tuple(str(seed) for seed in _listed(seeds))
+    if not found or len(set(found)) < len(found) or not all(seed.isdecimal() for seed in found):
+        raise SuperticketsError(f"Seeds are different whole numbers from 0, such as 0,1,2 (--seeds), not {seeds!r}.")
+    return tuple(map(int, found))
 
 
 def multi_task_hyper(hyper: Hyper) -> Hyper:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
@@ -14,9 +15,10 @@ from supertickets.errors import SuperticketsError
 from supertickets.models import load_encoder, load_tokenizer, name_labels, shape_of
 from supertickets.runs import Hyper
 from supertickets.sharing import save_shared, shared_model, task_data, train_together
+from supertickets.studies.finding import learnt
 from supertickets.studies.profiles import TASK_DROPOUT, multi_task_hyper
 from supertickets.studies.settings import default_hyper
-from supertickets.tasks import DataRef
+from supertickets.tasks import DataRef, best_constant, data_notes, data_ref
 from supertickets.tickets import EncoderShape, SharedUnits, Ticket, load_authors_ticket, shared_units
 from supertickets.training import scored_splits
 
@@ -25,15 +27,16 @@ AUTHORS_FILES = ("heads_to_mask.json", "ffn_to_mask.json")
 
 @dataclass(frozen=True)
 class Shared:
-    """What :func:`share` found: a row of scores per task, who uses which units, the encoder's shape, and the folder."""
+    """What :func:`share` found: scores per task, who uses which units, the encoder's shape, doubts, the folder."""
 
     scores: pd.DataFrame
     units: SharedUnits
     shape: EncoderShape
+    notes: tuple[str, ...]
     out: Path
 
     def __str__(self) -> str:
-        lines = [
+        lines = list(self.notes) + [
             f"{row['task']}: report score {row['report_score']:.3f} (selection {row['selection_score']:.3f}), "
             f"ticket keeps {row['weights_remaining']:.1%} of the encoder"
             for row in self.scores.to_dict("records")
@@ -84,19 +87,27 @@ def share(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SuperticketsError(f"The folder {out} cannot be made: {error.strerror}.") from error
-    with tqdm(total=hyper.epochs, desc=f"{len(data)} tasks", unit="epoch", disable=not progress) as bar:
+    title, hidden = f"{len(data)} task{'s' * (len(data) > 1)}", None if progress else True  # None: in a pipe
+    with tqdm(total=hyper.epochs, desc=title, unit="epoch", disable=hidden) as bar:
 
         def on_epoch(_values: dict[str, float]) -> None:
             bar.update()
 
         together = train_together(shared, data, hyper, seed, out / "checkpoint.safetensors", on_epoch=on_epoch)
-    rows = []
+    rows, notes = [], []
     for given in data:
         name, ticket = given.name, loaded[given.name]
         scored = scored_splits(given.task, together.dev_logits[name], given.selection)
         row = {"task": name, "weights_remaining": ticket.weights_remaining(shape)}
         row |= {f"{split}_{metric}": value for split, values in scored.items() for metric, value in values.items()}
         rows.append(row)
+        arrays = {"selection": given.selection, "dev_logits": together.dev_logits[name]}
+        if not learnt(given.task, [arrays]).interval.low > 0:
+            notes.append(
+                f"Task {name} is not learnt: its report score is not clearly above that of always answering "
+                f"{best_constant(given.task)[1]}."
+            )
+        notes += [f"{name}: {note}" for note in data_notes(given.task, given.selection)]
         name_labels(shared.models[name], given.task)
     save_shared(shared, out, tokenizer)
     scores = pd.DataFrame(rows)
@@ -110,7 +121,24 @@ def share(
         "average_compression": units.average_compression(shape),
     }
     (out / "shared.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    return Shared(scores, units, shape, out)
+    return Shared(scores, units, shape, tuple(notes), out)
+
+
+def named_tickets(pairs: Sequence[str], **data: Any) -> tuple[dict[str, DataRef], dict[str, Path]]:
+    """Tasks and ticket files from texts NAME=TICKET, the data of each as of :func:`supertickets.tasks.load_task`."""
+    refs: dict[str, DataRef] = {}
+    tickets: dict[str, Path] = {}
+    for pair in pairs:
+        name, equals, path = pair.partition("=")
+        if not (name and equals and path):
+            raise SuperticketsError(
+                f"--tasks {pair!r} is not of the form NAME=TICKET, such as RTE=found-RTE/ticket.json."
+            )
+        ref = data_ref(name, **data)  # its name is canonical: "rte" is RTE
+        if ref.name in tickets:
+            raise SuperticketsError(f"Task {ref.name} is named twice; tasks go by name, so give each its own.")
+        refs[ref.name], tickets[ref.name] = ref, Path(path)
+    return refs, tickets
 
 
 def read_ticket(path: str | Path, shape: tuple[int, int]) -> Ticket:

@@ -10,7 +10,6 @@ import csv
 import gzip
 import io
 import json
-import math
 import re
 import zlib
 from collections.abc import Sequence
@@ -20,7 +19,8 @@ from typing import Any
 
 from supertickets.errors import SuperticketsError
 
-FORMATS = (".csv", ".tsv", ".jsonl", ".parquet")
+FORMATS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+DEV_NAMES = ("dev", "validation", "valid", "val")
 # Where no column is named: the first of these whose columns are all there. GLUE's releases name them all ways.
 TEXT_COLUMNS = (
     ("sentence1", "sentence2"),
@@ -32,7 +32,9 @@ TEXT_COLUMNS = (
     ("text",),
 )
 LABEL_COLUMNS = ("gold_label", "label", "is_duplicate", "Quality", "score")
-_WHOLE = re.compile(r"^(-?\d+)\.0+$")  # 1.0 is the label 1
+_WHOLE = re.compile(r"^(-?\d+)\.0*$")  # 1.0 and 1. are the label 1
+_SURROGATE = re.compile("[\ud800-\udfff]")  # what is left of half a character, as in "\ud83d"
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,11 @@ class Table:
                 if not isinstance(value, str) and not (value is None and empty_ok):
                     what = "has no value" if value is None else f"holds {value!r}, which is not text,"
                     raise SuperticketsError(f"Column {name!r} of {self.path} {what} in data row {row + 1}.")
+                if value and (found := _SURROGATE.search(value)):
+                    raise SuperticketsError(
+                        f"Column {name!r} of {self.path} holds half a character ({found.group()!r}) in data row "
+                        f"{row + 1}, which no encoding can hold: mend the row."
+                    )
             stripped.append([(value or "").strip() for value in values])
             if not empty_ok and "" in stripped[-1]:
                 row = stripped[-1].index("") + 1
@@ -85,22 +92,34 @@ class Table:
         """Return the label of each row as text: whole numbers without a decimal point, however they are stored."""
         labels = []
         for row, value in enumerate(self.column(name)):
-            if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+            if isinstance(value, list | dict):
+                raise SuperticketsError(
+                    f"Column {name!r} of {self.path} holds a {'list' if isinstance(value, list) else 'table'} in data "
+                    f"row {row + 1}: give one label a row."
+                )
+            text = "" if value is None or value != value else str(value).strip()  # NaN alone differs from itself
+            if not text:
                 raise SuperticketsError(
                     f"Column {name!r} of {self.path} is empty in data row {row + 1}: fill or drop it."
                 )
-            labels.append(_WHOLE.sub(r"\1", str(value).strip()))
+            labels.append(_WHOLE.sub(r"\1", text))
         return labels
 
     def _names(self) -> str:
-        return ", ".join(map(repr, self.columns))
+        first_line = data_suffix(self.path)[0] in (".csv", ".tsv")
+        hint = " (from its first line: if that is data, put a header above it)" if first_line else ""
+        return ", ".join(map(repr, self.columns)) + hint
 
 
-def read_table(path: str | Path, header: Sequence[str] = (), skip_ragged: bool = False) -> Table:
-    """Read a .csv, .tsv, .jsonl (each may end in .gz) or .parquet file.
+def read_table(
+    path: str | Path, header: Sequence[str] = (), skip_ragged: bool = False, released: bool = False
+) -> Table:
+    """Read a .csv, .tsv, .json or .jsonl file (each may end in .gz) or a .parquet file.
 
-    TSV is read as GLUE's files are: quoting off, a ``"`` is text. CSV is read with quoting. ``header`` names the
-    columns of a TSV file whose first row is already data (the first row is taken as a header if it holds one of
+    CSV is read with quoting, its separator one of ``, ; | tab`` (told from the header or a line ``sep=;``). TSV is read
+    as GLUE's files are, a ``"`` being text, unless all quotes in it are those of pandas; in a ``released`` file they
+    never are. JSON is an array of objects, or an object a line. Columns without a name are left out. ``header`` names
+    the columns of a TSV file whose first row is already data (the first row is taken as a header if it holds one of
     the usual column names). ``skip_ragged`` leaves out TSV rows with another number of fields than the header.
     """
     path = Path(path)
@@ -109,10 +128,10 @@ def read_table(path: str | Path, header: Sequence[str] = (), skip_ragged: bool =
         columns = _parquet(path)
     else:
         text = _text(path, packed)
-        if suffix == ".jsonl":
-            columns = _json_lines(path, text)
+        if suffix in (".jsonl", ".json"):
+            columns = _json_rows(path, text)
         else:
-            rows = _csv_rows(path, text) if suffix == ".csv" else _tsv_rows(text)
+            rows = _csv_rows(path, text) if suffix == ".csv" else _tsv_rows(path, text, released)
             columns = _by_column(path, rows, header, skip_ragged)
     if not columns or not len(next(iter(columns.values()))):
         raise SuperticketsError(f"File {path} holds no data rows: give a file with at least one.")
@@ -130,7 +149,7 @@ def data_suffix(path: Path) -> tuple[str, bool]:
     suffix = Path(name.removesuffix(".gz")).suffix
     if suffix not in FORMATS or (packed and suffix == ".parquet"):
         raise SuperticketsError(
-            f"File {path} is of no known format: name it .csv, .tsv or .jsonl (.gz may follow) or .parquet."
+            f"File {path} is of no known format: name it .csv, .tsv, .json or .jsonl (.gz may follow) or .parquet."
         )
     return suffix, packed
 
@@ -140,7 +159,8 @@ def find_split(folder: Path, split: str) -> list[Path]:
 
     The rule: the file named exactly as the split (``train.tsv``, ``dev.csv.gz``); else one ``dev_matched`` and one
     ``dev_mismatched`` file (or ``test_``), as MNLI has; else the only file whose name begins with the split and "_"
-    (``train_subset.tsv.gz``). Several files where one is wanted are an error that lists them: which rows a result
+    (``train_subset.tsv.gz``). Dev may be called validation, valid or val. Several files where one is wanted are an
+    error that lists them: which rows a result
     rests on is not for the program to guess.
     """
     if not folder.is_dir():
@@ -148,12 +168,14 @@ def find_split(folder: Path, split: str) -> list[Path]:
     option = "test=" if split == "test" else f"--{split} "
     names = {path: path.name.lower().removesuffix(".gz") for path in sorted(folder.iterdir()) if path.is_file()}
     stems = {path: Path(name).stem for path, name in names.items() if Path(name).suffix in FORMATS}
-    for wanted in ((split,), (f"{split}_matched", f"{split}_mismatched"), (f"{split}_",)):
+    called = DEV_NAMES if split == "dev" else (split,)
+    forms = (("",), ("_matched", "_mismatched"), ("_",))
+    for wanted in (tuple(each + end for end in ends) for each in called for ends in forms):
         found = []
         for name in wanted:
             exact = [path for path, stem in stems.items() if stem == name]
             begins = name if name.endswith("_") else f"{name}_"
-            longer = [path for path, stem in stems.items() if stem.startswith(begins)] if name != split else []
+            longer = [path for path, stem in stems.items() if stem.startswith(begins)] if name not in called else []
             found.append(exact or longer)
         for candidates in found:
             if all(found) and len(candidates) > 1:
@@ -189,20 +211,34 @@ def _text(path: Path, packed: bool) -> str:
         ) from None
 
 
-def _tsv_rows(text: str) -> list[list[str]]:
+def _tsv_rows(path: Path, text: str, released: bool) -> list[list[str]]:
     # Not splitlines(): it also breaks at characters that are legal inside a text (U+0085, U+2028).
     lines = text.replace("\r\n", "\n").rstrip("\n").split("\n")
-    return [line.split("\t") for line in lines] if text.strip() else []
+    rows = [line.split("\t") for line in lines if line or "\t" not in lines[0]] if text.strip() else []
+    with_quotes = [] if released else [field for row in rows for field in row if '"' in field]
+    # Whoever quotes as CSV does doubles the quotes within: without any such the quotes may as well be text.
+    if any('""' in field[1:-1] for field in with_quotes) and all(map(_QUOTED.fullmatch, with_quotes)):
+        return _csv_rows(path, text, "\t")
+    return rows
 
 
-def _csv_rows(path: Path, text: str) -> list[list[str]]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+def _csv_rows(path: Path, text: str, mark: str = "") -> list[list[str]]:
+    first, _, rest = text.partition("\n")
+    if not mark and re.fullmatch(r"(?i)sep=.\s*", first):
+        mark, text = first[4], rest
+    if not mark:
+        fields = {each: len(next(csv.reader([first], delimiter=each), [])) for each in ",;|\t"}
+        mark = "," if fields[","] > 1 else max(fields, key=lambda each: fields[each])
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
+    limit = csv.field_size_limit(2**31 - 1)  # of the module, so it is put back: a text is not cut at 131,072 characters
     try:
         return [row for row in reader if row]
     except csv.Error as error:
         raise SuperticketsError(
             f"File {path} is not valid CSV near line {reader.line_num} ({error}): check its quotes."
         ) from None
+    finally:
+        csv.field_size_limit(limit)
 
 
 def _by_column(path: Path, rows: list[list[str]], header: Sequence[str], skip_ragged: bool) -> dict[str, list[Any]]:
@@ -213,8 +249,8 @@ def _by_column(path: Path, rows: list[list[str]], header: Sequence[str], skip_ra
         names = list(header)
     else:
         names, rows = [name.strip() for name in rows[0]], rows[1:]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
+    twice = next((name for name in names if name and names.count(name) > 1), None)
+    if twice is not None:
         raise SuperticketsError(f"File {path} has two columns named {twice!r}: rename one.")
     if skip_ragged:
         rows = [row for row in rows if len(row) == len(names)]
@@ -223,20 +259,30 @@ def _by_column(path: Path, rows: list[list[str]], header: Sequence[str], skip_ra
             raise SuperticketsError(
                 f"Data row {number + 1} of {path} has {len(row)} field(s), the header {len(names)}: mend the row."
             )
-    return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)) if rows else {}
+    columns = zip(*rows, strict=True)
+    return {name: list(column) for name, column in zip(names, columns, strict=True) if name} if rows else {}
 
 
-def _json_lines(path: Path, text: str) -> dict[str, list[Any]]:
-    records = []
-    for number, line in enumerate(text.split("\n")):
-        if line.strip():
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise SuperticketsError(f"Line {number + 1} of {path} is not valid JSON ({error.msg}).") from None
-            if not isinstance(record, dict):
-                raise SuperticketsError(f"Line {number + 1} of {path} is not a JSON object of columns and values.")
-            records.append(record)
+def _json_rows(path: Path, text: str) -> dict[str, list[Any]]:
+    def read(part: str, line: int) -> Any:
+        try:
+            return json.loads(part)
+        except (ValueError, RecursionError) as error:  # a ValueError also for a number of thousands of digits
+            line += getattr(error, "lineno", 1)
+            raise SuperticketsError(
+                f"Line {line} of {path} is not valid JSON ({getattr(error, 'msg', error)})."
+            ) from None
+
+    if text.lstrip().startswith("["):
+        whole = read(text, 0)
+        places = [(f"Entry {number + 1}", record) for number, record in enumerate(whole)]
+    else:
+        lines = [(number, line) for number, line in enumerate(text.split("\n")) if line.strip()]
+        places = [(f"Line {number + 1}", read(line, number)) for number, line in lines]
+    for place, record in places:
+        if not isinstance(record, dict):
+            raise SuperticketsError(f"{place} of {path} is not a JSON object of columns and values.")
+    records = [record for _, record in places]
     names = dict.fromkeys(name for record in records for name in record)
     return {name: [record.get(name) for record in records] for name in names}
 
@@ -253,5 +299,5 @@ def _parquet(path: Path) -> dict[str, list[Any]]:
     except (pyarrow.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise SuperticketsError(f"File {path} is not a readable Parquet file ({reason}).") from None
-    nested = [field.name for field in table.schema if types.is_nested(field.type)]
-    return table.drop_columns(nested).to_pydict()
+    nested = {field.name: [[]] * len(table) for field in table.schema if types.is_nested(field.type)}  # to be named
+    return {**nested, **table.drop_columns(list(nested)).to_pydict()}

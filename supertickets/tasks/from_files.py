@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -14,6 +15,9 @@ from supertickets.tasks.task import Examples, Task
 
 # split -> its parts, each with the name of its group ("" where the split has one part)
 Tables = Mapping[str, Sequence[tuple[str, Table]]]
+_NUMBER = re.compile(r"[+-]?(\d{1,15}(\.\d*)?|\.\d+)([eE][+-]\d{1,3})?")
+"""Numbers as people and programs write them; codes such as 1_0, 3e2 or twenty digits are none."""
+_COMMA = re.compile(r"[+-]?\d+,\d+")
 _NO_GOLD = ("-", "-1")  # how MNLI and SNLI mark a pair on which the annotators did not agree
 
 
@@ -25,12 +29,14 @@ def assemble(
     label: str | None = None,
     kind: str | None = None,
     metrics: tuple[str, ...] = (),
+    positive: str | None = None,
 ) -> Task:
     """Return the task that ``tables`` hold; ``known`` fixes kind, classes and metrics of a published one.
 
     Without ``text`` and ``label`` the columns are recognised by name, from the training file. A test table without
     labels (no such column, an empty one, or GLUE's -1 throughout) keeps every row, its labels -1, or NaN for scores.
-    Raises SuperticketsError for a missing column or value, or a label that is not one of the task's.
+    ``positive`` is the class that F1 is of, the last in order where it is not given. Raises SuperticketsError for a
+    missing column or value, or a label that is not one of the task's.
     """
     if known and kind and kind != known.kind:
         raise SuperticketsError(f"Task {name!r} is a {known.kind} task, not {kind!r}: leave the kind out.")
@@ -43,8 +49,15 @@ def assemble(
         for split, parts in tables.items()
     }
     values = {value for parts in written.values() for part in parts for value in part or ()}
+    if not (kind or known):
+        _require_one_kind([cell for split in tables for cell in zip(written[split], tables[split], strict=True)], label)
     kind = kind or (known.kind if known else infer_kind(values))
     names = () if kind == "regression" else known.label_names if known else class_names(values)
+    if positive is not None:
+        if known or len(names) != 2 or positive not in names:
+            what = f"it has {', '.join(names)}" if names else "it has scores"
+            raise SuperticketsError(f"{positive!r} is not one of two classes of task {name!r}: {what} (--positive).")
+        names = (*(each for each in names if each != positive), positive)
 
     splits = {}
     for split, parts in tables.items():
@@ -77,6 +90,22 @@ def _unlabelled(table: Table, label: str, known: Benchmark | None) -> bool:
     )
 
 
+def _require_one_kind(parts: Sequence[tuple[tuple[str, list[str] | None], tuple[str, Table]]], column: str) -> None:
+    """Refuses labels most of which are numbers, some not: a slip must not make classes out of scores."""
+    cells = [(value, row, table) for part, (_, table) in parts for row, value in enumerate(part or ())]
+    odd = [cell for cell in cells if _float(cell[0]) is None]
+    commas = [cell for cell in odd if _COMMA.fullmatch(cell[0])]
+    if odd and 2 * (len(odd) - len(commas)) < len(cells):
+        value, row, table = odd[0]
+        others = list(dict.fromkeys(repr(cell[0]) for cell in odd if cell[0] != value))[:5]
+        also = f"; others are {', '.join(others)}" if others else ""
+        mend = ": write 0.5, not 0,5" if commas else ""
+        raise SuperticketsError(
+            f"Label {value!r} (column {column!r}, data row {row + 1} of {table.path}) is not a finite number (for "
+            f"classes give the kind), as most labels are{also}{mend}."
+        )
+
+
 def _numbers(part: list[str], rows: list[int], table: Table, column: str, names: tuple[str, ...]) -> list[float]:
     """Return the labels of ``rows`` as class indices, or as scores if there are no classes."""
     # A file may give the class's name or, as GLUE's own often do, its index.
@@ -94,10 +123,7 @@ def _numbers(part: list[str], rows: list[int], table: Table, column: str, names:
 
 
 def _float(value: str) -> float | None:
-    try:
-        return float(value)
-    except ValueError:
-        return None
+    return float(value) if _NUMBER.fullmatch(value) else None
 
 
 def infer_kind(values: Iterable[str]) -> str:
@@ -108,12 +134,9 @@ def infer_kind(values: Iterable[str]) -> str:
     >>> infer_kind(["0", "1"]), infer_kind(["0.5", "1"]), infer_kind(map(str, range(11))), infer_kind(["no", "yes"])
     ('classification', 'regression', 'regression', 'classification')
     """
-    distinct = set(values)
-    numbers = [number for number in map(_float, distinct) if number is not None]
-    # Something else among many numbers is more likely a slip in a file of scores than a class: reading will name it.
-    numeric = len(numbers) == len(distinct) or len(numbers) > 10
-    graded = len(numbers) > 10 or any(math.isfinite(number) and not number.is_integer() for number in numbers)
-    return "regression" if numeric and graded else "classification"
+    numbers = [_float(value) for value in set(values)]
+    graded = len(numbers) > 10 or any(number is not None and not number.is_integer() for number in numbers)
+    return "regression" if graded and None not in numbers else "classification"
 
 
 def class_names(values: Iterable[str]) -> tuple[str, ...]:
@@ -123,6 +146,5 @@ def class_names(values: Iterable[str]) -> tuple[str, ...]:
     (('9', '10'), ('no', 'yes'))
     """
     distinct = sorted(set(values))
-    return tuple(
-        sorted(distinct, key=int) if all(value.removeprefix("-").isdecimal() for value in distinct) else distinct
-    )
+    whole = all(re.fullmatch(r"-?\d{1,15}", value) for value in distinct)
+    return tuple(sorted(distinct, key=int) if whole else distinct)

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from supertickets.errors import SuperticketsError
 
-METRICS = ("accuracy", "f1", "mcc", "pearson", "spearman")
+METRICS = ("accuracy", "f1", "mcc", "pearson", "spearman", "macro_f1")
 REGRESSION_METRICS = ("pearson", "spearman")
 
 
 def metric_values(metrics: Sequence[str], labels: np.ndarray, outputs: np.ndarray) -> dict[str, float]:
     """Return each named metric of ``outputs`` against ``labels``, as a fraction (not in per cent).
 
-    ``outputs`` are logits (n, n_classes) for accuracy, f1 (of class 1) and mcc (Matthews correlation), scores (n,)
-    or (n, 1) for pearson and spearman. Accuracy and f1 lie in [0, 1], the others in [-1, 1]. Where a correlation is
+    ``outputs`` are logits (n, n_classes) for accuracy, f1 (of class 1, see ``positive`` of
+    :func:`supertickets.tasks.load_task`), macro_f1 (mean of all classes' F1) and mcc (Matthews correlation), scores
+    (n,) or (n, 1) for pearson and spearman. Accuracy and F1 lie in [0, 1], the others in [-1, 1]. A metric of one's own
+    is ``module:function``, as in ``sklearn.metrics:balanced_accuracy_score``: a function of the labels and the answers
+    (classes, or scores of a regression) that is higher for better answers. Where a correlation is
     undefined because the labels or the predictions are constant it counts as 0, without a warning: such a model
     has learned nothing. Raises SuperticketsError for an unknown metric, unequal lengths, or outputs that are not
     finite or have the wrong shape.
@@ -38,8 +42,12 @@ def metric_values(metrics: Sequence[str], labels: np.ndarray, outputs: np.ndarra
 
 
 def _metric(metric: str, labels: np.ndarray, outputs: np.ndarray) -> float:
+    if ":" in metric:
+        return _own(metric, labels, outputs.argmax(axis=1) if outputs.ndim == 2 and outputs.shape[1] > 1 else outputs)
     if metric not in METRICS:
-        raise SuperticketsError(f"Unknown metric {metric!r}: the metrics are {', '.join(METRICS)}.")
+        raise SuperticketsError(
+            f"Unknown metric {metric!r}: the metrics are {', '.join(METRICS)}, or one of your own as module:function."
+        )
     if metric in REGRESSION_METRICS:
         if outputs.size != len(labels):
             raise SuperticketsError(f"Metric {metric!r} needs one output per example, not shape {outputs.shape}.")
@@ -56,8 +64,35 @@ def _metric(metric: str, labels: np.ndarray, outputs: np.ndarray) -> float:
             raise SuperticketsError(f"Metric 'f1' is of class 1 of two, but there are {outputs.shape[1]} classes.")
         found = np.any((labels == 1) & (predicted == 1))  # with none f1 is 0, or 0/0, which counts as 0
         return float(f1_score(labels, predicted)) if found else 0.0
+    if metric == "macro_f1":
+        return float(f1_score(labels, predicted, average="macro", zero_division=0.0))
     constant = np.ptp(labels) == 0 or np.ptp(predicted) == 0
     return 0.0 if constant else float(matthews_corrcoef(labels, predicted))
+
+
+def own_metric(metric: str) -> Callable[[np.ndarray, np.ndarray], Any]:
+    """The function that ``module:function`` names; raises SuperticketsError if it cannot be had, or is a loss."""
+    module, _, function = metric.partition(":")
+    if function.endswith(("_error", "_loss")):
+        raise SuperticketsError(f"Metric {metric!r} is lower for better answers: name a function that is higher.")
+    try:
+        return getattr(import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise SuperticketsError(
+            f"Metric {metric!r} cannot be imported ({error}): name a function as module:function, on the PYTHONPATH."
+        ) from None
+
+
+def _own(metric: str, labels: np.ndarray, answers: np.ndarray) -> float:
+    try:
+        value = float(own_metric(metric)(labels, answers.reshape(-1)))
+    except SuperticketsError:
+        raise
+    except Exception as error:  # somebody else's function may raise anything
+        raise SuperticketsError(f"Metric {metric!r} failed ({type(error).__name__}: {error}).") from error
+    if not np.isfinite(value):
+        raise SuperticketsError(f"Metric {metric!r} is {value} of {len(labels)} examples: it must be finite.")
+    return value
 
 
 def _correlation(metric: str, labels: np.ndarray, scores: np.ndarray) -> float:

@@ -47,8 +47,29 @@ def sample(task: Task, train_size: int | None = None, dev_size: int | None = Non
     for split, size in (("train", train_size), ("dev", dev_size)):
         examples: Examples = getattr(task, split)
         if size is not None and size < len(examples):
+            if split == "train" and size < len(task.label_names):
+                raise SuperticketsError(
+                    f"A train_size of {size} is too small for the {len(task.label_names)} classes of task "
+                    f"{task.name!r}: take one example of each at least (--train-size)."
+                )
             chosen[split] = subset(examples, np.sort(_stratified(task, split, seed)[:size]))
     return replace(task, **chosen)
+
+
+def cut_dev(task: Task, share: float, seed: int = 0) -> Task:
+    """Return the task whose dev split is a stratified ``share`` of its train split, which keeps the rest.
+
+    Rows whose texts stand in the rest too stay there, so nothing is trained on and scored. Raises SuperticketsError for
+    a share outside (0, 1).
+    """
+    if not 0.0 < share < 1.0:
+        raise SuperticketsError(f"The share of train that becomes dev must lie between 0 and 1, not be {share}.")
+    order = _stratified(task, "train", seed)
+    n_dev = max(1, round(share * len(order)))
+    kept = {task.train.texts[row] for row in order[:-n_dev]}  # first in the order is an example of each class
+    is_dev = np.zeros(len(order), dtype=bool)
+    is_dev[[row for row in order[-n_dev:] if task.train.texts[row] not in kept]] = True
+    return replace(task, train=subset(task.train, ~is_dev), dev=subset(task.train, is_dev))
 
 
 def disjoint_part(task: Task, size: int, k: int, seed: int = 0) -> Examples:
@@ -143,8 +164,8 @@ def split_dev(task: Task, fraction: float = 0.1, seed: int = 0) -> np.ndarray:
 
     The paper (5.2) chooses the super ticket on a random 10% of the dev set. Here that part is kept apart from the
     part a score is reported on. For classification it is stratified by class (and by group, "matched" and
-    "mismatched", within a class), with at least one example of each class on either side. Raises SuperticketsError
-    where that is impossible, or for a fraction outside (0, 1).
+    "mismatched", within a class), with at least one example of each class on either side; the only example of a
+    class goes to `report`. Raises SuperticketsError where one part would be empty, or for a fraction outside (0, 1).
 
     >>> split = Examples((("a",),) * 20, np.array([0, 1] * 10))
     >>> int(split_dev(Task("t", "classification", ("no", "yes"), ("accuracy",), split, split), 0.2).sum())
@@ -161,11 +182,12 @@ def split_dev(task: Task, fraction: float = 0.1, seed: int = 0) -> np.ndarray:
     selection = np.zeros(len(dev), bool)
     for value in np.unique(strata):
         rows = order[strata[order] == value]
-        if len(rows) < 2 * least:
-            what = "in all" if regression else f"of class {task.label_names[value]!r}"
-            raise SuperticketsError(
-                f"Task {task.name!r} has {len(rows)} dev example(s) {what}, too few to split into selection and "
-                f"report parts: give at least {2 * least}."
-            )
-        selection[rows[: int(np.clip(round(fraction * len(rows)), least, len(rows) - least))]] = True
+        if len(rows) >= 2 * least:
+            selection[rows[: int(np.clip(round(fraction * len(rows)), least, len(rows) - least))]] = True
+    if not selection.any():
+        what = "in all" if regression else "and no two of one class"
+        raise SuperticketsError(
+            f"Task {task.name!r} has {len(dev)} dev example(s) {what}, too few to split into selection and report "
+            f"parts: give at least {2 * least}."
+        )
     return selection

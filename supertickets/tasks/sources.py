@@ -17,11 +17,13 @@ from typing import Any
 from supertickets.errors import SuperticketsError
 from supertickets.tasks.files import Table, find_split, read_table
 from supertickets.tasks.from_files import Tables, assemble
+from supertickets.tasks.places import as_file, group, place, task_folder
 from supertickets.tasks.published import BENCHMARKS, Benchmark, benchmark, canonical_name
-from supertickets.tasks.sampling import disjoint_part, sample
+from supertickets.tasks.sampling import cut_dev, disjoint_part, sample
 from supertickets.tasks.task import Task, fingerprint_of, validate_task
 
 _PLACES = ("data_dir", "train", "dev", "test")
+_NEWER = ("positive", "dev_share")  # written where given only: records and ids are older than these fields
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class DataRef:
     dev: tuple[str, ...] = ()
     test: str | None = None
     with_test: bool = False
+    positive: str | None = None
+    dev_share: float | None = None
 
     def load(self) -> Task:
         """Return the task; raise SuperticketsError if its data are gone or no longer those referred to."""
@@ -90,7 +94,7 @@ class DataRef:
         base = Path(os.path.abspath(data_dir))
         one_by_one = self.train is not None and self.data_dir is None
         if not one_by_one:
-            base = _task_folder(base, Path(self.data_dir or self.name).name)
+            base = task_folder(base, Path(self.data_dir or self.name).name)
         found = self._placed(lambda path: str(base / Path(path).name))
         return found if one_by_one else replace(found, data_dir=str(base))
 
@@ -111,7 +115,8 @@ class DataRef:
 
     def to_json(self) -> dict[str, Any]:
         """Return the reference as a dict that ``json.dumps`` accepts."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
+        given = {name: value for name, value in vars(self).items() if value is not None or name not in _NEWER}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> DataRef:
@@ -135,9 +140,9 @@ def load_task(
     name: str | None = None,
     *,
     data_dir: str | Path | None = None,
-    train: str | Path | None = None,
-    dev: str | Path | Sequence[str | Path] = (),
-    test: str | Path | None = None,
+    train: Any = None,
+    dev: Any = (),
+    test: Any = None,
     text: str | Sequence[str] = (),
     label: str | None = None,
     kind: str | None = None,
@@ -148,6 +153,8 @@ def load_task(
     noise: float | None = None,
     train_seed: int | None = None,
     with_test: bool = False,
+    positive: str | None = None,
+    dev_share: float | None = None,
 ) -> Task:
     """Return a task, checked by :func:`~supertickets.tasks.task.validate_task` and with its fingerprint.
 
@@ -158,11 +165,15 @@ def load_task(
       ``train.tsv[.gz]`` and ``dev.tsv[.gz]`` with a header ``sentence1 sentence2 label`` or ``sentence label``;
       :func:`~supertickets.tasks.files.find_split` has the rule for other names, and ``train=``, ``dev=`` (one file name
       or two) choose. A folder of any other name is a task of your own; without a name, ``data_dir`` is the folder.
-    - ``load_task(train="t.csv", dev="d.csv", text=("a", "b"), label="y")``: your own CSV, TSV, JSON lines or Parquet.
+    - ``load_task(train="t.csv", dev="d.csv", text=("a", "b"), label="y")``: your own CSV, TSV, JSON or Parquet,
+      a pandas DataFrame or a Hugging Face dataset. The last two are kept as Parquet files in the cache folder
+      (``$SUPERTICKETS_CACHE``, else ``~/.cache/supertickets``), named by what they hold, where other processes read
+      them. ``dev_share=0.2`` instead of ``dev`` cuts that share of train off.
 
     ``kind`` and ``metrics`` are known for published tasks. Elsewhere labels that are all numbers, with more than 10
     different values or fractions among them, make a regression (pearson, spearman), all others a classification
-    (accuracy), its classes in sorted order.
+    (accuracy), its classes in sorted order. ``positive`` names the class of two that F1 is of, else the last in order.
+    Labels of which most, but not all, are numbers are refused unless ``kind`` says what they are.
 
     The test split is loaded ``with_test`` only, or if a file is named by ``test``: the Hub's, the folder's (found by
     the same rule as dev), 2,000 examples of the lab. Where its labels are not published, as in GLUE, every one of them
@@ -189,7 +200,8 @@ def _reference(name: str | None, **arguments: Any) -> DataRef:
     given: dict[str, Any] = {key: value for key, value in arguments.items() if value is not None}
     for key in ("text", "metrics", "dev"):
         value = given.get(key, ())
-        given[key] = (value,) if isinstance(value, str | Path) else tuple(value)
+        listed = isinstance(value, Sequence) and not isinstance(value, str)
+        given[key] = tuple(value) if listed else (value,)
     for key in ("train_size", "dev_size"):
         if given.get(key, 1) < 1:
             raise SuperticketsError(f"{key} must be at least 1, not {given[key]}.")
@@ -197,43 +209,40 @@ def _reference(name: str | None, **arguments: Any) -> DataRef:
         raise SuperticketsError(f"A task has one text column or two different ones, not {given['text']}.")
     if name is None and not {"data_dir", "train"} & set(given):
         raise SuperticketsError("Name a task, or give a file to train on (train=, --train).")
+    if given.get("dev_share") is not None and given["dev"]:
+        raise SuperticketsError("Dev is given, so no share of train becomes dev: leave one of the two out (dev_share).")
+    if name is None and not isinstance(given.get("train", ""), str | Path):
+        name = "frame"
+    given |= {key: as_file(given[key]) for key in ("data_dir", "train", "test") if key in given}
+    given["dev"] = tuple(map(as_file, given["dev"]))
     where = Path(os.path.abspath(given.get("data_dir") or given.get("train") or ""))
     base = None
     if "data_dir" in given:
-        base = _task_folder(where, name)
+        base = task_folder(where, name)
         where = base
         given["data_dir"] = str(base)
     for key in ("train", "test"):
         if key in given:
-            given[key] = _place(given[key], base)
-    given["dev"] = tuple(_place(path, base) for path in given["dev"])
-    return DataRef(name=canonical_name(name or where.name.split(".")[0]), **given)
+            given[key] = place(given[key], base)
+    given["dev"] = tuple(place(path, base) for path in given["dev"])
+    stem = where.name.split(".")[0]
+    if name is None and base is None and (benchmark(stem) or stem in _lab_tasks()):
+        name = f"own-{stem}"  # a file's name makes no benchmark of it
+    return DataRef(name=canonical_name(name or stem), **given)
 
 
-def _place(path: str | Path, base: Path | None) -> str:
-    inside = None if base is None else base / path
-    return os.path.abspath(inside if inside is not None and inside.exists() else path)
+def _lab_tasks() -> Sequence[str]:
+    from supertickets.tasks.lab_tasks import LAB_TASKS  # only where it is needed: it loads the whole lab
 
-
-def _task_folder(data_dir: Path, name: str | None) -> Path:
-    if not data_dir.is_dir():
-        raise SuperticketsError(f"Folder {data_dir} (data_dir) does not exist: check the path.")
-    if name is None:
-        return data_dir
-    folders = sorted(path for path in data_dir.iterdir() if path.is_dir())
-    for same in (lambda folder: folder == name, lambda folder: canonical_name(folder) == canonical_name(name)):
-        for folder in folders:
-            if same(folder.name):
-                return folder
-    listed = ", ".join(folder.name for folder in folders) or "no folder"
-    raise SuperticketsError(f"Folder {data_dir} has no task {name!r}: it holds {listed}.")
+    return tuple(LAB_TASKS)
 
 
 def _files(ref: DataRef) -> dict[str, list[Path]]:
     """Return the files of each split of a reference with ``data_dir`` or ``train``."""
     folder = Path(ref.data_dir or "")
     train = Path(ref.train) if ref.train else find_split(folder, "train")[0]
-    dev = [Path(path) for path in ref.dev] or (find_split(folder, "dev") if ref.data_dir else [])
+    find_dev = ref.data_dir and not ref.dev_share
+    dev = [Path(path) for path in ref.dev] or (find_split(folder, "dev") if find_dev else [])
     test = [Path(ref.test)] if ref.test else find_split(folder, "test") if ref.with_test and ref.data_dir else []
     return {"train": [train], "dev": dev, "test": test}
 
@@ -265,7 +274,7 @@ def _load(ref: DataRef, stamp: tuple[tuple[str, int, int], ...]) -> Task:
             f"train_seed chooses among disjoint training sets of task {ref.name!r}: say of what size (train_size)."
         )
     if not from_files:
-        if ref.dev or ref.test or ref.text or ref.label:
+        if ref.dev or ref.test or ref.text or ref.label or ref.positive or ref.dev_share:
             raise SuperticketsError(f"Task {ref.name!r} has no file to train on: give train= (--train) or data_dir=.")
         if known is None:
             return _from_lab(ref)
@@ -273,7 +282,9 @@ def _load(ref: DataRef, stamp: tuple[tuple[str, int, int], ...]) -> Task:
     else:
         tables = _file_tables(ref, known)
         source = f"files {', '.join(table.path.name for parts in tables.values() for _, table in parts)}"
-    task = assemble(ref.name, tables, known, ref.text, ref.label, ref.kind, ref.metrics)
+    task = assemble(ref.name, tables, known, ref.text, ref.label, ref.kind, ref.metrics, ref.positive)
+    if ref.dev_share:
+        task = cut_dev(task, ref.dev_share, ref.seed)
     if ref.train_seed is not None and ref.train_size is not None:
         task = replace(task, train=disjoint_part(task, ref.train_size, ref.train_seed, ref.seed))
     task = validate_task(sample(task, ref.train_size, ref.dev_size, ref.seed))
@@ -286,7 +297,8 @@ def _from_lab(ref: DataRef) -> Task:
     if ref.name not in LAB_TASKS:
         raise SuperticketsError(
             f"Unknown task {ref.name!r}: the lab has {', '.join(LAB_TASKS)}; published are "
-            f"{', '.join(made.name for made in BENCHMARKS)}; a task of your own needs its files (--train, --data-dir)."
+            f"{', '.join(made.name for made in BENCHMARKS)}; a task of your own needs its files (--data-dir, "
+            "in `find` --train too)."
         )
     if ref.kind or ref.metrics:
         raise SuperticketsError(f"The kind and metrics of the lab's task {ref.name!r} are fixed: leave them out.")
@@ -298,21 +310,24 @@ def _from_lab(ref: DataRef) -> Task:
 
 def _file_tables(ref: DataRef, known: Benchmark | None) -> Tables:
     files = _files(ref)
+    if ref.dev_share:
+        files["dev"] = files["train"]
     if not files["dev"]:
-        raise SuperticketsError(f"Task {ref.name!r} has no dev file to score on: give dev= (--dev).")
+        raise SuperticketsError(
+            f"Task {ref.name!r} has no dev file to score on: give dev= (--dev), or the share of train that becomes dev "
+            "(--dev-share)."
+        )
     if ref.with_test and not files["test"]:
         raise SuperticketsError(f"Task {ref.name!r} has no test file: give test=, or leave with_test out.")
     header, ragged = (known.header, known.ragged) if known else ((), False)
 
     def read(paths: list[Path]) -> list[tuple[str, Table]]:
-        return [(_group(path) if len(paths) > 1 else "", read_table(path, header, ragged)) for path in paths]
+        return [
+            (group(path) if len(paths) > 1 else "", read_table(path, header, ragged, known is not None))
+            for path in paths
+        ]
 
     return {split: read(paths) for split, paths in files.items() if paths}
-
-
-def _group(path: Path) -> str:
-    stem = path.name.split(".")[0].lower()
-    return next((group for group in ("mismatched", "matched") if group in stem), stem)
 
 
 def _hub_tables(ref: DataRef, known: Benchmark) -> Tables:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from supertickets.errors import SuperticketsError
-from supertickets.tasks.metrics import METRICS, REGRESSION_METRICS
+from supertickets.tasks.metrics import METRICS, REGRESSION_METRICS, own_metric
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Task:
     name: str
     kind: str  # "classification" or "regression"
     label_names: tuple[str, ...]
-    metrics: tuple[str, ...]  # of "accuracy", "f1", "mcc", "pearson", "spearman"; the score is their mean
+    metrics: tuple[str, ...]  # see tasks.metrics; the score is their mean
     train: Examples
     dev: Examples
     test: Examples | None = None
@@ -102,15 +102,17 @@ def validate_task(task: Task) -> Task:
     if task.kind not in ("classification", "regression"):
         raise SuperticketsError(f"{name} is of kind {task.kind!r}: choose 'classification' or 'regression'.")
     regression = task.kind == "regression"
-    allowed = REGRESSION_METRICS if regression else METRICS[:3]
-    wrong = [metric for metric in task.metrics if metric not in allowed]
+    allowed = [metric for metric in METRICS if (metric in REGRESSION_METRICS) == regression]
+    for metric in (own := [metric for metric in task.metrics if ":" in metric]):
+        own_metric(metric)
+    wrong = [metric for metric in task.metrics if metric not in (*allowed, *own)]
     if wrong or not task.metrics:
         raise SuperticketsError(
             f"{name} ({task.kind}) cannot be scored by {', '.join(map(repr, wrong)) or 'no metric'}: "
             f"choose from {', '.join(allowed)}."
         )
     if "f1" in task.metrics and len(task.label_names) != 2:
-        raise SuperticketsError(f"{name} has {len(task.label_names)} classes, but metric 'f1' needs two: use accuracy.")
+        raise SuperticketsError(f"{name} has {len(task.label_names)} classes, but metric 'f1' needs two: use macro_f1.")
     for split_name, split in (("train", task.train), ("dev", task.dev), ("test", task.test)):
         if split is not None:
             what = f"{name}: the {split_name} split"

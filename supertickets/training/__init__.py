@@ -6,7 +6,7 @@ from supertickets.rooms import handed_on
 
 if TYPE_CHECKING:
     from supertickets.training.adaptation import adapt
-    from supertickets.training.batching import Batch, EncodedSplit, cached_encode, eval_batches, train_batches
+    from supertickets.training.batching import Batch, EncodedSplit, cached_encode, encode, eval_batches, train_batches
     from supertickets.training.conditions import run_conditions
     from supertickets.training.fine_tuning import fine_tune
     from supertickets.training.loop import autocast, best_device, epoch_values, fit, predict, ready, scored_splits

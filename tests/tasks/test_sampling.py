@@ -79,8 +79,9 @@ def test_selection_of_a_regression_task():
 
 def test_a_split_that_cannot_be_made_is_refused():
     rare = task(dev=examples(5, labels=np.array([0, 0, 0, 0, 1])))
-    with pytest.raises(SuperticketsError, match=r"'toy' has 1 dev example\(s\) of class 'yes', too few.*at least 2"):
-        split_dev(rare)
+    assert not split_dev(rare)[4]  # the only one of its class is reported on
+    with pytest.raises(SuperticketsError, match=r"'toy' has 2 dev example\(s\) and no two of one class.*at least 2"):
+        split_dev(task(dev=examples(2)))
     short = Task("sim", "regression", (), ("pearson",), examples(6), examples(3, labels=np.arange(3.0)))
     with pytest.raises(SuperticketsError, match=r"3 dev example\(s\) in all.*at least 4"):
         split_dev(short)

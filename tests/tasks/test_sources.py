@@ -214,7 +214,7 @@ def own(folder: Path, labels: list, **options) -> Task:
         ([True, False], "classification", ("False", "True")),
         ([0.5, 1], "regression", ()),
         ([*range(11)], "regression", ()),
-        (["0.25", "-1e2"], "regression", ()),
+        (["0.25", "-1e+2", "1e-05"], "regression", ()),
         (["-", "+"], "classification", ("+", "-")),
     ],
 )
@@ -300,7 +300,7 @@ def test_labels_that_are_not_the_tasks(tmp_path):
         ("t.parquet.gz", b"x", "of no known format"),
         ("t.parquet", b"PAR1 no", "not a readable Parquet file"),
         ("t.jsonl", b'{"text": "a", "label": 1}\n{"text"', "Line 2 of .* is not valid JSON"),
-        ("t.jsonl", b"[1]", "Line 1 of .* is not a JSON object"),
+        ("t.jsonl", b"[1]", "Entry 1 of .* is not a JSON object"),
         ("t.jsonl", b'{"text": "a", "label": 1}\n{"text": 2, "label": 0}', "holds 2, which is not text, in data row 2"),
         ("t.jsonl", b'{"text": "a", "label": 1}\n{"label": 0}', "Column 'text' of .* has no value in data row 2"),
         ("t.jsonl", b'{"text": "a", "label": 1}\n{"text": "b"}', "Column 'label' of .* is empty in data row 2"),

@@ -110,7 +110,12 @@ def main(folder: str) -> None:
         *(pd.DataFrame(paper.table(n)) for n in range(1, 10)),
         *(tables.table1(frame, luck=luck), tables.table1_metrics(frame), tables.table2(store.frame(specs["table2"]))),
         *(multi_task.table3(multi), adaptation_tables.table4(adapted)),
-        *(sensitivity.table5(sensitivity.tuned_single(tuning), own), tables.table6(frame), tables.table7(frame), sensitivity.table8(own)),
+        *(
+            sensitivity.table5(sensitivity.tuned_single(tuning), own),
+            tables.table6(frame),
+            tables.table7(frame),
+            sensitivity.table8(own),
+        ),
         *(tables.table9(records), claims.phase_table(frame)),
         *(changes, claims.winners(frame), claims.transitions(frame), claims.light_pruning(frame)),
         *(claims.falls(frame), choice.optimism(frame), adaptation_claims.adaptation_claims(adapted)),

@@ -33,7 +33,7 @@ from supertickets.chapters.task_shares import figures as figure6
 from supertickets.chapters.task_shares import tables as task_shares
 from supertickets.runs import AdaptationSpec, Record, RunStore, SharingSpec, missing_sentence
 from supertickets.runs.spec import data_of
-from supertickets.studies import get_profile
+from supertickets.studies import at_own_rates, chosen_rates, get_profile
 from supertickets.studies.experiments import EXPERIMENTS, stages
 from supertickets.tasks import DataRef, score, split_arrays, split_dev, task_facts
 from supertickets.tickets import EncoderShape, Scores
@@ -97,6 +97,7 @@ def main(folder: str) -> None:
     store = RunStore(folder)  # from here on only what is written there
     frame, sets = store.frame(specs["table1"]), store.frame(specs["figure1"])
     multi, adapted, subsets = (store.frame(specs[name]) for name in ("table3", "table4", "figure5"))
+    own, tuning = at_own_rates(multi), store.frame(specs["rates"])
     full = frame.loc[frame["kind"] == "full", "run"]
     records = list(store.records(full, arrays=True))
     of_sets = list(store.records([spec.id for spec in specs["figure1"]], arrays=True))
@@ -109,7 +110,12 @@ def main(folder: str) -> None:
         *(pd.DataFrame(paper.table(n)) for n in range(1, 10)),
         *(tables.table1(frame, luck=luck), tables.table1_metrics(frame), tables.table2(store.frame(specs["table2"]))),
         *(multi_task.table3(multi), adaptation_tables.table4(adapted)),
-        *(sensitivity.table5(frame, multi), tables.table6(frame), tables.table7(frame), sensitivity.table8(multi)),
+        *(
+            sensitivity.table5(sensitivity.tuned_single(tuning), own),
+            tables.table6(frame),
+            tables.table7(frame),
+            sensitivity.table8(own),
+        ),
         *(tables.table9(records), claims.phase_table(frame)),
         *(changes, claims.winners(frame), claims.transitions(frame), claims.light_pruning(frame)),
         *(claims.falls(frame), choice.optimism(frame), adaptation_claims.adaptation_claims(adapted)),
@@ -117,7 +123,8 @@ def main(folder: str) -> None:
             sharing_claims.sharing_claims(multi),
             share_claims.share_claims(units, threshold=0.75),
         ),
-        *(spread_claims.spread_tests(frame, multi), spread_claims.rate_tests(multi)),
+        *(spread_claims.spread_tests(frame, own), spread_claims.rate_tests(own), spread_claims.matched_rates(tuning)),
+        *(multi_task.rates_tried(multi), chosen_rates(tuning), claims.task_sizes(frame)),
         finding.ticket_sizes(SHAPE, scale.levels),
     ]
     drawn = [
@@ -129,7 +136,7 @@ def main(folder: str) -> None:
         figure6.pies_figure(shares),
         figure6.agreement_figure(agreement, list(several)),
         adaptation_figures.adaptation_figure(adapted),
-        rate_figures.rates_figure(multi),
+        rate_figures.rates_figure(own),
         finding.importance_figure(records[0].scores("example")),
         finding.tickets_figure(list(several.values())),
     ]

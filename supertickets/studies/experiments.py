@@ -266,7 +266,8 @@ def _rates(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequen
     tuning = rate_runs(profile, inputs)
     yield tuning
     frame, sweep = store.frame(tuning), phase_transition(profile, ["winning"], inputs)
-    yield [*tuning, *sweep, *mismatched(tuning, sweep, LIGHT_LEVELS), *at_rates(sweep, frame)]
+    light = [level for level in LIGHT_LEVELS if level in profile.levels]
+    yield [*tuning, *sweep, *mismatched(tuning, sweep, light), *at_rates(sweep, frame)]
 
 
 def _table1(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:

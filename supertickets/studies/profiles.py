@@ -223,7 +223,7 @@ PROFILES: Mapping[str, Profile] = {
             encoder="lab-large",
             tasks=("entailment", "paraphrase"),
             seeds=(0, 1, 2),
-            rates=(1e-3,),
+            rates=(5e-4, 1e-3),
             across=(),
             large="",
         ),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from supertickets.errors import SuperticketsError
-from supertickets.runs.run import NUMERICS, Hyper, Record, RunSpec, id_of
+from supertickets.runs.run import NUMERICS, Hyper, Record, RunSpec, flat, id_of, read, read_spec
 from supertickets.runs.sharing_spec import SharingSpec
 from supertickets.tasks import DataRef
 
@@ -75,21 +75,17 @@ class AdaptationSpec:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> AdaptationSpec:
         """Reads ``to_json``'s object; raises SuperticketsError if fields are missing or unknown."""
-        try:
-            if {*data, "size"} != {f.name for f in fields(cls)} | {"study"}:
-                raise ValueError("its fields are not those of an adaptation")
-            values: dict[str, Any] = {name: value for name, value in data.items() if name != "study"}
-            source = SharingSpec if data["source"].get("study") == "sharing" else RunSpec
-            values["source"] = source.from_json(data["source"])
-            values["data"] = DataRef.from_json(data["data"])
-            values["hyper"] = Hyper(**data["hyper"])
-            return cls(**values)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise SuperticketsError(f"This run's spec is damaged or of another version ({error}).") from error
+        return read_spec(
+            cls,
+            {"size": None, **data},
+            source=lambda spec: (SharingSpec if spec.get("study") == "sharing" else RunSpec).from_json(spec),
+            data=DataRef.from_json,
+            hyper=read(Hyper),
+        )
 
     def rows(self, record: Record) -> list[dict[str, Any]]:
         """One flat row of this spec's record, for a data frame of records."""
-        row: dict[str, Any] = {
+        row = {
             "run": record.id,
             "encoder": self.source.encoder,
             "model": self.model,
@@ -104,6 +100,4 @@ class AdaptationSpec:
             "head": record.environment["task head"],
             "seconds": record.timings.get("total", float("nan")),
         }
-        for split, values in record.metrics.items():
-            row |= {f"{split}_{metric}": value for metric, value in values.items()}
-        return [row]
+        return [row | flat(record.metrics)]

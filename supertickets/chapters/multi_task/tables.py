@@ -46,7 +46,7 @@ def rates_tried(frame: pd.DataFrame) -> pd.DataFrame:
     points, then ``chosen``, the report score at it (points), and the grid that the paper searched (A.2). Raises
     SuperticketsError as :func:`tuned` does.
     """
-    own, theirs = at_own_rates(frame), paper.hyperparameters()
+    own, theirs = at_own_rates(frame), paper.paper_facts()["hyperparameters"]
     together = frame.loc[frame["stage"] == "multi-task"].drop_duplicates(["model", "task", "seed", "learning_rate"])
     grids = {
         "multi-task": (together.assign(task="all"), [theirs["multi_task"]["learning_rate"]]),

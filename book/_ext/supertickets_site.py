@@ -27,7 +27,8 @@ from sphinx.util.nodes import make_refnode
 import supertickets
 from supertickets.chapters.chapter import RECORDED
 from supertickets.chapters.claims import HOLDS, REVERSED, UNKNOWN
-from supertickets.chapters.inconsistencies import INCONSISTENCIES, paper_notes
+from supertickets.chapters.inconsistencies import paper_notes
+from supertickets.chapters.paper import paper_facts
 from supertickets.notebooks import executed_stamp
 from supertickets.rooms import floors
 from supertickets.runs import RunStore, commit_id, library_versions
@@ -124,7 +125,7 @@ def fill_markers(app: Sphinx, page: str, source: list[str]) -> None:
     fillers = {
         "<!-- public names -->": lambda: public_names_text(),
         "<!-- modules -->": lambda: modules_text(),
-        "<!-- inconsistencies -->": lambda: "\n\n".join(paper_notes([place.id for place in INCONSISTENCIES])),
+        "<!-- inconsistencies -->": lambda: "\n\n".join(paper_notes(list(paper_facts()["inconsistencies"]))),
         "<!-- verdicts -->": lambda: _raw(verdicts.verdicts_html(claims, titles)),
         "<!-- summary -->": lambda: "\n".join(f"- {line}" for line in verdicts.summary(claims, titles)),
         "<!-- evidence -->": lambda: evidence_text(Path(app.srcdir), stamps),

@@ -90,7 +90,7 @@ def _unlabelled(table: Table, label: str, known: Benchmark | None) -> bool:
     )
 
 
-def _require_one_kind(parts: Sequence[tuple[tuple[str, list[str] | None], tuple[str, Table]]], column: str) -> None:
+def _require_one_kind(parts: Sequence[tuple[list[str] | None, tuple[str, Table]]], column: str) -> None:
     """Refuses labels most of which are numbers, some not: a slip must not make classes out of scores."""
     cells = [(value, row, table) for part, (_, table) in parts for row, value in enumerate(part or ())]
     odd = [cell for cell in cells if _float(cell[0]) is None]

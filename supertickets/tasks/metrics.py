@@ -65,7 +65,7 @@ def _metric(metric: str, labels: np.ndarray, outputs: np.ndarray) -> float:
         found = np.any((labels == 1) & (predicted == 1))  # with none f1 is 0, or 0/0, which counts as 0
         return float(f1_score(labels, predicted)) if found else 0.0
     if metric == "macro_f1":
-        return float(f1_score(labels, predicted, average="macro", zero_division=0.0))
+        return float(f1_score(labels, predicted, average="macro", zero_division=0.0))  # pyright: ignore[reportArgumentType]
     constant = np.ptp(labels) == 0 or np.ptp(predicted) == 0
     return 0.0 if constant else float(matthews_corrcoef(labels, predicted))
 

@@ -251,4 +251,4 @@ def test_dev_is_cut_from_train_without_a_text_in_common(tmp_path):
         ({}, r"give dev= \(--dev\), or the share of train that becomes dev \(--dev-share\)"),
     ):
         with pytest.raises(SuperticketsError, match=sentence):
-            load_task(train=tmp_path / "t.csv", **options)
+            load_task(train=tmp_path / "t.csv", **options)  # pyright: ignore[reportArgumentType]

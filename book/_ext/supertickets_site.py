@@ -303,7 +303,10 @@ def resolve_public_name(app: Sphinx, env: Any, node: Any, shown: Any) -> Any:
         room, name = ".".join(parts[:n]), "".join(parts[n : n + 1])
         if node.get("refdomain") == "py" and room in rooms and name in dir(import_module(room)):
             value = getattr(import_module(room), name)
-            target = ".".join([value.__module__, value.__qualname__, *parts[n + 1 :]])
+            home = getattr(value, "__module__", None) or next(  # plain data do not know their module
+                module for module in module_names() if vars(import_module(module)).get(name) is value
+            )
+            target = ".".join([home, getattr(value, "__qualname__", name), *parts[n + 1 :]])
             domain = env.get_domain("py")
             return domain.resolve_xref(env, node["refdoc"], app.builder, node["reftype"], target, node, shown)
     return None

@@ -111,7 +111,7 @@ def test_runs_are_set_beside_their_records_by_id():
 def test_maps_are_read_from_packs_of_the_lab_alone(tmp_path):
     few = get_profile("smoke")
     few = replace(few, map=some_cells(few.map, noises="0"))
-    chapter = Chapter(replace(few, map=(replace(few.map[0], n=1),)), str(tmp_path / "runs"))
+    chapter = Chapter(replace(few, map=(replace(few.map[0], n=1),)), str(tmp_path / "runs"), workers=1)
     made = chapter.here().frame("map")
     pack(RunStore(str(tmp_path / "runs")).records(arrays=True), tmp_path / "lab-map.zip")
     (scale,) = recorded_maps(str(tmp_path))

@@ -94,7 +94,14 @@ alt = (
     "of light pruning in points, fall of variance and rise of squared bias in hundredths, a number in every cell."
 )
 for scale in each(scales):
-    show(map_figure(data[scale]), alt, data[scale], name="map")
+    show(
+        map_figure(data[scale]),
+        alt,
+        data[scale],
+        name="map",
+        caption="If the paper is right, gains are where variance falls most and bias rises least. "
+        "Star: interval without zero; frame: stands after correction.",
+    )
     measured(*sentences(judged[scale][~judged[scale]["detail"].astype(bool)]))
 
 # %% [markdown]
@@ -144,7 +151,13 @@ alt = (
 columns = ["encoder", "task", "train_size", "n", "ST-DNN", "gain", "gain: low", "gain: high", "verdict"]
 columns += ["variance", "variance's share", "fall of variance", "rise of bias"]
 for scale in each(scales):
-    show(explanation_figure(data[scale], beside), alt, data[scale], name="gain-and-variance")
+    show(
+        explanation_figure(data[scale], beside),
+        alt,
+        data[scale],
+        name="gain-and-variance",
+        caption="If the paper is right, the points rise to the right, those of real encoders too.",
+    )
 if len(beside):
     caption = "Real encoders: scores and gains in points, terms in hundredths of the Brier loss."
     show_table(beside[columns], caption, "real-encoders")

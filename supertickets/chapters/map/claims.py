@@ -132,9 +132,9 @@ def explanation_claims(found: Sequence[Cell], n_resamples: int = 2000) -> pd.Dat
 def _slope(fit: Explanation, i: int) -> tuple[Interval, float]:
     free = fit.cells - 3  # t, since the cells are few
     slope, sd = float(fit.slopes[i]), float(fit.sds[i])
-    half, method = float(stats.t.ppf(0.975, free)) * sd, "bootstrap over training sets"
+    half = float(stats.t.ppf(0.975, free)) * sd
     p = float(2 * stats.t.sf(abs(slope) / sd, free)) if sd else math.nan
-    return Interval(fit.n, slope, math.nan, slope - half, slope + half, method=method), p
+    return Interval(fit.n, slope, math.nan, slope - half, slope + half), p
 
 
 def explained_sentence(found: Sequence[Cell]) -> list[str]:

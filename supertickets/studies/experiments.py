@@ -22,6 +22,7 @@ from supertickets.runs import (
 )
 from supertickets.studies.inputs import Inputs, at_hand
 from supertickets.studies.profiles import TASK_DROPOUT, Profile, multi_task_hyper
+from supertickets.studies.training_sets import MAP_DEV_SIZE
 from supertickets.studies.tuning import at_rates, mismatched, own_rates
 from supertickets.tasks import DataRef
 from supertickets.tickets import KINDS, LEVELS
@@ -113,8 +114,7 @@ def training_set_sweeps(
     ``repeats`` every training set has so many seeds of its own, which tells the two apart.
     """
     kinds, inputs = tuple(kinds), inputs or at_hand()
-    specs = []
-    sets = profile.sets
+    specs, sets = [], profile.sets
     for k in range(sets.first, sets.first + sets.n):
         arguments = {"train_size": sets.size, "train_seed": k, "noise": sets.noise}
         ref = inputs.data(sets.task, **{**profile.data_of(sets.task), **arguments})
@@ -260,6 +260,10 @@ def _light(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequen
     yield light_sweeps(profile, inputs)
 
 
+def _map(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
+    yield light_sweeps(replace(profile, light=profile.map, data={**profile.data, "dev_size": MAP_DEV_SIZE}), inputs)
+
+
 def _rates(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
     """Full models at every rate; then light tickets that were found at the rate farthest from the matched one (A.2.1),
     and winning tickets of every task at its chosen rate, for Table 5."""
@@ -314,6 +318,7 @@ EXPERIMENTS: Mapping[str, _Stages] = {
     "rates": _rates,
     "figure1": _figure1,
     "light": _light,
+    "map": _map,
     "table1": _table1,
     "table2": _table2,
     "table3": _table3,

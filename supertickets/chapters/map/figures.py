@@ -1,0 +1,111 @@
+"""The map drawn: heat maps by training-set size and label noise, and the gain against the fall of variance."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.pyplot import subplots
+
+from supertickets.chapters.claims import UNKNOWN
+from supertickets.chapters.drawing import FULL_COLOUR
+from supertickets.chapters.map.tables import TERMS
+
+# In every panel blue speaks for light pruning and orange against it; the middle is no pure white, which would turn dark
+# with the page while the number on it does not.
+_AGAINST, _NEITHER, _FOR = "#D55E00", "#F6F6F6", "#0072B2"
+_PANELS = {
+    "gain": ("gain (points)", (_AGAINST, _NEITHER, _FOR)),
+    "fall of variance": ("fall of variance (hundredths)", (_AGAINST, _NEITHER, _FOR)),
+    "rise of bias": ("rise of bias$^2$ (hundredths)", (_FOR, _NEITHER, _AGAINST)),
+}
+
+
+def map_data(table: pd.DataFrame, gains: pd.DataFrame) -> pd.DataFrame:
+    """The rows of :func:`~supertickets.chapters.map.tables.map_table` with the gain's interval and verdict.
+
+    ``gains`` is :func:`~supertickets.chapters.map.claims.gains` of the same cells, in the same order.
+    """
+    own = gains.loc[gains["detail"].astype(bool)] if len(table) > 1 else gains
+    columns = {"low": "gain: low", "high": "gain: high", "p (Holm)": "p (Holm)", "verdict": "verdict"}
+    return table.assign(**{new: own[old].to_numpy() for old, new in columns.items()})
+
+
+def map_figure(data: pd.DataFrame) -> Figure:
+    """Three heat maps over training-set size (down) and label noise (across): gain, fall of variance, rise of bias.
+
+    ``data`` is :func:`map_data` of one encoder. A number is bold, with a star, where its 95% interval excludes zero;
+    a gain has a frame where the difference holds after the correction over cells too.
+    """
+    with sns.axes_style("white"):
+        fig, axes = subplots(1, 3, figsize=(11.4, 1.1 + 0.42 * data["train_size"].nunique()), layout="constrained")
+    for axis, name in zip(axes, TERMS, strict=True):
+        _heat(axis, data, name)
+    axes[0].set_ylabel("training examples")
+    return fig
+
+
+def _heat(axis: Axes, data: pd.DataFrame, name: str) -> None:
+    title, colours = _PANELS[name]
+    wide = data.pivot(index="train_size", columns="noise", values=name)
+    most = float(np.abs(data[name].to_numpy()).max()) or 1.0
+    colour = sns.blend_palette(colours, as_cmap=True)
+    numbers = wide.map(lambda value: f"{value:+.2f}".replace("-0.00", "+0.00"))
+    sns.heatmap(wide, ax=axis, cmap=colour, vmin=-most, vmax=most, annot=numbers, fmt="", cbar=False, linewidths=1)
+    rows = data.set_index(["train_size", "noise"])
+    for words in axis.texts:
+        x, y = (math.floor(value) for value in words.get_position())
+        key = (wide.index[y], wide.columns[x])
+        words.set_fontsize(9)
+        if key not in rows.index:
+            words.set_text("")
+        elif rows.loc[key, f"{name}: low"] * rows.loc[key, f"{name}: high"] > 0:
+            words.set(text=f"{words.get_text()}*", fontweight="bold")
+            if name == "gain" and rows.loc[key, "verdict"] != UNKNOWN:
+                frame = Rectangle((x + 0.04, y + 0.06), 0.92, 0.88, fill=False, edgecolor="#202020", linewidth=1.6)
+                axis.add_patch(frame)
+    axis.set(title=title, xlabel="labels wrong", ylabel="")
+    axis.set_xticklabels([f"{noise:.0%}" for noise in wide.columns])
+    axis.tick_params(length=0, labelrotation=0)
+
+
+def explanation_figure(data: pd.DataFrame, others: pd.DataFrame) -> Figure:
+    """The gain of every cell against the fall of variance, with 95% intervals; ``others`` are real encoders' cells.
+
+    Colour says how many labels are wrong, area how many training examples there are. Both frames are
+    :func:`map_data`'s; the variance needs no true labels, so that real data have their place here.
+    """
+    with sns.axes_style("ticks"):
+        fig, axis = subplots(figsize=(7.2, 4.4), layout="constrained")
+    axis.axhline(0, color=FULL_COLOUR, linewidth=0.8)
+    axis.axvline(0, color=FULL_COLOUR, linewidth=0.8)
+    noises = sorted(data["noise"].unique())  # the palette's first is too dark for a dark page
+    for colour, noise in zip(sns.color_palette("viridis", len(noises) + 1)[1:], noises, strict=True):
+        own = data.loc[data["noise"] == noise]
+        _points(axis, own, colour, 8 * np.sqrt(own["train_size"]) / 2, "o", f"{noise:.0%} wrong")
+    named = others.groupby("encoder", sort=False) if len(others) else ()
+    for marker, (encoder, own) in zip("DsPX", named, strict=False):
+        _points(axis, own, _AGAINST, 60, marker, f"{encoder}, real data")
+        for row in own.to_dict("records"):
+            where = (row["fall of variance"], row["gain"])
+            axis.annotate(f"{row['train_size']}", where, (6, 6), textcoords="offset points", fontsize=9)
+    axis.set(xlabel="fall of variance (hundredths of the Brier loss)", ylabel="gain (points)")
+    fig.legend(loc="outside right upper", frameon=False)
+    sns.despine(ax=axis)
+    return fig
+
+
+def _points(axis: Axes, own: pd.DataFrame, colour: Any, area: Any, marker: str, label: str) -> None:
+    x, y = own["fall of variance"], own["gain"]
+    ends = [
+        np.abs([own[name] - own[f"{name}: low"], own[f"{name}: high"] - own[name]])
+        for name in ("fall of variance", "gain")
+    ]
+    axis.errorbar(x, y, ends[1], ends[0], fmt="none", ecolor=colour, elinewidth=0.7, alpha=0.5)
+    axis.scatter(x, y, area, color=[colour], marker=marker, label=label, zorder=3, edgecolor="white", linewidth=0.6)

@@ -1,0 +1,64 @@
+"""Training sets drawn many times over: those of Figure 1, of its powered test, and of the map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from supertickets.errors import SuperticketsError
+from supertickets.runs import Hyper
+
+MAP_SIZES, MAP_NOISES = (50, 100, 200, 400, 800, 1600), (0.0, 0.1, 0.2, 0.3, 0.4)
+"""Training-set sizes and rates of wrong labels of the map."""
+MAP_DEV_SIZE = 400
+"""Its dev examples: a cell has many training sets, and the records of all must fit into the book."""
+
+
+@dataclass(frozen=True)
+class TrainingSets:
+    """Figure 1: ``n`` training sets of ``size`` examples of one task, numbered from ``first``.
+
+    In the lab they are drawn afresh, with labels wrong at rate ``noise`` (None: the task's own); from real data they
+    are disjoint. ``hyper`` are the hyper-parameters where they are not the profile's for the task.
+    """
+
+    task: str
+    size: int
+    n: int
+    first: int = 0
+    noise: float | None = None
+    hyper: Hyper | None = None
+
+
+def map_cells(
+    task: str, sizes: Sequence[int], noises: Sequence[float], n: int, hyper: Hyper | None = None
+) -> tuple[TrainingSets, ...]:
+    """The cells of the map (chapter 10): ``n`` training sets of every size and rate of wrong labels, all independent.
+
+    >>> [(cell.size, cell.noise, cell.first) for cell in map_cells("paraphrase", (50, 100), (0.0, 0.1), 12)]
+    [(50, 0.0, 50000), (50, 0.1, 50100), (100, 0.0, 100000), (100, 0.1, 100100)]
+    """
+    # Sets of its own for every cell, of numbers that nothing else uses: no two cells share their luck.
+    return tuple(
+        TrainingSets(task, size, n, 1000 * size + round(1000 * noise), noise, hyper)
+        for size in sizes
+        for noise in noises
+    )
+
+
+def some_cells(
+    cells: Sequence[TrainingSets], sizes: str = "", noises: str = "", n: int = 0
+) -> tuple[TrainingSets, ...]:
+    """The cells of these sizes and rates (texts with commas), at most ``n`` training sets of each, where given.
+
+    >>> cells = map_cells("paraphrase", MAP_SIZES, MAP_NOISES, 12)
+    >>> [(cell.size, cell.noise, cell.n) for cell in some_cells(cells, "50", "0, 0.4", 2)]
+    [(50, 0.0, 2), (50, 0.4, 2)]
+    """
+    try:
+        wanted = [{float(part) for part in text.split(",") if part.strip()} for text in (sizes, noises)]
+    except ValueError as error:
+        raise SuperticketsError(f"Sizes and rates of the map are numbers, separated by commas ({error}).") from error
+    chosen = [cell for cell in cells if cell.size in (wanted[0] or {cell.size})]
+    chosen = [cell for cell in chosen if cell.noise in (wanted[1] or {cell.noise})]
+    return tuple(replace(cell, n=min(n or cell.n, cell.n)) for cell in chosen)

@@ -111,7 +111,7 @@ class Scale:
         specs = self.specs(experiment)[stage]
         records = list(self.store.records([spec.id for spec in specs]))
         if not records:
-            return f"{self.title}: no runs recorded yet."
+            return f"{self.title}: {'no runs recorded yet' if specs else 'no such runs planned'}."
         devices = sorted({record.environment.get("device", "unknown") for record in records})
         minutes = sum(record.timings.get("total", 0.0) for record in records) / 60
         return (

@@ -96,7 +96,7 @@ class Scale:
         for spec in specs:
             groups.setdefault(group(spec), set()).add(spec.id)
         there = set(frame["run"])
-        return frame.loc[frame["run"].isin(set().union(*(ids for ids in groups.values() if ids <= there)))]
+        return frame.loc[frame["run"].isin([run for ids in groups.values() if ids <= there for run in ids])]
 
     def records(self, experiment: str, stage: int = -1) -> Iterator[Record]:
         """The records, with their arrays, whose rows :meth:`frame` has."""

@@ -90,7 +90,7 @@ def light_pruning(frame: pd.DataFrame, levels: Sequence[float] = LIGHT_LEVELS, s
 def foreseen(frame: pd.DataFrame, sets: int) -> str:
     """What the powered test of the central claim can see, from other runs of the task: said before it is made."""
     ((task, gains),) = contrasts(frame, "winning").items()
-    sd = float(gains.std(ddof=1))
+    sd = float(np.std(gains.to_numpy(), ddof=1))
     seen = float(stats.t.ppf(0.975, sets - 1) + stats.t.ppf(POWER, sets - 1)) * sd / math.sqrt(sets)
     return (
         f"{task}, {sets} training sets: as far as the light gain spreads over the {len(gains)} of Figure 1 "

@@ -109,7 +109,10 @@ def table1_layout(frame: pd.DataFrame, size: str = "base") -> pd.DataFrame:
     Below ours stand the paper's rows of BERT-``size``, for the kin tasks; its average is that of its eight tasks. In
     points; raises SuperticketsError as :func:`table1_metrics` does.
     """
-    metrics, average = table1_metrics(frame, size=size), table1(frame, size=size).iloc[-1]
+    metrics = table1_metrics(frame, size=size)
+    if metrics.empty:
+        return metrics
+    average = table1(frame, size=size).iloc[-1]
     place = {task: i for i, task in enumerate(paper.TASKS)}
     tasks = sorted(metrics["task"].unique(), key=lambda task: place.get(kin_of(task), len(place)))
     rows = []

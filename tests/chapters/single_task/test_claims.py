@@ -201,7 +201,7 @@ def test_a_relation_to_the_size_of_tasks_is_about_tasks_and_not_seeds():
 
 def test_what_so_many_training_sets_can_see_is_said_beforehand():
     frame = curves({0.1: 0.0, 0.3: 0.0, 0.8: -0.2}, 12, "t", noise=0.02)
-    sd = contrasts(frame, "winning")["t"].std()
+    sd = float(np.std(contrasts(frame, "winning")["t"].to_numpy(), ddof=1))
     seen = float(foreseen(frame, 60).split("a gain of about ")[1].split()[0])
     assert seen == pytest.approx(sd * 2.85 / 60**0.5, abs=0.06)
     assert t_power(seen, sd, 60) == pytest.approx(0.8, abs=0.03)

@@ -62,15 +62,14 @@ from supertickets.chapters.bias_variance.tables import trade_off, variance_parts
 from supertickets.chapters.chapter import Chapter, each
 from supertickets.chapters.claims import sentences
 from supertickets.chapters.display import measured, show, show_claims, show_table
-from supertickets.chapters.single_task.claims import boundaries, phase_sentence, transitions
+from supertickets.chapters.single_task.claims import boundaries, larger_models, phase_sentence, transitions
 from supertickets.studies import get_profile, training_set_sweeps, with_training_sets
 
 chosen = get_profile(profile, encoder=encoder, dev_size=dev_size)
 chosen = with_training_sets(chosen, task, train_size, n_sets, kinds)
 chapter = Chapter(chosen, store, results, data_dir, workers)
 scales = chapter.scales("figure1")
-for scale in scales:
-    print(scale.told("figure1"))
+print(chapter.told("figure1"))
 if wrong := chosen.sets.noise:
     print(f"In training sets made here {wrong:.0%} of the labels are wrong on purpose.")
     print("The score counts true labels; the loss counts labels as wrong as those trained on.")
@@ -151,14 +150,32 @@ for scale in each(scales):
 # loss, the loss behind the score, only which answer it is. The levels are details, a family of their own.
 
 # %%
-changes = {scale: directions(records[scale]) for scale in scales}
+# Judged once all of the planned training sets are there.
+judged = [scale for scale in scales if len(scale.judged("figure1"))]
+changes = {scale: directions(records[scale]) for scale in judged}
 
 # %% tags=["hide-input"]
-for scale in each(scales):
+for scale in each(judged):
     detail = changes[scale]["detail"].astype(bool)
     claims, levels = changes[scale][~detail], changes[scale][detail]
     show_claims(claims, "Changes of bias and variance, hundredths of the loss, 95% intervals.", "directions")
     show_claims(levels, "The same, winning tickets level by level.", "directions-by-level")
+
+# %% [markdown]
+# ### Is it more pronounced in the larger model?
+#
+# Light pruning's gain, and what the super tickets keep, in the two real encoders: the same training sets, of which each
+# gives a difference between the two.
+
+# %%
+real = {scale.profile.name: scale for scale in judged}
+pairs = {scale: real[large] for scale in judged if (large := scale.profile.large) in real}
+if not pairs:
+    print("a large model's runs on these training sets are not recorded yet")
+for scale, large in pairs.items():
+    told = larger_models(scale.frame("figure1"), large.frame("figure1"))
+    show_claims(told, f"{large.title} minus {scale.title}, 95% t intervals over training sets.", "larger")
+    measured(*sentences(told))
 
 # %% [markdown]
 # ### Whose variance is it?
@@ -179,7 +196,7 @@ show_table(parts, "Variance split into the training set's part and the seed's (t
 # ## What was found
 
 # %% tags=["hide-input"]
-for scale in each(scales):
+for scale in each(judged):
     claims = changes[scale][~changes[scale]["detail"].astype(bool)]
     rise = sentences(transitions(scale.frame("figure1")))
     measured(*rise, *sentences(claims), *disagreements(changes[scale]))

@@ -32,11 +32,12 @@ encoder = ""  # lab-base, minilm, a local folder or a Hub id; empty: the profile
 train_size = 0  # at most so many training examples of every task; 0: the profile's choice
 dev_size = 0  # at most so many dev examples of every task; 0: the profile's choice
 store = "../runs"  # folder (or fsspec URL) of the run store
+results = "../book/results"  # folder of recorded runs, shown beside; empty: none
 data_dir = ""  # folder with TASK/train.tsv and so on; empty: the lab, or the Hub
 workers = 0  # worker processes; 0: one per core
 
 # %% tags=["hide-input"]
-from supertickets.chapters.chapter import Chapter
+from supertickets.chapters.chapter import Chapter, each
 from supertickets.chapters.claims import sentences
 from supertickets.chapters.display import measured, show_claims, show_table
 from supertickets.chapters.multi_task.claims import sharing_claims
@@ -45,10 +46,9 @@ from supertickets.studies import get_profile
 
 limits = {"train_size": train_size, "dev_size": dev_size}
 chosen = get_profile(profile, tasks=tasks, seeds=seeds, encoder=encoder, **limits)
-chapter = Chapter(chosen, store, data_dir=data_dir, workers=workers)
-here = chapter.here()
-frame = here.frame("table3")
-print(here.told("table3"))
+chapter = Chapter(chosen, store, results, data_dir, workers)
+scales = chapter.scales("table3")
+print(chapter.told("table3"))
 
 # %% [markdown]
 # ## Table 3
@@ -59,12 +59,15 @@ print(here.told("table3"))
 # rates that the selection split chooses: of training together by model, of fine-tuning by model and task (A.2.2).
 
 # %%
-size = "large" if "large" in chosen.encoder else "base"
-show_table(table3(frame, size), "Table 3: multi-task models, report scores in points.", "table-3")
-by_seed = averages(frame).reset_index()
-show_table(by_seed, "The average score of every seed, points.", "averages")
-tried = rates_tried(frame)
-show_table(tried, "Learning rates tried: mean selection score, points, and which was chosen.", "rates-tried")
+sizes = {scale: "large" if "large" in scale.profile.encoder else "base" for scale in scales}
+for scale in each(scales):
+    frame = scale.frame("table3")
+    table = table3(frame, sizes[scale])
+    show_table(table, "Table 3: multi-task models, report scores in points.", "table-3")
+    by_seed = averages(frame).reset_index()
+    show_table(by_seed, "The average score of every seed, points.", "averages")
+    tried = rates_tried(frame)
+    show_table(tried, "Learning rates tried: mean selection score, points, and which was chosen.", "rates-tried")
 
 # %% [markdown]
 # ### The large model
@@ -87,13 +90,16 @@ else:
 #
 # Every claim is a paired difference over seeds: both models of a seed see the same minibatches in the same order. "On a
 # par" and "as good as" are claims of no loss beyond 1 point; "helps small tasks most" is a slope over the tasks, which
-# are its n. All are corrected together (Holm); the power is that for the paper's effect.
+# are its n. All are corrected together (Holm); the power is that for the paper's effect. Recorded runs are judged once
+# all planned ones are there.
 
 # %%
-claims = sharing_claims(frame, size=size)
 caption = "The claims of section 6.2: differences in points, 95% t intervals over seeds."
-show_claims(claims, caption, "claims")
-measured(*sentences(claims))
+for scale in each(scales):
+    if len(frame := scale.judged("table3")):
+        claims = sharing_claims(frame, size=sizes[scale])
+        show_claims(claims, caption, "claims")
+        measured(*sentences(claims))
 
 # %% [markdown]
 # **What differs from the paper, and why.** Only the parameters of a task's ticket are updated by its minibatches; the

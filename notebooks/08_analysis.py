@@ -29,13 +29,14 @@ encoder = ""  # lab-base, minilm, a local folder or a Hub id; empty: the profile
 train_size = 0  # at most so many training examples of every task; 0: the profile's choice
 dev_size = 0  # at most so many dev examples of every task; 0: the profile's choice
 store = "../runs"  # folder (or fsspec URL) of the run store
+results = "../book/results"  # folder of recorded runs, shown beside; empty: none
 data_dir = ""  # folder with TASK/train.tsv and so on; empty: the lab, or the Hub
 workers = 0  # worker processes; 0: one per core
 
 # %% tags=["hide-input"]
 import pandas as pd
 
-from supertickets.chapters.chapter import Chapter
+from supertickets.chapters.chapter import Chapter, each
 from supertickets.chapters.claims import sentences
 from supertickets.chapters.display import measured, show, show_claims, show_table
 from supertickets.chapters.sensitivity.claims import matched_rates, paper_power, rate_tests, spread_tests
@@ -55,13 +56,18 @@ from supertickets.studies import at_own_rates, chosen_rates, get_profile
 
 limits = {"train_size": train_size, "dev_size": dev_size}
 chosen = get_profile(profile, tasks=tasks, seeds=seeds, encoder=encoder, **limits)
-here = Chapter(chosen, store, data_dir=data_dir, workers=workers).here()
-tuning, multi = here.frame("rates"), at_own_rates(here.frame("table3"))
-single = tuned_single(tuning)
-print(here.told("rates"))
-print(here.told("table3"))
-rates = multi.loc[multi["stage"] == "fine-tuned", "learning_rate"].unique()
-print(f"fine-tuned at learning rates {', '.join(f'{rate:g}' for rate in rates)}")
+chapter = Chapter(chosen, store, results, data_dir, workers)
+scales, shared = chapter.scales("table1"), chapter.scales("table3")
+print(chapter.told("rates"))
+print(chapter.told("table3"))
+tuning = {scale: scale.judged("rates") for scale in scales}
+# Table 1's runs are at the rates that were chosen, where no others were recorded.
+single = {scale: tuned_single(x) if len(x := tuning[scale]) else scale.judged("table1") for scale in scales}
+multi = {scale: at_own_rates(scale.frame("table3")) for scale in shared}
+for scale in shared:
+    rates = multi[scale].loc[multi[scale]["stage"] == "fine-tuned", "learning_rate"].unique()
+    print(f"{scale.title}: fine-tuned at learning rates {', '.join(f'{rate:g}' for rate in rates)}")
+scales = [scale for scale in scales if len(single[scale]) or scale in multi]
 
 # %% [markdown]
 # ## Sensitivity to the random seed (Table 5)
@@ -78,21 +84,25 @@ print(f"fine-tuned at learning rates {', '.join(f'{rate:g}' for rate in rates)}"
 # and SuperT alike.
 
 # %%
-full = tuning[tuning["kind"] == "full"]
-show_table(chosen_rates(full), "Full models at every learning rate, mean scores.", "rates-tried", decimals=3)
-show_table(table5(single, multi), "Table 5: standard deviation of the report score over seeds, points.", "table-5")
+caption = "Table 5: standard deviation of the report score over seeds, points."
+for scale in each(scales):
+    if len(tuning[scale]):
+        full = tuning[scale][tuning[scale]["kind"] == "full"]
+        show_table(chosen_rates(full), "Full models at every learning rate, mean scores.", "rates-tried", decimals=3)
+    show_table(table5(single[scale], multi.get(scale)), caption, "table-5")
 
 # %% [markdown]
 # Do the models with tickets spread less? Two tests, and the larger p of the two: Brown-Forsythe does not mind a run
 # that failed, Pitman-Morgan makes use of the pairing by seed. The claims, about all tasks together, stand first.
 
 # %%
-spread = spread_tests(single, multi)
-show_claims(
-    spread,
-    "Spread over seeds with tickets against without: ratio of standard deviations.",
-    "spread-tests",
-)
+caption = "Spread over seeds with tickets against without: ratio of standard deviations."
+spread = {}
+complete = {scale for scale in shared if len(scale.judged("table3"))}
+for scale in each(scales):
+    if len(single[scale]) or scale in complete:
+        spread[scale] = spread_tests(single[scale], multi[scale] if scale in complete else None)
+        show_claims(spread[scale], caption + scale.so_far("table1"), "spread-tests")
 
 # %% [markdown]
 # ### What five seeds can tell
@@ -113,18 +123,17 @@ show_table(power, "Power of an F test at 5% for the pairs of Table 5.", "power")
 # compared, which is done in variances.
 
 # %%
-show_table(table8(multi), "Table 8: standard deviation over learning rates, points.", "table-8")
-by_rate = rate_tests(multi)
-caption = "Ticket-Share minus MT-DNN: variance over learning rates beyond chance, squared points."
-show_claims(by_rate, caption, "rate-tests")
 alt = "Report score against the learning rate of fine-tuning, one panel per task, MT-DNN and Ticket-Share."
-show(
-    rates_figure(multi),
-    alt,
-    rates_data(multi),
-    name="rates",
-    caption="A flat line does not depend on the learning rate.",
-)
+caption = "Ticket-Share minus MT-DNN: variance over learning rates beyond chance, squared points."
+by_rate = {}
+for scale in each(shared):
+    frame = multi[scale]
+    show_table(table8(frame), "Table 8: standard deviation over learning rates, points.", "table-8")
+    if scale in complete:
+        by_rate[scale] = rate_tests(frame)
+        show_claims(by_rate[scale], caption, "rate-tests")
+    flat = "A flat line does not depend on the learning rate."
+    show(rates_figure(frame), alt, rates_data(frame), name="rates", caption=flat)
 
 # %% [markdown]
 # ### Matched and mismatched rates (A.2.1)
@@ -140,11 +149,15 @@ show(
 # farthest from it: the mean over the light levels, none of which is chosen.
 
 # %%
-at_match = matched_rates(tuning)
-show_claims(at_match, "Matched minus mismatched tickets, points, 95% t intervals over seeds.", "matched-rates")
+at_match = {scale: matched_rates(tuning[scale]) for scale in scales if len(tuning[scale])}
+caption = "Matched minus mismatched tickets, points, 95% t intervals over seeds."
+for scale in each(at_match):
+    show_claims(at_match[scale], caption, "matched-rates")
 
 # %%
-measured(*sentences(spread), *sentences(by_rate), *sentences(at_match))
+for scale in each(scales):
+    parts = [found[scale] for found in (spread, by_rate, at_match) if scale in found]
+    measured(*(line for found in parts for line in sentences(found)))
 
 # %% [markdown]
 # ## Tickets' importance across tasks (Figure 6)
@@ -155,36 +168,36 @@ measured(*sentences(spread), *sentences(by_rate), *sentences(at_match))
 # of those too; the claims below stand under two other rules as well.
 
 # %%
-records = list(here.records("figure6"))
-table = importance_table(records)
-shares = task_shares(table)
-print(f"{len(records)} full models of {table['task'].nunique()} tasks, {table['seed'].nunique()} seeds")
-alt = f"A pie for every head and FFN of {chosen.encoder}, by layer; slices are the shares of the tasks."
-show(
-    pies_figure(shares),
-    alt,
-    shares,
-    name="figure-6",
-    caption="Figure 6: large pies matter most; a pie of one colour belongs to one task.",
-)
+print(chapter.told("figure6"))
+every = [(scale, list(scale.records("figure6"))) for scale in chapter.scales("figure6")]
+tables = {scale: importance_table(records) for scale, records in every}
+tables = {scale: table for scale, table in tables.items() if table["task"].nunique() > 1}
+shares = {scale: task_shares(table) for scale, table in tables.items()}
+records = {scale: found for scale, found in every if scale in tables}
+for scale, _ in every:
+    if scale not in tables:
+        print(f"{scale.title}: the full models of one task; shares need two")
+
+# %% tags=["hide-input"]
+caption = "Figure 6: large pies matter most; a pie of one colour belongs to one task."
+for scale in each(tables):
+    alt = f"A pie for every head and FFN of {scale.profile.encoder}, by layer; slices are the shares of the tasks."
+    show(pies_figure(shares[scale]), alt, shares[scale], name="figure-6", caption=caption)
 
 # %%
-close_ups = close_up_units(shares)
 alt = "Close-ups of four kinds of units: shared evenly, and dominated by one or by two tasks, with percentages."
-show(
-    close_ups_figure(shares, close_ups),
-    alt,
-    shares,
-    name="figure-6-close-ups",
-    caption="Single units close up, as in the paper's Figure 6 (a) to (d).",
-)
-threshold = max(0.5, 1.5 / table["task"].nunique())  # of two tasks, one nearly always holds more than half
-dominated = dominated_units(shares, threshold)
-if len(dominated):
-    caption = f"Units dominated by one task (more than {threshold:.0%} of the share) or by two together."
-    show_table(dominated, caption, "dominated")
-else:
-    print(f"no unit is dominated by one task (more than {threshold:.0%} of the share) or by two together")
+caption = "Single units close up, as in the paper's Figure 6 (a) to (d)."
+# Of two tasks, one nearly always holds more than half.
+thresholds = {scale: max(0.5, 1.5 / table["task"].nunique()) for scale, table in tables.items()}
+dominated = {scale: dominated_units(shares[scale], thresholds[scale]) for scale in tables}
+for scale in each(tables):
+    drawn = close_ups_figure(shares[scale], close_up_units(shares[scale]))
+    show(drawn, alt, shares[scale], name="figure-6-close-ups", caption=caption)
+    rule = f"dominated by one task (more than {thresholds[scale]:.0%} of the share) or by two together."
+    if len(dominated[scale]):
+        show_table(dominated[scale], f"Units {rule}", "dominated")
+    else:
+        measured(f"No unit is {rule}")
 
 # %% [markdown]
 # ### How alike are two tasks, and how alike could they be?
@@ -193,21 +206,19 @@ else:
 # the rank correlation of the heads' importance between tasks, on it that between seeds of the same task.
 
 # %%
-agreement = rank_agreement(table)
-order = cluster_tasks(table).order
 alt = "Heat map of rank correlations of head importance between tasks, with the seeds' own agreement on the diagonal."
-show(
-    agreement_figure(agreement, order),
-    alt,
-    agreement,
-    name="agreement",
-    caption="How alike tasks rank the heads; framed, two seeds of one task, the most that can be expected.",
-)
-show_table(agreement, "Rank correlation of head importance, 95% intervals over seeds.", "agreement-table")
-claims = share_claims(table, threshold=threshold)
-show_claims(claims, "The claims about shares, beside the same among seeds of one task.", "share-claims")
-about_sst2 = sst2_claims(table)
-measured(*sentences(claims), *sentences(about_sst2), *dominated_sentences(dominated))
+ceiling = "How alike tasks rank the heads; framed, two seeds of one task, the most that can be expected."
+caption = "Rank correlation of head importance, 95% intervals over seeds."
+for scale in each(tables):
+    agreement = rank_agreement(tables[scale])
+    order = cluster_tasks(tables[scale]).order
+    show(agreement_figure(agreement, order), alt, agreement, name="agreement", caption=ceiling)
+    show_table(agreement, caption, "agreement-table")
+    claims = share_claims(tables[scale], threshold=thresholds[scale])
+    beside = "The claims about shares, beside the same among seeds of one task."
+    show_claims(claims, beside + scale.so_far("figure6"), "share-claims")
+    about_sst2 = sst2_claims(tables[scale])
+    measured(*sentences(claims), *sentences(about_sst2), *dominated_sentences(dominated[scale]))
 
 # %% [markdown]
 # ### The verdicts depend on the normalisation
@@ -216,12 +227,15 @@ measured(*sentences(claims), *sentences(about_sst2), *dominated_sentences(domina
 # divided ("raw").
 
 # %%
-lines = []
-for normalisation in ("paper", "all", "raw"):
-    found = share_claims(importance_table(records, normalisation=normalisation), threshold=threshold)
-    words = zip(CLAIMS, found["verdict"], found["where"], strict=False)
-    lines.append(f'"{normalisation}": ' + "; ".join(f"{text}: {word} ({where})" for text, word, where in words) + ".")
-measured(*lines)
+for scale in each(tables):
+    lines = []
+    for normalisation in ("paper", "all", "raw"):
+        table = importance_table(records[scale], normalisation=normalisation)
+        found = share_claims(table, threshold=thresholds[scale])
+        words = zip(CLAIMS, found["verdict"], found["where"], strict=False)
+        told = "; ".join(f"{text}: {word} ({where})" for text, word, where in words)
+        lines.append(f'"{normalisation}": {told}.')
+    measured(*lines)
 
 # %% [markdown]
 # **What differs from the paper, and why.** The paper's Figure 6 shows BERT-base and eight GLUE tasks. The further tasks

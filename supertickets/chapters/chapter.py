@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from supertickets.chapters.display import tabs
-from supertickets.runs import Record, RunSpec, RunStore, Spec, missing_sentence
+from supertickets.runs import Record, RunStore, Spec, missing_sentence, task_of
 from supertickets.studies import Inputs, Profile, at_hand, get_profile, recorded, stages
 
 RECORDED = {"minilm": "MiniLM on GLUE", "mpnet": "MPNet on GLUE", "lab-eight": "Lab, eight tasks"}
@@ -29,6 +29,7 @@ class Scale:
     live: bool = False
     workers: int | None = None
     _specs: dict[str, list[list[Spec]]] = field(default_factory=dict, repr=False)
+    _frames: dict[tuple[str, int], pd.DataFrame] = field(default_factory=dict, repr=False)
 
     @property
     def key(self) -> str:
@@ -57,22 +58,50 @@ class Scale:
         return self._specs[experiment]
 
     def frame(self, experiment: str, stage: int = -1) -> pd.DataFrame:
-        """The rows of an experiment's runs, of its last stage unless another is asked for."""
-        return self.store.frame(self.specs(experiment)[stage])
+        """The rows of an experiment's runs, of its last stage unless another is asked for.
+
+        Of recorded runs, those of every task and seed whose runs are all there.
+        """
+        return self._whole(experiment, stage, lambda spec: (spec.data, spec.seed))
+
+    def judged(self, experiment: str, stage: int = -1) -> pd.DataFrame:
+        """The same of tasks whose runs are all there: a part of the planned seeds is no reason for a verdict."""
+        return self._whole(experiment, stage, task_of)
+
+    def so_far(self, experiment: str, stage: int = -1) -> str:
+        """How many of the planned tasks :meth:`judged` has, for a caption; empty if it has all."""
+        specs, frame = self.specs(experiment)[stage], self.judged(experiment, stage)
+        there = set(frame["run"]) if len(frame) else set()
+        judged = {task_of(spec) for spec in specs if spec.id in there}
+        planned = {task_of(spec) for spec in specs}
+        return "" if self.live or judged == planned else f" So far {len(judged)} of {len(planned)} planned tasks."
 
     def by_train_size(self, experiment: str) -> dict[int, pd.DataFrame]:
         """The rows of an experiment's first stage by training size, largest first, of sizes whose runs are all there.
 
         Where the number of runs was fixed beforehand, a part of them is no reason for a verdict.
         """
-        planned = Counter(spec.data.train_size for spec in self.specs(experiment)[0] if isinstance(spec, RunSpec))
-        frame = self.frame(experiment, 0)
-        found = {size: frame.loc[frame["train_size"] == size] for size in planned if size and len(frame)}
-        return {size: found[size] for size in sorted(found, reverse=True) if len(found[size]) == planned[size]}
+        frame = self._whole(experiment, 0, lambda spec: getattr(spec.data, "train_size", None))
+        sizes = sorted(set(frame["train_size"].dropna()) if len(frame) else (), reverse=True)
+        return {int(size): frame.loc[frame["train_size"] == size] for size in sizes}
+
+    def _whole(self, experiment: str, stage: int, group: Callable[[Spec], Any]) -> pd.DataFrame:
+        """The rows of the groups of runs that are all there; where runs are carried out, of what there is."""
+        specs = self.specs(experiment)[stage]
+        if (experiment, stage) not in self._frames:
+            self._frames[experiment, stage] = self.store.frame(specs)
+        frame, groups = self._frames[experiment, stage], {}
+        if self.live or frame.empty:
+            return frame
+        for spec in specs:
+            groups.setdefault(group(spec), set()).add(spec.id)
+        there = set(frame["run"])
+        return frame.loc[frame["run"].isin([run for ids in groups.values() if ids <= there for run in ids])]
 
     def records(self, experiment: str, stage: int = -1) -> Iterator[Record]:
-        """The records of an experiment's runs with their arrays."""
-        return self.store.records([spec.id for spec in self.specs(experiment)[stage]], arrays=True)
+        """The records, with their arrays, whose rows :meth:`frame` has."""
+        frame = self.frame(experiment, stage)
+        return self.store.records(list(dict.fromkeys(frame["run"])) if len(frame) else (), arrays=True)
 
     def told(self, experiment: str, stage: int = -1) -> str:
         """What there is of an experiment: how many runs, what they took, where they were carried out, what is missing.
@@ -82,7 +111,7 @@ class Scale:
         specs = self.specs(experiment)[stage]
         records = list(self.store.records([spec.id for spec in specs]))
         if not records:
-            return f"{self.title}: none of {len(specs)} runs."
+            return f"{self.title}: {'no runs recorded yet' if specs else 'no such runs planned'}."
         devices = sorted({record.environment.get("device", "unknown") for record in records})
         minutes = sum(record.timings.get("total", 0.0) for record in records) / 60
         return (
@@ -108,7 +137,7 @@ class Chapter:
 
     def here(self) -> Scale:
         """The scale that is carried out here."""
-        return self.at(self.profile)
+        return self._here
 
     def at(self, profile: Profile) -> Scale:
         """Another profile carried out here; recorded runs of it are not repeated."""
@@ -116,21 +145,31 @@ class Chapter:
         title = RECORDED.get(profile.name, profile.name.capitalize())
         return Scale(title, profile, RunStore(stores), at_hand(self.data_dir), True, self.workers or None)
 
-    def scales(self, experiment: str) -> list[Scale]:
-        """The scales at which there are runs of an experiment: recorded ones, then the one carried out here."""
-        others = [scale for scale in self._recorded if scale.key != self.profile.name]
-        return [scale for scale in others if len(scale.frame(experiment, 0))] + [self.here()]
+    def scales(self, experiment: str, stage: int = -1) -> list[Scale]:
+        """The scales at which there are runs of a stage of an experiment: recorded ones, then that carried out here."""
+        others = [scale for scale in self.recorded.values() if len(scale.frame(experiment, stage))]
+        return [*others, self._here]
+
+    def told(self, experiment: str, stage: int = -1) -> str:
+        """What there is of a stage of an experiment at every scale, recorded yet or not: :meth:`Scale.told`."""
+        return "\n".join(scale.told(experiment, stage) for scale in (*self.recorded.values(), self._here))
+
+    @cached_property
+    def recorded(self) -> dict[str, Scale]:
+        """The scales of real encoders, by profile; without any run where the folder has no packs."""
+        if not self.results:
+            return {}
+        store = RunStore(",".join(self._packs()) or self.results)
+        inputs = recorded(record.spec for record in store.records())
+        scales = {name: Scale(title, get_profile(name), store, inputs) for name, title in RECORDED.items()}
+        return {name: scale for name, scale in scales.items() if name != self.profile.name}
+
+    @cached_property
+    def _here(self) -> Scale:
+        return self.at(self.profile)
 
     def _packs(self) -> list[str]:
         return sorted(str(path) for path in Path(self.results).glob("*.zip")) if self.results else []
-
-    @cached_property
-    def _recorded(self) -> list[Scale]:
-        if not (packs := ",".join(self._packs())):
-            return []
-        store = RunStore(packs)
-        inputs = recorded(record.spec for record in store.records())
-        return [Scale(title, get_profile(name), store, inputs) for name, title in RECORDED.items()]
 
 
 def each(scales: Iterable[Scale]) -> Iterator[Scale]:

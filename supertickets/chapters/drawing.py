@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+import matplotlib.pyplot as plt
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.patches import Circle, Patch, Wedge
 
 # The paper's colours (winning blue, random orange, losing green) in the colour-blind safe palette of Okabe and Ito, of
 # which only the darker orange has contrast 3 on white and on black; markers differ too: nothing hangs on colour alone.
@@ -18,6 +21,35 @@ FULL_COLOUR = "#777777"
 # ones need an edge in black.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 UNUSED = "#DDDDDD"
+
+
+def panels(n: int, n_columns: int, size: tuple[float, float], x_name: str, y_name: str) -> tuple[Figure, list[Axes]]:
+    """``n`` panels in rows of ``n_columns``, with names left of the first column and below the lowest of every one."""
+    with sns.axes_style("ticks"):
+        fig, grid = plt.subplots(math.ceil(n / n_columns), n_columns, figsize=size, squeeze=False, layout="constrained")
+    axes = list(grid.flat)
+    for axis in axes[n:]:
+        axis.set_visible(False)
+    for axis in grid[:, 0]:
+        axis.set_ylabel(y_name)
+    for axis in axes[max(0, n - n_columns) : n]:
+        axis.set_xlabel(x_name)
+    return fig, axes[:n]
+
+
+def draw_wheel(
+    axis: Axes, place: tuple[float, float], radius: float, slices: Sequence[tuple[float, str]], line: float
+) -> None:
+    """Slices (share, colour) clockwise from the top, on an axis whose limits are set: where y points down, angles turn
+    round."""
+    turn, start = 1 if axis.yaxis_inverted() else -1, 0.0
+    for share, colour in slices:
+        if share > 0:
+            ends = sorted((turn * (360 * start - 90), turn * (360 * (start + share) - 90)))
+            piece = Circle(place, radius) if share >= 1 else Wedge(place, radius, *ends)
+            piece.set(facecolor=colour, edgecolor="black", linewidth=line)
+            axis.add_patch(piece)
+        start += share
 
 
 def draw_curves(axis: Axes, data: pd.DataFrame) -> None:

@@ -38,13 +38,42 @@ def test_recorded_runs_are_shown_without_the_data_they_came_from(results, tmp_pa
     assert "Recorded: 4 of 8 runs" in first.told("table1")
     assert ("4 of 8" in first.told("table1") and "Missing" in first.told("table1")) or "missing" in first.told("table1")
     assert {record.id for record in first.records("table1")} == carried_out
+    # Verdicts wait for the second seed.
+    assert (len(first.judged("table1")), len(here.judged("table1"))) == (0, 4)
+    assert (first.so_far("table1"), here.so_far("table1")) == (" So far 0 of 1 planned tasks.", "")
+    # Of the experiments that nobody recorded there is a sentence, and no tab.
+    assert chapter.recorded["never"].told("table1") == "Never: no runs recorded yet."
+    assert first.told("table3") == "Recorded: no runs recorded yet."
+    assert chapter.scales("table3")[:-1] == []
+
+
+def test_of_recorded_runs_a_seed_counts_when_its_sweep_is_whole(results, tmp_path, monkeypatch):
+    recorded = replace(ONE, name="recorded")
+    monkeypatch.setattr(chapters, "RECORDED", {"recorded": "Recorded"})
+    monkeypatch.setattr(chapters, "get_profile", lambda _: recorded)
+    records = RunStore(str(results / "recorded.zip")).records(arrays=True)
+    pack([record for record in records if record.spec.ticket.kind != "losing"], tmp_path / "part.zip")
+    part = Chapter(ONE, str(tmp_path), str(tmp_path)).recorded["recorded"]
+    assert part.frame("table1").empty
+    assert "3 of 4 runs" in part.told("table1")
+    assert part.frame("figure6")["kind"].tolist() == ["full"]
+    assert (
+        len(
+            replace(part, profile=replace(recorded, levels_by_kind={"losing": ()}), _specs={}, _frames={}).frame(
+                "table1"
+            )
+        )
+        == 3
+    )
 
 
 def test_without_packs_the_book_has_what_is_carried_out_here(results, tmp_path):
     nothing = tmp_path / "none"
     nothing.mkdir()
     for folder in ("", str(nothing), str(tmp_path / "gone")):
-        (scale,) = Chapter(ONE, str(results / "runs"), folder).scales("table1")
+        chapter = Chapter(ONE, str(results / "runs"), folder)
+        (scale,) = chapter.scales("table1")
+        assert chapter.told("table1").count("no runs recorded yet") == (len(chapters.RECORDED) if folder else 0)
         assert scale.title == "Smoke"
         assert "4 of 4 runs" in scale.told("table1")
 
@@ -66,4 +95,4 @@ def test_a_size_is_judged_when_all_of_its_planned_runs_are_there(results, tmp_pa
     assert [(size, len(rows)) for size, rows in whole.items()] == [(32, 4), (24, 4)]
     lost = scale.specs("light")[0][-1]
     next(tmp_path.glob(f"runs/*/{lost.id}.json")).unlink()
-    assert list(replace(scale, live=False).by_train_size("light")) == [32]
+    assert list(replace(scale, live=False, _frames={}).by_train_size("light")) == [32]

@@ -13,11 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.pyplot import subplots
 
-from supertickets.chapters.drawing import STYLE, draw_curves
+from supertickets.chapters.bias_variance.claims import LOSSES
+from supertickets.chapters.drawing import STYLE, common_legend, draw_curves
 from supertickets.chapters.single_task.figures import phase_transition_data
 from supertickets.statistics import PhaseBoundaries
-
-_LOSSES = {"brier": "Brier", "cross_entropy": "cross-entropy", "zero_one": "0-1", "squared": "squared"}
 
 
 def trade_off_figure(
@@ -45,7 +44,7 @@ def trade_off_figure(
     for axis, term in zip(axes[1:], names, strict=True):
         chosen = terms.loc[(terms["term"] == term) & terms["kind"].isin(["full", *kinds])]
         draw_curves(axis, chosen.rename(columns={"value": "mean"}))
-        axis.set(title=f"{names[term]} of the {_LOSSES[chosen['loss'].iloc[0]]} loss", ylabel=names[term])
+        axis.set(title=f"{names[term]} of the {LOSSES[chosen['loss'].iloc[0]]} loss", ylabel=names[term])
         axis.set_ylim(bottom=0)
     noise = terms.loc[(terms["term"] == "noise") & terms["noise_known"], "value"]
     if len(noise):
@@ -57,8 +56,7 @@ def trade_off_figure(
         if phases is not None:
             _shade(axis, phases, data)
         sns.despine(ax=axis)
-    handles, labels = axes[0].get_legend_handles_labels()
-    fig.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    common_legend(fig, axes[:1])
     return fig
 
 

@@ -8,11 +8,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, Wedge
 
-from supertickets.chapters.drawing import COLOURS, UNUSED, swatch
+from supertickets.chapters.drawing import COLOURS, UNUSED, draw_wheel, swatch
 from supertickets.errors import SuperticketsError
 from supertickets.tickets import Ticket
 
@@ -45,15 +43,16 @@ def sharing_figure(tickets: Mapping[str, Ticket]) -> Figure:
     n_layers, n_heads = _common_shape(tickets)
     with sns.axes_style("ticks"):
         fig, axis = plt.subplots(figsize=(0.46 * (n_heads + 3), 0.46 * n_layers + 1.2), layout="constrained")
+    axis.set(xlim=(-0.7, n_heads + 1.3), ylim=(n_layers - 0.4, -0.6), aspect="equal", ylabel="layer", xlabel="head")
     for row in data.to_dict("records"):
         column = n_heads + 0.6 if row["unit"] == "ffn" else row["head"]
-        _disc(axis, column, row["layer"], [bool(row[task]) for task in tickets])
+        used = [colour if row[task] else UNUSED for task, colour in zip(tickets, COLOURS, strict=False)]
+        draw_wheel(axis, (column, row["layer"]), 0.4, [(1 / len(used), colour) for colour in used], 0.6)
     handles = [swatch(colour, task) for task, colour in zip(tickets, COLOURS, strict=False)]
     handles.append(swatch(UNUSED, "not used"))
     fig.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5), frameon=False, fontsize=9)
     axis.set_xticks([*range(n_heads), n_heads + 0.6], [*map(str, range(n_heads)), "FFN"], fontsize=8)
     axis.set_yticks(range(n_layers))
-    axis.set(xlim=(-0.7, n_heads + 1.3), ylim=(n_layers - 0.4, -0.6), aspect="equal", ylabel="layer", xlabel="head")
     axis.tick_params(length=0)
     sns.despine(ax=axis, left=True, bottom=True)
     return fig
@@ -71,14 +70,3 @@ def _common_shape(tickets: Mapping[str, Ticket]) -> tuple[int, int]:
                 f"for {shape[0]} x {shape[1]}: only tickets of one encoder can be shared."
             )
     return shape
-
-
-def _disc(axis: Axes, x: float, y: float, used: list[bool]) -> None:
-    """Wedges clockwise from the top, on an axis whose y points down: there angles turn clockwise."""
-    share = 360 / len(used)
-    for i, is_used in enumerate(used):
-        colour = COLOURS[i] if is_used else UNUSED
-        start = i * share - 90
-        wedge = Circle((x, y), 0.4) if len(used) == 1 else Wedge((x, y), 0.4, start, start + share)
-        wedge.set(facecolor=colour, edgecolor="black", linewidth=0.6)
-        axis.add_patch(wedge)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -13,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from supertickets.chapters.drawing import FULL_COLOUR, STYLE
+from supertickets.chapters.drawing import FULL_COLOUR, STYLE, common_legend, panels, seeds_said
 from supertickets.chapters.sensitivity.tables import rate_scores
 from supertickets.statistics import mean_interval
 
@@ -48,23 +47,12 @@ def rates_figure(multi: pd.DataFrame, column: str = "report_score", score_name: 
     n_rows = math.ceil(len(tasks) / 4)
     n_columns = math.ceil(len(tasks) / n_rows)
     size = (max(2.5 * n_columns + 0.4, 4.0), 2.5 * n_rows + 0.5)
-    with sns.axes_style("ticks"):
-        fig, axes = plt.subplots(n_rows, n_columns, figsize=size, squeeze=False, layout="constrained")
-    for axis, task in zip(axes.flat, tasks, strict=False):
+    fig, axes = panels(len(tasks), n_columns, size, "learning rate", score_name)
+    for axis, task in zip(axes, tasks, strict=True):
         panel = data.loc[data["task"] == task]
-        few, many = panel["n"].min(), panel["n"].max()
-        axis.set_title(f"{task} (n = {many if few == many else f'{few} to {many}'} seeds)", fontsize=9)
+        axis.set_title(f"{task} ({seeds_said(panel['n'].to_list())})", fontsize=9)
         _panel(axis, panel)
-    for axis in list(axes.flat)[len(tasks) :]:
-        axis.set_visible(False)
-    for axis in axes[:, 0]:
-        axis.set_ylabel(score_name)
-    for axis in list(axes.flat)[max(0, len(tasks) - n_columns) : len(tasks)]:  # the lowest of every column
-        axis.set_xlabel("learning rate")
-    found = {}
-    for axis in axes.flat:
-        found |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
-    fig.legend(list(found.values()), list(found), loc="outside lower center", ncols=len(found), frameon=False)
+    common_legend(fig, axes)
     return fig
 
 

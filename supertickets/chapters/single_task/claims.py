@@ -18,7 +18,7 @@ import pandas as pd
 from scipy import stats
 
 from supertickets.chapters import paper
-from supertickets.chapters.claims import TOGETHER, UNMEASURED, claim, judged_apart, told
+from supertickets.chapters.claims import POWER, TOGETHER, UNMEASURED, claim, judged_apart, told
 from supertickets.chapters.pairs import check_size, super_ticket_pairs
 from supertickets.errors import SuperticketsError
 from supertickets.runs import paired_scores, super_tickets
@@ -85,6 +85,17 @@ def light_pruning(frame: pd.DataFrame, levels: Sequence[float] = LIGHT_LEVELS, s
     together = TOGETHER if len(tasks) > 1 else tasks[0]
     at = f"{together}, mean of {', '.join(f'{level:.0%}' for level in levels)}"
     return judged_apart(told("light pruning beats the full model", values, at, expected=paper_gain(size)))
+
+
+def foreseen(frame: pd.DataFrame, sets: int) -> str:
+    """What the powered test of the central claim can see, from other runs of the task: said before it is made."""
+    ((task, gains),) = contrasts(frame, "winning").items()
+    sd = float(np.std(gains.to_numpy(), ddof=1))
+    seen = float(stats.t.ppf(0.975, sets - 1) + stats.t.ppf(POWER, sets - 1)) * sd / math.sqrt(sets)
+    return (
+        f"{task}, {sets} training sets: as far as the light gain spreads over the {len(gains)} of Figure 1 "
+        f"({sd:.1f} points), a gain of about {seen:.1f} points would show with probability {POWER:.0%}."
+    )
 
 
 def winners(frame: pd.DataFrame, levels: Sequence[float] = MIDDLE_LEVELS, size: str = "base") -> pd.DataFrame:

@@ -14,7 +14,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from supertickets.chapters import paper
-from supertickets.chapters.drawing import FULL_COLOUR, STYLE, common_legend, draw_curves, keep_to_means, seeds_said
+from supertickets.chapters.drawing import (
+    FULL_COLOUR,
+    STYLE,
+    common_legend,
+    draw_curves,
+    keep_to_means,
+    panels,
+    seeds_said,
+)
 from supertickets.chapters.pairs import check_size, kin_of, super_ticket_pairs
 from supertickets.errors import SuperticketsError
 from supertickets.runs import super_tickets
@@ -76,12 +84,9 @@ def phase_transition_figure(
     tasks = list(tasks) or list(dict.fromkeys(frame["task"]))
     data = phase_transition_data(frame, score)
     n_columns = min(len(tasks), 2)
-    n_rows = math.ceil(len(tasks) / n_columns)
-    with sns.axes_style("ticks"):
-        fig, axes = plt.subplots(
-            n_rows, n_columns, figsize=(4.2 * n_columns, 3.1 * n_rows), squeeze=False, layout="constrained"
-        )
-    for axis, task in zip(axes.flat, tasks, strict=False):
+    size = (4.2 * n_columns, 3.1 * math.ceil(len(tasks) / n_columns))
+    fig, axes = panels(len(tasks), n_columns, size, "weights remaining (%)", score_name)
+    for axis, task in zip(axes, tasks, strict=True):
         panel = data.loc[data["task"] == task]
         axis.set_title(f"{task} ({seeds_said(panel['n'].to_list())})", fontsize=10)
         if panel.empty:
@@ -89,13 +94,7 @@ def phase_transition_figure(
             axis.set(xticks=[], yticks=[])
             continue
         _panel(axis, panel, _usual_level(frame.loc[frame["task"] == task]))
-    for axis in list(axes.flat)[len(tasks) :]:
-        axis.set_visible(False)
-    for axis in axes[:, 0]:
-        axis.set_ylabel(score_name)
-    for axis in list(axes.flat)[max(0, len(tasks) - n_columns) : len(tasks)]:  # the lowest of every column
-        axis.set_xlabel("weights remaining (%)")
-    common_legend(fig, list(axes.flat))
+    common_legend(fig, axes)
     return fig
 
 

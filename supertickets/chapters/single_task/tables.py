@@ -15,6 +15,7 @@ from supertickets.chapters.single_task.claims import super_tickets_gain
 from supertickets.errors import SuperticketsError
 from supertickets.runs import Record
 from supertickets.statistics import equal_variances, paired_difference, sd_interval
+from supertickets.studies import chosen_rates
 from supertickets.tasks import TaskFacts
 
 _PRINTED_SIZE = "paper: weights remaining (%)"
@@ -100,6 +101,45 @@ def table1_metrics(frame: pd.DataFrame, split: str = "report", size: str = "base
                 row |= {"paper: task": kin, **_paper_gain(theirs[0], theirs[1])}
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+def table1_layout(frame: pd.DataFrame, size: str = "base") -> pd.DataFrame:
+    """Table 1 as the paper lays it out: a row per model, a column per task in its order, metrics behind one another.
+
+    Below ours stand the paper's rows of BERT-``size``, for the kin tasks; its average is that of its eight tasks. In
+    points; raises SuperticketsError as :func:`table1_metrics` does.
+    """
+    metrics = table1_metrics(frame, size=size)
+    if metrics.empty:
+        return metrics
+    average = table1(frame, size=size).iloc[-1]
+    place = {task: i for i, task in enumerate(paper.TASKS)}
+    tasks = sorted(metrics["task"].unique(), key=lambda task: place.get(kin_of(task), len(place)))
+    rows = []
+    for model in ("ST-DNN", "SuperT", "paper: ST-DNN", "paper: SuperT"):
+        if model not in metrics or model not in average:
+            continue
+        row: dict[str, Any] = {"model": f"{model} {size}" if "paper" in model else model}
+        for task in tasks:
+            own = metrics.loc[(metrics["task"] == task) & metrics[model].notna()]
+            name = f"{task} {'/'.join(metrics.loc[metrics['task'] == task, 'metric'])}"
+            row[name.replace("_", " ")] = "/".join(f"{x:.1f}" for x in own[model])
+        kept = _PRINTED_SIZE if "paper" in model else "weights remaining (%)"
+        size_kept = average[kept] if "SuperT" in model else 100.0
+        rows.append(row | {"average": average[model], "weights remaining (%)": size_kept})
+    return pd.DataFrame(rows)
+
+
+def rates_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """The learning rate of every task and what it was chosen by (5.2): mean selection scores, points, a column a rate.
+
+    ``frame`` holds the full models at all rates; what is raised is that of :func:`supertickets.studies.chosen_rates`.
+    """
+    table = chosen_rates(frame).assign(score=lambda rows: 100 * rows["selection_score"])
+    wide = table.pivot(index="task", columns="learning_rate", values="score").rename(columns="at {:g}".format)
+    best = table.loc[table["chosen"]].set_index("task")["learning_rate"].map("{:g}".format)
+    wide = wide.loc[list(dict.fromkeys(table["task"]))]
+    return wide.assign(chosen=best).reset_index().rename_axis(columns=None)
 
 
 def table2(frame: pd.DataFrame) -> pd.DataFrame:

@@ -9,11 +9,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, Rectangle, Wedge
+from matplotlib.patches import Rectangle
 
-from supertickets.chapters.drawing import COLOURS, swatch
+from supertickets.chapters.drawing import COLOURS, draw_wheel, swatch
 from supertickets.chapters.task_shares.tables import UNIT, share_tasks, unit_name
 from supertickets.errors import SuperticketsError
 
@@ -56,7 +55,8 @@ def pies_figure(shares: pd.DataFrame, unit: str = "") -> Figure:
                 place = (columns[row["head"]], row["layer"])
                 scale = math.sqrt(row["importance"] / largest)
                 # Thinner lines between the slices of smaller pies, which they would fill.
-                _pie(axis, place, LARGEST * scale, [row[task] for task in tasks], max(0.3, 0.6 * scale))
+                slices = [(row[task], colour) for task, colour in zip(tasks, COLOURS, strict=False)]
+                draw_wheel(axis, place, LARGEST * scale, slices, max(0.3, 0.6 * scale))
     _task_legend(fig, tasks)
     axis.set_xlabel("head" if n_heads else "")
     sns.despine(ax=axis, left=True, bottom=True)
@@ -92,7 +92,7 @@ def close_ups_figure(shares: pd.DataFrame, units: Mapping[str, tuple[str, int, i
             raise SuperticketsError(f"There are no shares of {unit_name(*place)} to draw; choose another unit.")
         values = [float(value) for value in known.loc[[place]].to_numpy()[0]]
         axis.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), aspect="equal")
-        _pie(axis, (0, 0), 1, values, 1.0)
+        draw_wheel(axis, (0, 0), 1, list(zip(values, COLOURS, strict=False)), 1.0)
         axis.set_title(f"({chr(97 + i)}) {title}\n{unit_name(*place)}", fontsize=9)
         handles = [swatch(colour) for colour in COLOURS[: len(tasks)]]
         labels = [f"{task}  {value:.0%}" for task, value in zip(tasks, values, strict=True)]
@@ -140,19 +140,6 @@ def _checked(shares: pd.DataFrame) -> list[str]:
     if len(tasks) > len(COLOURS):
         raise SuperticketsError(f"Figure 6 tells {len(COLOURS)} tasks apart, not {len(tasks)}; draw fewer at once.")
     return tasks
-
-
-def _pie(axis: Axes, place: tuple[float, float], radius: float, values: list[float], line: float) -> None:
-    """Slices clockwise from the top, on an axis whose limits are set: where y points down, angles turn round."""
-    turn = 1 if axis.yaxis_inverted() else -1
-    start = 0.0
-    for value, colour in zip(values, COLOURS, strict=False):
-        if value > 0:
-            ends = sorted((turn * (360 * start - 90), turn * (360 * (start + value) - 90)))
-            piece = Circle(place, radius) if value >= 1 else Wedge(place, radius, *ends)
-            piece.set(facecolor=colour, edgecolor="black", linewidth=line)
-            axis.add_patch(piece)
-        start += value
 
 
 def _task_legend(fig: Figure, tasks: list[str]) -> None:

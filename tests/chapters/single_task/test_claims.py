@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 
 from supertickets.chapters import paper
-from supertickets.chapters.claims import ALPHA, HOLDS, REVERSED, TOGETHER, UNKNOWN, judged, sentences
+from supertickets.chapters.claims import ALPHA, HOLDS, REVERSED, TOGETHER, UNKNOWN, judged, sentences, t_power
 from supertickets.chapters.single_task.claims import (
     boundaries,
     contrasts,
     falls,
+    foreseen,
     larger_models,
     light_pruning,
     paper_gain,
@@ -196,6 +197,14 @@ def test_a_relation_to_the_size_of_tasks_is_about_tasks_and_not_seeds():
         row = size_relation("it falls", values, examples, {"RTE": 1.0, "MNLI": 0.0}, side="below")
         false += judged([row])["verdict"].iloc[0] != UNKNOWN
     assert false / times <= ALPHA + 3 * np.sqrt(ALPHA * (1 - ALPHA) / times)  # an interval over seeds: nearly 1
+
+
+def test_what_so_many_training_sets_can_see_is_said_beforehand():
+    frame = curves({0.1: 0.0, 0.3: 0.0, 0.8: -0.2}, 12, "t", noise=0.02)
+    sd = float(np.std(contrasts(frame, "winning")["t"].to_numpy(), ddof=1))
+    seen = float(foreseen(frame, 60).split("a gain of about ")[1].split()[0])
+    assert seen == pytest.approx(sd * 2.85 / 60**0.5, abs=0.06)
+    assert t_power(seen, sd, 60) == pytest.approx(0.8, abs=0.03)
 
 
 def test_larger_models_keep_less():

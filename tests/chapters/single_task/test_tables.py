@@ -9,7 +9,16 @@ from single_frames import frame_of
 from supertickets.chapters.claims import HOLDS, UNKNOWN
 from supertickets.chapters.display import table_html
 from supertickets.chapters.pairs import super_ticket_pairs
-from supertickets.chapters.single_task.tables import table1, table1_metrics, table2, table6, table7, table9
+from supertickets.chapters.single_task.tables import (
+    rates_table,
+    table1,
+    table1_layout,
+    table1_metrics,
+    table2,
+    table6,
+    table7,
+    table9,
+)
 from supertickets.errors import SuperticketsError
 from supertickets.runs import Record, RunSpec, paired_scores
 from supertickets.tasks import DataRef, Task, split_dev, task_facts
@@ -108,6 +117,32 @@ def test_every_metric_of_every_task(frame):
     assert list(table["paper: ST-DNN"]) == [86.2, 90.4, 84.5, 84.4]
     assert table["gain"].to_numpy() == pytest.approx(table1(frame).iloc[0]["gain"])
     assert table["ST-DNN"].iloc[2] - table["ST-DNN"].iloc[3] == pytest.approx(20)
+
+
+def test_table_1_as_the_paper_lays_it_out(two_tasks):
+    score = two_tasks["report_score"]
+    made = two_tasks.assign(report_accuracy=score, report_pearson=score, report_spearman=score + 0.1)
+    made.loc[made["task"] == "entailment", ["report_pearson", "report_spearman"]] = np.nan
+    made.loc[made["task"] == "similarity", "report_accuracy"] = np.nan
+    made = made.iloc[::-1]
+    table, tall = table1_layout(made).set_index("model"), table1(made).set_index("task")
+    assert list(table)[:2] == [
+        "entailment accuracy",
+        "similarity pearson/spearman",
+    ]  # RTE before STS-B, as in the paper
+    assert table.index.to_list() == ["ST-DNN", "SuperT", "paper: ST-DNN base", "paper: SuperT base"]
+    first, second = table.loc["SuperT", "similarity pearson/spearman"].split("/")
+    assert float(first) == pytest.approx(tall.loc["similarity", "SuperT"], abs=0.05)
+    assert float(second) == pytest.approx(float(first) + 10, abs=0.11)
+    assert table.loc["paper: SuperT base"].to_list() == ["72.5", "89.8/89.4", 83.7, 86.8]
+    assert table.loc["SuperT", "average"] == tall.loc["average", "SuperT"]
+
+
+def test_the_rates_that_were_chosen():
+    runs = {"task": "entailment", "selection_score": [0.7, 0.9, 0.85, 0.85], "selection_loss": 1.0}
+    frame = pd.DataFrame(runs | {"learning_rate": [1e-4, 1e-4, 2e-4, 2e-4]})
+    (row,) = rates_table(frame).round(6).to_dict("records")
+    assert row == {"task": "entailment", "at 0.0001": 80.0, "at 0.0002": 85.0, "chosen": "0.0002"}
 
 
 def test_what_cannot_be_tabulated_is_said(frame):

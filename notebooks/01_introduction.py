@@ -209,4 +209,4 @@ for scale in each(judged):
 # to compare sentences, so that fine-tuning has less to learn from the examples than BERT has: its variance is small,
 # and so is what pruning can take from it. Where a claim of the paper does not show, the box above says so.
 #
-# **Next**: [how super tickets are found](03_finding_super_tickets).
+# **Next**: [the background](02_background), or at once [how super tickets are found](03_finding_super_tickets).

@@ -84,7 +84,12 @@ alt = (
     " each head's output is multiplied by its mask variable xi and summed;"
     " then the FFN, multiplied by nu. Arrows go around both: the residuals."
 )
-show(layer_figure(), alt, name="layer")
+show(
+    layer_figure(),
+    alt,
+    name="layer",
+    caption="A Transformer layer: heads and FFN, each with its mask variable, and the residuals around them.",
+)
 
 # %% [markdown]
 # Here is the first layer of the lab's BERT, written out. The batch holds real
@@ -207,7 +212,7 @@ alt = (
     " rewind, fine-tune again. Rewinding puts kept units back to the"
     " pre-trained weights."
 )
-show(recipe_figure(), alt, name="recipe")
+show(recipe_figure(), alt, name="recipe", caption="How a ticket is found: what each step does to the weights.")
 
 # %% [markdown]
 # ### Single weights, or whole units?
@@ -226,7 +231,12 @@ alt = (
     "Three pictures of a weight matrix: whole; with half of its single weights"
     " missing all over; and with half of its rows, half as tall."
 )
-show(pruning_figure(weights, by_weight, by_row), alt, name="pruning")
+show(
+    pruning_figure(weights, by_weight, by_row),
+    alt,
+    name="pruning",
+    caption="A weight matrix whole, with single weights gone, and with whole units gone.",
+)
 print(f"kept: {by_weight.mean():.0%} of the weights, {by_row.mean():.0%} of the rows")
 print(f"a product with the first still has shape {weights.shape},")
 print(f"with the second {weights[by_row].shape}: half the work and the memory")
@@ -305,7 +315,12 @@ alt = (
     "Three panels of fitted curves: straight lines lie together but miss the"
     " wave; cubic curves follow it; curves of degree 9 swing around it."
 )
-show(fits_figure(x, truth, fits), alt, name="fits")
+show(
+    fits_figure(x, truth, fits),
+    alt,
+    name="fits",
+    caption="Fits to independent training sets: bias is how far their mean is off, variance how they scatter.",
+)
 
 # %%
 rows = []

@@ -135,7 +135,13 @@ alt = (
     "Three panels of falling loss curves over the steps of pre-training: masked"
     " words, pairs and matches; one line per encoder."
 )
-show(pretraining_figure(logs), alt, logs, name="pretraining")
+show(
+    pretraining_figure(logs),
+    alt,
+    logs,
+    name="pretraining",
+    caption="Losses of pre-training: both encoders learn the lab's language.",
+)
 last = logs[logs["step"] == logs.groupby("encoder")["step"].transform("max")]
 ends = last.pivot_table(index="encoder", columns="objective", values="loss")
 show_table(ends.reset_index(), "Losses at the end of pre-training, nats.", "ends", decimals=4)

@@ -60,11 +60,11 @@ class Isolated:
         """One step of :func:`~supertickets.training.adamax_step` for a task, on its stretches."""
         weights, gradients, averages, infinities = self._of(name)
         self.steps[name] += 1
-        self._collect()
+        self.collect()
         adamax_step(weights, gradients, averages, infinities, self._updates(name), rate, clip, weight_decay)
 
     @torch.no_grad()
-    def _collect(self) -> None:
+    def collect(self) -> None:
         """Brings the gradients of heads into the vector, where they lie row by row, which autograd does not write."""
         for parameter, slope in self.apart:
             if parameter.grad is not None:

@@ -251,7 +251,7 @@ def test_tasks_share_it(tmp_path, family):
             before = whole.vector.clone()
             with using(shared, name) as model:
                 example_losses(model(**batch.inputs).logits, batch.labels).mean().backward()
-            whole._collect()
+            whole.collect()
             assert not whole.gradient[~mine].any()
             assert whole.gradient[mine].count_nonzero() > 0.5 * int(mine.sum())
             whole.update(name, 1e-2, clip=1.0)

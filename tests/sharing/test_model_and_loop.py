@@ -302,7 +302,7 @@ def test_a_step_of_a_task_leaves_what_is_outside_its_ticket_bit_for_bit(family):
             assert sum(p.numel() for p in still + moving) == len(whole.vector)
             mine = torch.from_numpy(whole.owned(name))
             assert int(mine.sum()) == sum(p.numel() for p in moving)
-            whole._collect()  # heads' gradients into the vector, as update does
+            whole.collect()  # heads' gradients into the vector, as update does
             assert not whole.gradient[~mine].any()
             assert whole.gradient[mine].any()
             before = [[p.detach().clone() for p in tensors] for tensors in (still, moving)]

@@ -27,7 +27,7 @@ def predictions_frame(task: Task, record: Record) -> pd.DataFrame:
 
 
 def predict_texts(model: str | Path, texts: Sequence[str | tuple[str, ...]]) -> pd.DataFrame:
-    """The answers of a model that :func:`find` or :func:`share` saved, one row per text or pair of texts.
+    """The answers of a model that ``find`` or ``share`` saved, one row per text or pair of texts.
 
     Columns: ``prediction`` (a class, or a score), and of classes ``probability_...`` of each. Raises SuperticketsError
     for a folder that holds no such model.

@@ -51,7 +51,7 @@ class Profile:
     ``rate_by_task`` is the learning rate of a task where it is not that of ``hyper`` (5.2: chosen on the selection
     split). ``levels_by_kind`` are the levels of a kind of tickets where they are not ``levels``. ``light`` are training
     sets on which the central claim, that light pruning beats the full model, is put to a powered test, ``map`` those of
-    chapter 10 (:func:`map_cells`). ``large`` names the profile that stands to this one as BERT-large does to BERT-base,
+    chapter 10 (``map_cells``). ``large`` names the profile that stands to this one as BERT-large does to BERT-base,
     "" for none.
     """
 

@@ -69,7 +69,7 @@ def recorded_maps(results: str) -> list[Scale]:
 
 
 def cells(records: Iterable[Record]) -> list[Cell]:
-    """The cells of runs with arrays (:func:`supertickets.studies.light_sweeps`), by encoder, size and noise.
+    """The cells of runs with arrays (``light_sweeps``), by encoder, size and noise.
 
     A training set counts that has its full model and every light ticket; a cell needs two of them.
     """

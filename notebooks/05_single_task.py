@@ -169,7 +169,7 @@ for scale in each(scales):
 # %%
 caption = "Differences between kinds of tickets at 30% to 60%, points, 95% t intervals over seeds."
 for scale in each(judged):
-    show_claims(winners(judged[scale]), caption + scale.so_far("table1"), "ordering")
+    show_claims(winners(judged[scale]), caption, "ordering", scale.so_far("table1"))
 
 # %% [markdown]
 # ### Does light pruning beat the full model?
@@ -181,7 +181,7 @@ for scale in each(judged):
 # %%
 caption = "Winning ticket minus full model at light levels, points, 95% t intervals over seeds."
 for scale in each(judged):
-    show_claims(light_pruning(judged[scale]), caption + scale.so_far("table1"), "light")
+    show_claims(light_pruning(judged[scale]), caption, "light", scale.so_far("table1"))
 
 # %% [markdown]
 # #### With enough training sets to tell
@@ -286,7 +286,7 @@ for scale in each(scales):
     show_table(table1_layout(frames[scale]), f"{caption} As the paper lays it out.", "table-1-layout", decimals=1)
     if scale in judged:
         table = table1(judged[scale], luck=lucks[scale])
-        show_table(table, caption + scale.so_far("table1"), "table-1")
+        show_table(table, f"{caption} {scale.so_far('table1')}", "table-1")
     show_table(table1_metrics(frames[scale]), "The same, every metric of every task.", "table-1-metrics")
     if scale in large_frames:
         name = bigger[scale].profile.name
@@ -374,7 +374,7 @@ caption = "The statements of sections 5.3 and 5.4; 95% intervals over seeds."
 for scale in each(found):
     rows = pd.concat([part for part in found[scale] if len(part)], ignore_index=True)
     detail = rows["detail"].astype(bool)
-    show_claims(rows[~detail], caption + scale.so_far("table1"), "observations")
+    show_claims(rows[~detail], caption, "observations", scale.so_far("table1"))
     show_claims(rows[detail], "The same, by task, level or size: details, corrected among themselves.", "details")
     measured(*sentences(rows[~detail]))
 

@@ -102,7 +102,7 @@ complete = {scale for scale in shared if len(scale.judged("table3"))}
 for scale in each(scales):
     if len(single[scale]) or scale in complete:
         spread[scale] = spread_tests(single[scale], multi[scale] if scale in complete else None)
-        show_claims(spread[scale], caption + scale.so_far("table1"), "spread-tests")
+        show_claims(spread[scale], caption, "spread-tests", scale.so_far("table1"))
 
 # %% [markdown]
 # ### What five seeds can tell
@@ -216,7 +216,7 @@ for scale in each(tables):
     show_table(agreement, caption, "agreement-table")
     claims = share_claims(tables[scale], threshold=thresholds[scale])
     beside = "The claims about shares, beside the same among seeds of one task."
-    show_claims(claims, beside + scale.so_far("figure6"), "share-claims")
+    show_claims(claims, beside, "share-claims", scale.so_far("figure6"))
     about_sst2 = sst2_claims(tables[scale])
     measured(*sentences(claims), *sentences(about_sst2), *dominated_sentences(dominated[scale]))
 

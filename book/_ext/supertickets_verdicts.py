@@ -185,7 +185,8 @@ def _line(row: Mapping[str, Any], among: Sequence[Mapping[str, Any]]) -> str:
     label = f"<i>{html.escape(label)}:</i> " if len(among) > 1 else ""
     word = f'<a class="st-verdict" href="glossary.html#term-{row["verdict"].replace(" ", "-")}">{row["verdict"]}</a>'
     place = f'<a href="chapters/{row["page"]}.html#{row["id"]}">{figure("effect")}{unit}{interval}</a>'
-    return f"<p>{label}{word} {place}{limit}, n = {row['n']:g}{power}</p>"
+    rest = f", {so_far[0].lower()}{so_far[1:]}".rstrip(".") if (so_far := row.get("so_far", "")) else ""
+    return f"<p>{label}{word} {place}{limit}, n = {row['n']:g}{power}{rest}</p>"
 
 
 def _gains(table: int, new: str, old: str, after: str = "") -> str:

@@ -74,7 +74,7 @@ class Scale:
         there = set(frame["run"]) if len(frame) else set()
         judged = {task_of(spec) for spec in specs if spec.id in there}
         planned = {task_of(spec) for spec in specs}
-        return "" if self.live or judged == planned else f" So far {len(judged)} of {len(planned)} planned tasks."
+        return "" if self.live or judged == planned else f"So far {len(judged)} of {len(planned)} planned tasks."
 
     def by_train_size(self, experiment: str) -> dict[int, pd.DataFrame]:
         """The rows of an experiment's first stage by training size, largest first, of sizes whose runs are all there.

@@ -74,10 +74,11 @@ def show_table(
     _emit(table_html(frame, caption, name, index=index, decimals=decimals))
 
 
-def show_claims(frame: pd.DataFrame, caption: str, name: str = "claims") -> None:
+def show_claims(frame: pd.DataFrame, caption: str, name: str = "claims", so_far: str = "") -> None:
     """Show judged claims (:func:`supertickets.chapters.claims.judged`) as a table; empty columns are left out.
 
-    The rows go into the notebook as data too (``CLAIMS``), for the front page's table of verdicts.
+    The rows go into the notebook as data too (``CLAIMS``), for the front page's table of verdicts. ``so_far`` says, in
+    both places, how much of what was planned they rest on.
     """
     hidden = ["unit", "limit", "side", "expected", "detail", "loss", "place"]
     shown = frame.drop(columns=hidden, errors="ignore")
@@ -89,9 +90,9 @@ def show_claims(frame: pd.DataFrame, caption: str, name: str = "claims") -> None
     first = [column for column in ("claim", "where", "verdict") if column in shown]
     shown = shown[first + [column for column in shown if column not in first]]
     tab = _TAB.get()
-    place = {"scale": tab.key if tab else "", "table": name, "id": f"table-{_named(name)}"}
+    place = {"scale": tab.key if tab else "", "table": name, "id": f"table-{_named(name)}", "so_far": so_far}
     rows = [row | place for row in json.loads(frame.to_json(orient="records") or "[]")]
-    _emit(table_html(shown, caption, name, data=frame), rows)
+    _emit(table_html(shown, f"{caption} {so_far}".strip(), name, data=frame), rows)
 
 
 @contextmanager

@@ -40,7 +40,7 @@ def test_recorded_runs_are_shown_without_the_data_they_came_from(results, tmp_pa
     assert {record.id for record in first.records("table1")} == carried_out
     # Verdicts wait for the second seed.
     assert (len(first.judged("table1")), len(here.judged("table1"))) == (0, 4)
-    assert (first.so_far("table1"), here.so_far("table1")) == (" So far 0 of 1 planned tasks.", "")
+    assert (first.so_far("table1"), here.so_far("table1")) == ("So far 0 of 1 planned tasks.", "")
     # Of the experiments that nobody recorded there is a sentence, and no tab.
     assert chapter.recorded["never"].told("table1") == "Never: no runs recorded yet."
     assert first.told("table3") == "Recorded: no runs recorded yet."

@@ -20,7 +20,7 @@
 #
 # **Cost**: recorded runs nothing; the few that are carried out anew by every
 # build, some ten seconds; the whole map, `supertickets sweep map --profile
-# lab`, 1,440 runs, about an hour on one CPU core.
+# lab`, 1,440 runs, an hour or two on one CPU core.
 # ```
 #
 # ```{admonition} The paper says

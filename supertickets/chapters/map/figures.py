@@ -21,9 +21,9 @@ from supertickets.chapters.map.tables import TERMS
 # with the page while the number on it does not.
 _AGAINST, _NEITHER, _FOR = "#D55E00", "#F6F6F6", "#0072B2"
 _PANELS = {
-    "gain": ("gain (points)", (_AGAINST, _NEITHER, _FOR)),
-    "fall of variance": ("fall of variance (hundredths)", (_AGAINST, _NEITHER, _FOR)),
-    "rise of bias": ("rise of bias$^2$ (hundredths)", (_FOR, _NEITHER, _AGAINST)),
+    "gain": ("gain", (_AGAINST, _NEITHER, _FOR)),
+    "fall of variance": ("fall of variance", (_AGAINST, _NEITHER, _FOR)),
+    "rise of bias": ("rise of bias$^2$", (_FOR, _NEITHER, _AGAINST)),
 }
 
 
@@ -44,7 +44,7 @@ def map_figure(data: pd.DataFrame) -> Figure:
     a gain has a frame where the difference holds after the correction over cells too.
     """
     with sns.axes_style("white"):
-        fig, axes = subplots(1, 3, figsize=(11.4, 1.1 + 0.42 * data["train_size"].nunique()), layout="constrained")
+        fig, axes = subplots(1, 3, figsize=(7.9, 1.0 + 0.36 * data["train_size"].nunique()), layout="constrained")
     for axis, name in zip(axes, TERMS, strict=True):
         _heat(axis, data, name)
     axes[0].set_ylabel("training examples")
@@ -56,7 +56,7 @@ def _heat(axis: Axes, data: pd.DataFrame, name: str) -> None:
     wide = data.pivot(index="train_size", columns="noise", values=name)
     most = float(np.abs(data[name].to_numpy()).max()) or 1.0
     colour = sns.blend_palette(colours, as_cmap=True)
-    numbers = wide.map(lambda value: f"{value:+.2f}".replace("-0.00", "+0.00"))
+    numbers = wide.map(lambda value: f"{value:+.1f}".replace("-0.0", "+0.0"))
     sns.heatmap(wide, ax=axis, cmap=colour, vmin=-most, vmax=most, annot=numbers, fmt="", cbar=False, linewidths=1)
     rows = data.set_index(["train_size", "noise"])
     for words in axis.texts:

@@ -29,7 +29,7 @@ def data(sizes: tuple[int, ...] = (50, 100), noises: tuple[float, ...] = (0.0, 0
 def test_numbers_stand_in_their_cells_with_their_marks():
     fig = map_figure(data())
     gain, variance, bias = fig.axes
-    assert [words.get_text() for words in gain.texts] == ["+2.00*", "+2.00*", "+0.00", "+0.00"]
+    assert [words.get_text() for words in gain.texts] == ["+2.0*", "+2.0*", "+0.0", "+0.0"]
     assert [words.get_fontweight() for words in gain.texts] == ["bold", "bold", "normal", "normal"]
     assert len([patch for patch in gain.patches if isinstance(patch, Rectangle)]) == 1
     assert not list(variance.patches)
@@ -48,7 +48,7 @@ def test_blue_speaks_for_pruning_in_every_panel():
 
 def test_a_cell_that_is_missing_is_empty():
     fig = map_figure(data().drop(index=3))
-    assert [words.get_text() for words in fig.axes[0].texts if words.get_text()] == ["+2.00*", "+2.00*", "+0.00"]
+    assert [words.get_text() for words in fig.axes[0].texts if words.get_text()] == ["+2.0*", "+2.0*", "+0.0"]
     assert "<svg" in figure_html(fig, "A map.", name="map")
 
 

@@ -77,7 +77,7 @@ def _token_rules(folder: Path, hashed: Iterable[str]) -> str:
         for place in (bare, folder):
             try:
                 made = AutoTokenizer.from_pretrained(place)
-            except (OSError, ValueError, KeyError, ImportError):  # no tokenizer without its other files, or none at all
+            except (OSError, ValueError, KeyError, TypeError, ImportError):  # none without its other files, or at all
                 rules.append("none")
                 continue
             told = json.loads(made.backend_tokenizer.to_str()) if made.is_fast else {"vocabulary": made.get_vocab()}

@@ -168,7 +168,7 @@ def test_rewinding_restores_the_pretrained_parameters_exactly(full, record, monk
         assert torch.equal(out, part.attention_out.weight[:, rows])
         assert torch.equal(bias, part.attention_out.bias)
         name = f"bert.encoder.layer.{index}.output.dense.weight"
-        assert (name in start["model"]) == bool(ticket.ffns[index])
+        assert (start["model"][name].numel() > 0) == bool(ticket.ffns[index])
         if ticket.ffns[index]:
             assert torch.equal(start["model"][name], part.ffn_out.weight)
     assert result.size["weights_remaining"] < 1

@@ -6,16 +6,28 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from playwright.sync_api import Browser
+from site_pages import browser, find_browser
 
 from supertickets.notebooks import find_notebooks, notebook_parameters, read_notebook, run_notebook
 
 collect_ignore = ["specimen.py"]  # a notebook, not a module
 ROOT = Path(__file__).resolve().parents[2]
 BUILD_FLAGS = ["build", "-n", "-W", "--keep-going"]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """One browser for all page tests: a second one in the same thread is refused."""
+    executable = find_browser()
+    assert executable is not None
+    with browser(executable) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

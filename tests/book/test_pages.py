@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
-from site_pages import PHONE, Visit, broken_links, browser, find_browser, page_files, served, visit_page
+from site_pages import PHONE, Visit, broken_links, find_browser, page_files, served, visit_page
 
 from supertickets.notebooks import find_notebooks
 
@@ -18,13 +17,6 @@ BROWSER = find_browser()
 pytestmark = pytest.mark.timeout(1800)  # the first test builds the book
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine")
 NO_PROVENANCE = ("genindex.html", "py-modindex.html", "search.html")  # lists made by Sphinx, not pages of the book
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    assert BROWSER is not None
-    with browser(BROWSER) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="session")

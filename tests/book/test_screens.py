@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Browser
 from screens import WIDTHS, audit, lost_in_print, menus
-from site_pages import browser, find_browser, page_files, served
+from site_pages import find_browser, page_files, served
 
 BROWSER = find_browser()
 pytestmark = [
@@ -20,13 +20,6 @@ KINDS = {
     "loose": "wide tables whose first column scrolls away",
     "bare": "figures and tables without a number and a caption",
 }
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    assert BROWSER is not None
-    with browser(BROWSER) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

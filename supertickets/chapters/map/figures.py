@@ -20,6 +20,7 @@ from supertickets.chapters.map.tables import TERMS
 # In every panel blue speaks for light pruning and orange against it; the middle is no pure white, which would turn dark
 # with the page while the number on it does not.
 _AGAINST, _NEITHER, _FOR = "#D55E00", "#F6F6F6", "#0072B2"
+_BY_NOISE = ("#7A5CC4", "#0072B2", "#00808A", "#009E73", "#7A8B00")  # contrast 3 on a light and on a dark page
 _PANELS = {
     "gain": ("gain", (_AGAINST, _NEITHER, _FOR)),
     "fall of variance": ("fall of variance", (_AGAINST, _NEITHER, _FOR)),
@@ -85,8 +86,7 @@ def explanation_figure(data: pd.DataFrame, others: pd.DataFrame) -> Figure:
         fig, axis = subplots(figsize=(7.2, 4.4), layout="constrained")
     axis.axhline(0, color=FULL_COLOUR, linewidth=0.8)
     axis.axvline(0, color=FULL_COLOUR, linewidth=0.8)
-    noises = sorted(data["noise"].unique())  # the palette's first is too dark for a dark page
-    for colour, noise in zip(sns.color_palette("viridis", len(noises) + 1)[1:], noises, strict=True):
+    for colour, noise in zip(_BY_NOISE, sorted(data["noise"].unique()), strict=False):
         own = data.loc[data["noise"] == noise]
         _points(axis, own, colour, 8 * np.sqrt(own["train_size"]) / 2, "o", f"{noise:.0%} wrong")
     named = others.groupby("encoder", sort=False) if len(others) else ()
@@ -107,5 +107,5 @@ def _points(axis: Axes, own: pd.DataFrame, colour: Any, area: Any, marker: str, 
         np.abs([own[name] - own[f"{name}: low"], own[f"{name}: high"] - own[name]])
         for name in ("fall of variance", "gain")
     ]
-    axis.errorbar(x, y, ends[1], ends[0], fmt="none", ecolor=colour, elinewidth=0.7, alpha=0.5)
+    axis.errorbar(x, y, ends[1], ends[0], fmt="none", ecolor=colour, elinewidth=0.6)
     axis.scatter(x, y, area, color=[colour], marker=marker, label=label, zorder=3, edgecolor="white", linewidth=0.6)

@@ -320,9 +320,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # a console that cannot show a character shows its number
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
-    asks = [
-        getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-    ]  # no HUP: Windows
+    names = ("SIGINT", "SIGTERM", "SIGHUP")  # of which Windows lacks the last
+    asks = [getattr(signal, name) for name in names if hasattr(signal, name)]
     before = {number: signal.signal(number, _stop) for number in asks}
     try:
         app()

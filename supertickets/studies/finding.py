@@ -215,9 +215,8 @@ def report_gain(
     if task.kind == "regression":
         return found
     report = ~pairs[0][0].arrays["selection"]
-    new, old = (
-        np.stack([pair[k].arrays["dev_logits"][report].argmax(axis=1) for pair in pairs]) for k in (0, 1)
-    )  # (seeds, n)
+    answers = [[side.arrays["dev_logits"][report].argmax(axis=1) for side in pair] for pair in pairs]
+    new, old = np.swapaxes(np.array(answers), 0, 1)  # (seeds, examples) each
     if task.metrics == ("accuracy",):
         right = task.dev.labels[report]
         more = ((new == right).astype(int) - (old == right)).sum(axis=0)

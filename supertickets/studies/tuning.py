@@ -33,9 +33,8 @@ def chosen_rates(frame: pd.DataFrame, by: Sequence[str] = ("task",)) -> pd.DataF
     rows = []
     for place, (_, group) in enumerate(frame.groupby(list(by), sort=False)):
         for _, own in group.groupby("learning_rate"):
-            means = {
-                name: round(float(np.mean(own[name].to_numpy())), 9) for name in scores
-            }  # else noise decides between equals
+            # Rounded, else floating-point noise decides between equals.
+            means = {name: round(float(np.mean(own[name].to_numpy())), 9) for name in scores}
             rows.append({name: own[name].iloc[0] for name in keys} | means | {"runs": len(own), "group": place})
     table = pd.DataFrame(rows, columns=[*keys, *scores, "runs", "group"])
     complete = table["runs"] == table.groupby("group")["runs"].transform("max")

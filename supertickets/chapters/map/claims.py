@@ -50,7 +50,7 @@ def place(cell: Cell) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """``gain = level + slopes . (fall of variance, rise of bias)`` over ``cells`` cells of ``n`` training sets in all.
+    """``gain = level + slopes . (fall of variance, rise of bias)`` over ``cells`` cells.
 
     ``slopes (2,)`` are points per hundredth of the loss, ``sds`` their standard errors by a bootstrap over training
     sets, ``explained`` the (weighted) share of the spread between cells.
@@ -61,7 +61,6 @@ class Explanation:
     sds: np.ndarray
     explained: float
     cells: int
-    n: int
 
 
 def explanation(found: Sequence[Cell], halves: bool = False, n_resamples: int = 2000) -> Explanation | None:
@@ -96,7 +95,7 @@ def explanation(found: Sequence[Cell], halves: bool = False, n_resamples: int = 
     explained = 1 - float(weights @ left**2 / (weights @ (y[0] - mean) ** 2))
     few = min(cell.n for cell in found) // (2 if halves else 1)
     sds = fits[1:, 1:].std(axis=0, ddof=1) * math.sqrt(few / (few - 1))
-    return Explanation(float(fits[0, 0]), fits[0, 1:], sds, explained, len(found), sum(cell.n for cell in found))
+    return Explanation(float(fits[0, 0]), fits[0, 1:], sds, explained, len(found))
 
 
 def _part(cell: Cell, k: int) -> Cell:
@@ -134,7 +133,7 @@ def _slope(fit: Explanation, i: int) -> tuple[Interval, float]:
     slope, sd = float(fit.slopes[i]), float(fit.sds[i])
     half = float(stats.t.ppf(0.975, free)) * sd
     p = float(2 * stats.t.sf(abs(slope) / sd, free)) if sd else math.nan
-    return Interval(fit.n, slope, math.nan, slope - half, slope + half), p
+    return Interval(fit.cells, slope, math.nan, slope - half, slope + half), p
 
 
 def explained_sentence(found: Sequence[Cell]) -> list[str]:

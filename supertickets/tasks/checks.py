@@ -34,16 +34,14 @@ def data_notes(task: Task, selection: np.ndarray) -> list[str]:
     ``selection (n_dev,)`` marks the selection rows of dev. Raises SuperticketsError if all of dev was trained on.
     """
     train, dev = task.train, task.dev
-    both = [(dict(zip(part.texts, part.labels.tolist(), strict=True)), part.texts) for part in (train, dev)]
-    (known, _), (_, asked) = both
-    again = [text in known for text in asked]
+    known, asked = dict(zip(train.texts, train.labels.tolist(), strict=True)), dev.texts
     if all(known.get(text) == label for text, label in zip(asked, dev.labels.tolist(), strict=True)):
         raise SuperticketsError(
             f"Every dev example of task {task.name!r} is a training example too, so dev says nothing about new texts: "
             "give other rows as dev, or a share of train (--dev-share)."
         )
     notes = []
-    if n := sum(again):
+    if n := sum(text in known for text in asked):
         notes.append(
             f"{n} of {len(dev)} dev texts are training texts too ({n / len(dev):.0%}): scores on them are not held out."
         )

@@ -52,11 +52,15 @@ def statements() -> tuple[Statement, ...]:
     single, curve = ("05_single_task", "observations"), "drawn in Figure 4"
     gain, tuned = _gains(1, "SuperT", "ST-DNN"), " + ST fine-tuning"
     say("abstract, 5.4", "Light pruning beats the full model", curve, "light pruning beats", single)
+    many = "Light pruning beats the full model, on many training sets"
+    say("abstract, 5.4", many, curve, "light pruning beats", ("05_single_task", "light-powered"))
     say("abstract, 5.4", "Winning tickets get better with pruning, then worse", curve, "winning tickets rise", single)
     say("abstract, 5.3", "The super ticket beats the full model", gain, "the super ticket", single)
     trade_off = ("01_introduction", "directions")
     say("1", "As a model shrinks, its variance falls", "drawn by hand", "variance falls", trade_off)
     say("1", "As a model shrinks, its bias rises", "drawn by hand", "bias rises", trade_off)
+    slopes = ("10_map", "slopes")
+    say("5.3", "Gains come where pruning removes variance", "said, not measured", "the gain grows with", slopes)
     say("5.3", "Super tickets gain less in larger tasks", "drawn in Figure 3", "super tickets gain", single)
     say("5.3", "Super tickets keep more in larger tasks", "drawn in Figure 3", "super tickets keep", single)
     kept = " against ".join(f"{row['weights remaining']:.1f}%" for row in paper.table(1)[:0:-2])
@@ -182,6 +186,7 @@ def _line(row: Mapping[str, Any], among: Sequence[Mapping[str, Any]]) -> str:
     limit = f", limit {figure('limit')}" if row["limit"] else ""
     power = f", power {row['power']:.0%}" if row["verdict"] == UNKNOWN and row["power"] is not None else ""
     label = row["claim"] if len({other["claim"] for other in among}) > 1 else row["where"].split(",")[0]
+    label = f"{row['examples']} examples" if row.get("examples") else label
     label = f"<i>{html.escape(label)}:</i> " if len(among) > 1 else ""
     word = f'<a class="st-verdict" href="glossary.html#term-{row["verdict"].replace(" ", "-")}">{row["verdict"]}</a>'
     place = f'<a href="chapters/{row["page"]}.html#{row["id"]}">{figure("effect")}{unit}{interval}</a>'

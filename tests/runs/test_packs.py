@@ -318,3 +318,15 @@ def test_ten_thousand_records_in_a_pack_are_opened_in_seconds(tmp_path):
         assert sum(int(record.arrays["dev_labels"].sum()) for record in some) == 1_000_000
         best["arrays"] = min(best["arrays"], time.process_time() - start)
     assert best["frame"] < 2, best
+
+
+def test_no_run_is_in_two_of_the_books_packs_and_no_ticket_is_without_the_run_of_its_scores():
+    """Made on two machines, a run's copies differ: tickets would stand beside a full model that is not theirs."""
+    results = Path(__file__).parents[2] / "book" / "results"
+    homes: dict[str, str] = {}
+    for path in sorted(results.glob("*.zip")):
+        records = {record.id: record for record in RunStore(path).records()}
+        assert not records.keys() & homes.keys(), path.name
+        homes |= dict.fromkeys(records, path.name)
+        parents = {record.spec.ticket.parent for record in records.values()} - {""}
+        assert parents <= records.keys(), path.name

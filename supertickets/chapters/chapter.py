@@ -140,8 +140,9 @@ class Chapter:
         return self._here
 
     def at(self, profile: Profile) -> Scale:
-        """Another profile carried out here; recorded runs of it are not repeated."""
-        stores = ",".join([self.store, *(self._packs() if profile.name in RECORDED else ())])
+        """A profile carried out here. Recorded runs are not repeated, but those of the chapter's own lab."""
+        found = profile.name in RECORDED or profile.name != self.profile.name
+        stores = ",".join([self.store, *(self._packs() if found else ())])
         title = RECORDED.get(profile.name, profile.name.capitalize())
         return Scale(title, profile, RunStore(stores), at_hand(self.data_dir), True, self.workers or None)
 

@@ -47,6 +47,16 @@ def test_recorded_runs_are_shown_without_the_data_they_came_from(results, tmp_pa
     assert chapter.scales("table3")[:-1] == []
 
 
+def test_the_large_models_recorded_runs_are_found_and_the_labs_own_are_made_anew(results, tmp_path):
+    chapter = Chapter(ONE, str(tmp_path / "runs"), str(results))
+    specs = [spec for stage in chapter.here().specs("table1") for spec in stage]
+    assert [spec.id in chapter.here().store for spec in specs] == [True] * 4
+    found = RunStore(str(tmp_path / "runs"))
+    assert len(found.ids()) == 4  # carried out here, though a pack holds the same
+    larger = chapter.at(replace(ONE, name="larger"))
+    assert "4 of 4 runs" in larger.told("table1") and len(larger.store.path.split(",")) == 2
+
+
 def test_of_recorded_runs_a_seed_counts_when_its_sweep_is_whole(results, tmp_path, monkeypatch):
     recorded = replace(ONE, name="recorded")
     monkeypatch.setattr(chapters, "RECORDED", {"recorded": "Recorded"})

@@ -21,14 +21,18 @@ from supertickets.models.gates import gated
 from supertickets.tickets import ESTIMATORS, Scores
 
 
-def importance_scores(model: PreTrainedModel, batches: Iterable[Any], estimator: str = "example") -> Scores:
+def importance_scores(
+    model: PreTrainedModel, batches: Iterable[Any], estimator: str = "example", running: bool = False
+) -> Scores:
     """Importance of each head and FFN, averaged over the examples in ``batches`` (the training set, in the paper).
 
     A batch is a mapping of the model's inputs, ``(n_examples, length)`` each, and ``labels`` ``(n_examples,)``, as a
     ``BatchEncoding`` or what a ``DataLoader`` yields; or one of ours (:class:`supertickets.training.Batch`).
     The model is put in eval mode meanwhile (dropout off, audit D6); its parameters get no gradients. The mean is over
     examples, so the batch size does not matter (unlike audit D5). ``estimator`` is one of ``ESTIMATORS``;
-    ``leave_one_out`` costs one pass over the data per unit.
+    ``leave_one_out`` costs one pass over the data per unit. With ``running`` the sum of the batches' means so far is
+    added up after every batch, since the published code never zeroes gradients (audit D1, D5): of T batches, batch t
+    counts T - t + 1 times. Not with ``leave_one_out``, which has no gradients.
 
     Raises SuperticketsError for an unknown estimator, no examples, a batch without labels, or scores that are not
     finite.
@@ -41,20 +45,21 @@ def importance_scores(model: PreTrainedModel, batches: Iterable[Any], estimator:
     try:
         if estimator == "leave_one_out":
             return _leave_one_out(model, list(batches))
-        return _from_gradients(model, batches, estimator)
+        return _from_gradients(model, batches, estimator, running)
     finally:
         model.train(was_training)
         for parameter, flag in zip(model.parameters(), requires_grad, strict=True):
             parameter.requires_grad_(flag)
 
 
-def _from_gradients(model: PreTrainedModel, batches: Iterable[Any], estimator: str) -> Scores:
+def _from_gradients(model: PreTrainedModel, batches: Iterable[Any], estimator: str, running: bool) -> Scores:
     n_layers, n_heads = len(layer_parts(model)), model.config.num_attention_heads
     device, dtype = model.device, next(model.parameters()).dtype
     # Sums stay on the device, in double precision, until the end: no synchronisation per batch.
     head_sum = torch.zeros(n_layers, n_heads, dtype=torch.float64, device=device)
     ffn_sum = torch.zeros(n_layers, dtype=torch.float64, device=device)
-    n_examples = 0
+    totals = (torch.zeros_like(head_sum), torch.zeros_like(ffn_sum))
+    n_examples = n_batches = 0
     for batch in batches:
         inputs, labels = _given(batch, device)
         batch_size, length = inputs["input_ids"].shape
@@ -64,10 +69,16 @@ def _from_gradients(model: PreTrainedModel, batches: Iterable[Any], estimator: s
         with torch.enable_grad(), gated(model, heads, ffns):
             loss = example_losses(model(**inputs).logits, labels).sum()
         head_gradient, ffn_gradient = (g.double() for g in torch.autograd.grad(loss, (heads, ffns)))
-        head_sum += _reduce(head_gradient, estimator).flatten(0, -3).sum(0)
-        ffn_sum += _reduce(ffn_gradient, estimator).flatten(0, -2).sum(0)
-        n_examples += batch_size
+        share = batch_size if running else 1
+        head_sum += _reduce(head_gradient, estimator).flatten(0, -3).sum(0) / share
+        ffn_sum += _reduce(ffn_gradient, estimator).flatten(0, -2).sum(0) / share
+        n_examples, n_batches = n_examples + batch_size, n_batches + 1
+        if running:
+            totals = (totals[0] + head_sum, totals[1] + ffn_sum)
     _require_examples(n_examples)
+    if running:
+        head, ffn = ((total / n_batches).cpu().numpy() for total in totals)
+        return Scores(head, ffn, estimator, n_examples)
     return Scores((head_sum / n_examples).cpu().numpy(), (ffn_sum / n_examples).cpu().numpy(), estimator, n_examples)
 
 

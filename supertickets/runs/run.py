@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
+from fractions import Fraction
 from functools import cache, cached_property
 from typing import Any, TypeVar
 
 import numpy as np
 
 from supertickets.errors import SuperticketsError
+from supertickets.runs.choices import acting, choices_of
 from supertickets.tasks import DataRef, TaskFacts
 from supertickets.tickets import KINDS, Scores, Ticket, full_ticket, losing_ticket, random_ticket, winning_ticket
 
@@ -77,16 +79,20 @@ class TicketRule:
         if self.kind in ("winning", "losing") and not self.parent:
             raise SuperticketsError(f"A {self.kind} ticket needs the id of the fine-tuning run that was scored.")
 
-    def ticket(self, shape: tuple[int, int], seed: int, scores: Scores | None) -> Ticket:
-        """The ticket for an encoder of (n_layers, n_heads)."""
+    def ticket(self, shape: tuple[int, int], seed: int, scores: Scores | None, choices: Collection[str] = ()) -> Ticket:
+        """The ticket for an encoder of (n_layers, n_heads), made as the paper says but for these ``choices``."""
+        free = "unprotected" in choices or (self.kind == "random" and "unprotected_random" in choices)
+        how: dict[str, Any] = {"protect": 0 if free else self.protect}
+        how["ffn_share"] = Fraction(5, 6) if "ffn_counts" in choices else Fraction(1)
         if self.kind == "full":
             return full_ticket(shape)
         if self.kind == "random":
-            return random_ticket(shape, self.level, seed, self.protect)
+            drawn = {name: name in choices for name in ("replacement", "divisor")}
+            return random_ticket(shape, self.level, seed, **how, **drawn)
         if scores is None:
             raise SuperticketsError(f"The scores of run {self.parent} are missing; run it before its tickets.")
         make = winning_ticket if self.kind == "winning" else losing_ticket
-        return make(scores, self.level, self.protect)
+        return make(scores, self.level, **how)
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,9 @@ class RunSpec:
     """Everything that determines a run's result. The id leaves out *where* things are (see :meth:`identity`).
 
     ``estimators`` are the importance scores taken at the end of a full run. ``selection_fraction`` and ``split_seed``
-    cut dev into selection (early stopping, choice of the super ticket) and report.
+    cut dev into selection (early stopping, choice of the super ticket) and report. ``choices`` are those in which the
+    run does as the published code and not as the paper (:data:`supertickets.runs.CHOICES`); only those that can touch
+    the run are in its id, so that a run is shared by all choices that leave it alone.
     """
 
     encoder: str
@@ -107,6 +115,15 @@ class RunSpec:
     selection_fraction: float = 0.1
     split_seed: int = 0
     numerics: int = NUMERICS
+    choices: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "choices", choices_of(self.choices))
+
+    @property
+    def acting(self) -> tuple[str, ...]:
+        """The choices that can touch this run."""
+        return acting(self.choices, [self.ticket.kind])
 
     def identity(self) -> dict[str, Any]:
         """What is hashed: all fields but the encoder's and the data's locations, which their own hashes stand for."""
@@ -128,13 +145,20 @@ class RunSpec:
         """A JSON object that :meth:`from_json` reads back."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}  # asdict copies, which takes long
         values |= {"hyper": dict(vars(self.hyper)), "ticket": dict(vars(self.ticket))}
-        return {**values, "data": self.data.to_json(), "estimators": list(self.estimators)}
+        values = {**values, "data": self.data.to_json(), "estimators": list(self.estimators)}
+        return with_choices(values, self.acting)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunSpec:
         """Reads ``to_json``'s object; raises SuperticketsError if fields are missing or unknown."""
         return read_spec(
-            cls, data, data=DataRef.from_json, hyper=read(Hyper), ticket=read(TicketRule), estimators=tuple
+            cls,
+            {"choices": (), **data},
+            data=DataRef.from_json,
+            hyper=read(Hyper),
+            ticket=read(TicketRule),
+            estimators=tuple,
+            choices=tuple,
         )
 
     def rows(self, record: Record) -> list[dict[str, Any]]:
@@ -260,6 +284,13 @@ def read_spec(cls: type[_T], data: Mapping[str, Any], /, **parts: Callable[[Any]
         return read(cls)(values)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise SuperticketsError(f"This run's spec is damaged or of another version ({error}).") from error
+
+
+def with_choices(values: dict[str, Any], choices: tuple[str, ...]) -> dict[str, Any]:
+    """A spec's JSON object with the choices that can touch its run, or as it was before there were any."""
+    return {name: value for name, value in values.items() if name != "choices"} | (
+        {"choices": list(choices)} if choices else {}
+    )
 
 
 def flat(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

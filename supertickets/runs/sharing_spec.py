@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from supertickets.errors import SuperticketsError
-from supertickets.runs.run import NUMERICS, Hyper, Record, TicketRule, flat, id_of, read, read_spec
+from supertickets.runs.choices import acting, choices_of
+from supertickets.runs.run import NUMERICS, Hyper, Record, TicketRule, flat, id_of, read, read_spec, with_choices
 from supertickets.tasks import DataRef
 
 _SPLITS = ("selection", "report", "dev")
@@ -35,8 +36,10 @@ class SharingSpec:
     selection_fraction: float = 0.1
     split_seed: int = 0
     numerics: int = NUMERICS
+    choices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "choices", choices_of(self.choices))
         names = [ref.name for ref in self.data]
         if not names or len(set(names)) < len(names):
             given = ", ".join(names) or "none"
@@ -49,6 +52,11 @@ class SharingSpec:
         order = sorted(range(len(names)), key=names.__getitem__)
         for name in ("data", "tickets", "dropouts"):
             object.__setattr__(self, name, tuple(getattr(self, name)[i] for i in order))
+
+    @property
+    def acting(self) -> tuple[str, ...]:
+        """The choices that can touch this run."""
+        return acting(self.choices, [rule.kind for rule in self.tickets], shared=True)
 
     @property
     def id(self) -> str:
@@ -69,7 +77,7 @@ class SharingSpec:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that :meth:`from_json` reads back."""
-        return {
+        values = {
             **asdict(self),
             "study": "sharing",
             "data": [ref.to_json() for ref in self.data],
@@ -77,18 +85,20 @@ class SharingSpec:
             "dropouts": list(self.dropouts),
             "fine_tuning": [asdict(hyper) for hyper in self.fine_tuning],
         }
+        return with_choices(values, self.acting)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> SharingSpec:
         """Reads ``to_json``'s object; raises SuperticketsError if fields are missing or unknown."""
         return read_spec(
             cls,
-            data,
+            {"choices": (), **data},
             data=lambda refs: tuple(map(DataRef.from_json, refs)),
             tickets=lambda rules: tuple(map(read(TicketRule), rules)),
             dropouts=tuple,
             hyper=read(Hyper),
             fine_tuning=lambda hypers: tuple(map(read(Hyper), hypers)),
+            choices=tuple,
         )
 
     def rows(self, record: Record) -> list[dict[str, Any]]:

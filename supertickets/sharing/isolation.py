@@ -56,12 +56,19 @@ class Isolated:
             mask[stretch.start : stretch.stop] = name in stretch.owners
         return mask
 
-    def update(self, name: str, rate: float, clip: float, weight_decay: float = 0.0) -> None:
-        """One step of :func:`~supertickets.training.adamax_step` for a task, on its stretches."""
-        weights, gradients, averages, infinities = self._of(name)
+    def update(self, name: str, rate: float, clip: float, weight_decay: float = 0.0, leaky: bool = False) -> None:
+        """One step of :func:`~supertickets.training.adamax_step` for a task, on its stretches.
+
+        ``leaky``: on all stretches, whose old momentum moves them on though their gradient is zero (audit D31).
+        """
         self.steps[name] += 1
         self.collect()
-        adamax_step(weights, gradients, averages, infinities, self._updates(name), rate, clip, weight_decay)
+        weights, gradients, averages, infinities = self._of(name)
+        updates = self._updates(name)
+        if leaky:
+            weights, gradients, averages, infinities = [self.vector], [self.gradient], [self.average], [self.infinity]
+            updates = [sum(self.steps.values())]
+        adamax_step(weights, gradients, averages, infinities, updates, rate, clip, weight_decay)
 
     @torch.no_grad()
     def collect(self) -> None:

@@ -107,6 +107,7 @@ def train_together(
     every: int = 500,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
     on_step: Callable[[int], None] | None = None,
+    leaky: bool = False,
 ) -> Together:
     """Trains a shared model in place on all its tasks: Adamax, warm-up and decay over all steps, clipping (A.2.1).
 
@@ -116,6 +117,8 @@ def train_together(
 
     With ``checkpoint``, a file, all there is to know is written there every ``every`` steps and after every epoch, and
     a run that finds its own file goes on from there to the same result; the file goes when training is done.
+
+    ``leaky``: every batch moves all parameters, not its task's alone, as in the published code (audit D31).
 
     Raises SuperticketsError if tasks and model do not match, a task has no training data, a loss is not finite, or the
     checkpoint is damaged or another run's.
@@ -130,7 +133,7 @@ def train_together(
         for index, (name, given) in enumerate(data.items()):
             data[name] = replace(given, train=splits[2 * index], dev=splits[2 * index + 1])
         with isolated(shared) as whole:
-            epochs, best_epoch = _train(shared, whole, data, hyper, seed, checkpoint, every, on_epoch, on_step)
+            epochs, best_epoch = _train(shared, whole, data, hyper, seed, checkpoint, every, on_epoch, on_step, leaky)
         logits = {name: predict_task(shared, name, given.dev, hyper.precision) for name, given in data.items()}
     return Together(epochs, best_epoch, logits, dict(whole.steps), time.perf_counter() - started)
 
@@ -145,6 +148,7 @@ def _train(
     every: int,
     on_epoch: Callable[[dict[str, float]], None] | None,
     on_step: Callable[[int], None] | None,
+    leaky: bool,
 ) -> tuple[tuple[dict[str, float], ...], int]:
     train = {name: given.train for name, given in data.items()}
     counts = {name: -(-len(split) // hyper.batch_size) for name, split in train.items()}
@@ -169,7 +173,7 @@ def _train(
                     logits = model(**batch.inputs).logits
                 loss = example_losses(logits, batch.labels).mean()
                 loss.backward()
-            whole.update(name, hyper.learning_rate * factor(progress.step), hyper.clip, hyper.weight_decay)
+            whole.update(name, hyper.learning_rate * factor(progress.step), hyper.clip, hyper.weight_decay, leaky)
             progress.losses[row[name]] += loss.detach()
             progress.step += 1
             if checkpoint is not None and progress.step % every == 0 and progress.step % per_epoch:

@@ -76,11 +76,14 @@ def trained_together(
     dropouts = dict(zip(data, spec.dropouts, strict=True))
     shape = shape_of(load_encoder(spec.encoder, 1, spec.seed))
     tickets = {
-        name: rule.ticket((shape.n_layers, shape.n_heads), spec.seed, scores.get(rule.parent))
+        name: rule.ticket((shape.n_layers, shape.n_heads), spec.seed, scores.get(rule.parent), spec.acting)
         for name, rule in zip(data, spec.tickets, strict=True)
     }
     shared = shared_model(spec.encoder, outputs, tickets, spec.seed, dropouts)
-    together = train_together(shared, list(data.values()), spec.hyper, spec.seed, checkpoint, on_epoch=on_epoch)
+    leaky = "leaky_updates" in spec.acting
+    together = train_together(
+        shared, list(data.values()), spec.hyper, spec.seed, checkpoint, on_epoch=on_epoch, leaky=leaky
+    )
     return shared, data, together
 
 

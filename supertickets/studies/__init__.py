@@ -6,6 +6,7 @@ from supertickets.rooms import handed_on
 
 if TYPE_CHECKING:
     from supertickets.studies.answers import predict_file, predict_texts
+    from supertickets.studies.audit import audit_runs
     from supertickets.studies.experiments import (
         LIGHT_LEVELS,
         full_run,

@@ -20,6 +20,7 @@ from supertickets.runs import (
     TicketRule,
     super_tickets,
 )
+from supertickets.studies.audit import audit_runs
 from supertickets.studies.inputs import Inputs, at_hand
 from supertickets.studies.profiles import TASK_DROPOUT, Profile, multi_task_hyper
 from supertickets.studies.training_sets import MAP_DEV_SIZE
@@ -85,7 +86,8 @@ def _sweep(
     profile: Profile, ref: DataRef, seed: int, kinds: Iterable[str], inputs: Inputs, hyper: Hyper | None = None
 ) -> list[RunSpec]:
     """A full run and its rewinding runs at the profile's levels of each kind."""
-    full = full_run(profile.encoder, ref, seed, hyper or profile.hyper_of(ref.name), inputs=inputs)
+    hyper = hyper or profile.hyper_of(ref.name)
+    full = full_run(profile.encoder, ref, seed, hyper, inputs=inputs, choices=profile.choices)
     by_kind = {kind: profile.levels_by_kind.get(kind, profile.levels) for kind in kinds}
     return [full, *(rewound(full, kind, level) for kind, levels in by_kind.items() for level in levels)]
 
@@ -144,7 +146,7 @@ def rate_runs(profile: Profile, inputs: Inputs | None = None) -> list[RunSpec]:
         for seed in profile.seeds:
             for rate in profile.rates:
                 hyper = replace(profile.hyper, learning_rate=rate)
-                specs.append(full_run(profile.encoder, ref, seed, hyper, inputs=inputs))
+                specs.append(full_run(profile.encoder, ref, seed, hyper, inputs=inputs, choices=profile.choices))
     return specs
 
 
@@ -188,6 +190,7 @@ def multi_task(
             "seed": seed,
             "hyper": replace(together, learning_rate=rate or together.learning_rate),
             "fine_tuning": fine_tuning,
+            "choices": profile.choices,
         }
         specs.append(SharingSpec(tickets=tuple(TicketRule() for _ in refs), **common))
         rows = [chosen.loc[(ref.name, seed)] for ref in refs if (ref.name, seed) in chosen.index]
@@ -314,11 +317,16 @@ def _figure6(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequ
     yield importance_runs(profile, inputs)
 
 
+def _audit(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
+    yield [spec for runs in audit_runs(profile, inputs).values() for spec in runs]
+
+
 EXPERIMENTS: Mapping[str, _Stages] = {
     "rates": _rates,
     "figure1": _figure1,
     "light": _light,
     "map": _map,
+    "audit": _audit,
     "table1": _table1,
     "table2": _table2,
     "table3": _table3,

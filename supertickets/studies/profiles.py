@@ -7,12 +7,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from supertickets.errors import SuperticketsError
-from supertickets.runs import Hyper
+from supertickets.runs import CHOICES, Hyper, choices_of
 from supertickets.studies.training_sets import MAP_NOISES, MAP_SIZES, TrainingSets, map_cells
 from supertickets.tickets import KINDS, LEVELS
 
 TASK_DROPOUT: Mapping[str, float] = {"MNLI": 0.3, "CoLA": 0.05, "inference": 0.3, "acceptability": 0.05}
 """Task-head dropout where it is not 0.1 (A.1.2), for the paper's tasks and their kin in the lab."""
+
+CASES = ("paper", *(name for name in CHOICES if name != "divisor"), "published")
+"""What the audit compares: the paper's text, each choice alone, and all. The lab's encoders have too few layers for
+"divisor", which is of the paper's large model."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,9 @@ class Profile:
     ``rate_by_task`` is the learning rate of a task where it is not that of ``hyper`` (5.2: chosen on the selection
     split). ``levels_by_kind`` are the levels of a kind of tickets where they are not ``levels``. ``light`` are training
     sets on which the central claim, that light pruning beats the full model, is put to a powered test, ``map`` those of
-    chapter 10 (``map_cells``). ``large`` names the profile that stands to this one as BERT-large does to BERT-base,
+    chapter 10 (``map_cells``), ``audit`` those on which the choices ``audited`` are tried one by one (appendix A): one
+    task alone, then with the others. ``choices`` are those in which all runs do as the published code
+    (:data:`supertickets.runs.CHOICES`). ``large`` names the profile that stands to this one as BERT-large does to BERT-base,
     "" for none.
     """
 
@@ -73,6 +79,9 @@ class Profile:
     levels_by_kind: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     light: tuple[TrainingSets, ...] = ()
     map: tuple[TrainingSets, ...] = ()
+    audit: tuple[TrainingSets, ...] = ()
+    audited: tuple[str, ...] = CASES
+    choices: tuple[str, ...] = ()
     large: str = ""
 
     def data_of(self, task: str) -> dict[str, Any]:
@@ -111,6 +120,8 @@ _LAB = Profile(
     across=("sentiment", "similarity", "question_pairs", "question_answer", "inference"),
     data={"dev_size": 800},
     map=map_cells("paraphrase", MAP_SIZES, MAP_NOISES, 12),
+    # MNLI's kin, since a choice is about its dropout; as noisy as the map's noisiest, for room to gain.
+    audit=tuple(TrainingSets(task, 200, 12, 3000, 0.4) for task in ("inference", "paraphrase")),
     large="lab-large",
 )
 _FEW = {"SNLI": (50, 100, 500), "SciTail": (50, 100, 500)}
@@ -131,6 +142,7 @@ _LAB_EIGHT = replace(
     data_by_task={task: {"train_size": size, "noise": noise} for task, (size, noise) in _FEW_AND_WRONG.items()},
     across=(),
     map=(),
+    audit=(),
     large="",
 )
 _MINILM_FULL = Profile(
@@ -219,6 +231,8 @@ _SMOKE = replace(
     data={"train_size": 48, "dev_size": 100},
     light=(TrainingSets("entailment", 32, 2),),
     map=map_cells("paraphrase", MAP_SIZES[:1], MAP_NOISES[::4], 2, _LAB.hyper),  # some of the lab's: the same runs
+    audit=tuple(replace(sets, n=1) for sets in _LAB.audit),
+    audited=("paper", "replacement"),
     large="smoke-large",
 )
 PROFILES: Mapping[str, Profile] = {
@@ -235,6 +249,7 @@ PROFILES: Mapping[str, Profile] = {
             rates=(5e-4, 1e-3),
             across=(),
             map=map_cells("paraphrase", MAP_SIZES[::2], MAP_NOISES, 12),
+            audit=(),
             large="",
         ),
         _SMOKE,
@@ -257,8 +272,10 @@ def get_profile(
     train_size: int = 0,
     dev_size: int = 0,
     encoder: str = "",
+    choices: str | Sequence[str] = "",
 ) -> Profile:
-    """A profile by name, with other tasks, seeds, levels or encoder where given (sequences, or texts with commas).
+    """A profile by name, with other tasks, seeds, levels, encoder or choices where given (sequences, or texts with
+    commas; the choice "published" stands for all of the published code's).
 
     ``train_size`` and ``dev_size`` keep at most so many examples of every task; 0 leaves the profile's choice.
 
@@ -277,6 +294,7 @@ def get_profile(
             seeds=seed_numbers(seeds) if seeds != "" else profile.seeds,
             levels=tuple(float(level) for level in _listed(levels)) or profile.levels,
             data={**profile.data, **sizes},
+            choices=choices_of(choices),
         )
     except ValueError as error:
         raise SuperticketsError(f"Seeds are whole numbers and levels shares, separated by commas ({error}).") from error

@@ -16,7 +16,6 @@ import numpy as np
 
 from supertickets.models import (
     compact,
-    importance_scores,
     load_encoder,
     load_tokenizer,
     name_labels,
@@ -26,8 +25,9 @@ from supertickets.models import (
 from supertickets.runs import Record, RunSpec, setting
 from supertickets.tasks import split_arrays, split_dev, task_facts
 from supertickets.tickets import Scores
-from supertickets.training.batching import cached_encode, eval_batches
+from supertickets.training.batching import cached_encode
 from supertickets.training.loop import fit, predict, ready, scored, scored_splits
+from supertickets.training.published import chosen_hyper, chosen_scores
 
 
 def fine_tune(
@@ -48,13 +48,15 @@ def fine_tune(
     task = spec.data.load()
     tokenizer = load_tokenizer(spec.encoder)
     selection = split_dev(task, spec.selection_fraction, spec.split_seed)
+    choices, hyper = spec.acting, chosen_hyper(spec)
+    watched = np.ones_like(selection) if "one_dev" in choices else selection
     train = cached_encode(task, "train", tokenizer, spec.hyper.max_length)
     dev = cached_encode(task, "dev", tokenizer, spec.hyper.max_length)
     test = None if task.test is None else cached_encode(task, "test", tokenizer, spec.hyper.max_length)
 
-    model = load_encoder(spec.encoder, task.num_labels, spec.seed, spec.hyper.task_dropout)
+    model = load_encoder(spec.encoder, task.num_labels, spec.seed, hyper.task_dropout)
     shape = shape_of(model)
-    ticket = spec.ticket.ticket((shape.n_layers, shape.n_heads), spec.seed, scores)
+    ticket = spec.ticket.ticket((shape.n_layers, shape.n_heads), spec.seed, scores, choices)
     ticket = replace(
         ticket,
         seed=spec.seed,
@@ -68,8 +70,8 @@ def fine_tune(
     loaded = time.perf_counter()
     arrays = {**split_arrays(task, selection), "heads": ticket.heads, "ffns": ticket.ffns}
     given = (train, dev) if test is None else (train, dev, test)
-    with ready(model, spec.hyper, spec.seed, *given) as splits:
-        fitted = fit(model, task, splits[0], splits[1], selection, spec.hyper, spec.seed, on_epoch)
+    with ready(model, hyper, spec.seed, *given) as splits:
+        fitted = fit(model, task, splits[0], splits[1], watched, hyper, spec.seed, on_epoch, choices)
         trained = time.perf_counter()
         arrays["dev_logits"] = logits = predict(model, splits[1], spec.hyper.precision)
         if test is not None:
@@ -79,7 +81,7 @@ def fine_tune(
         metrics["test"] = scored(task, task.test, arrays["test_logits"], np.ones(len(task.test), dtype=bool))
     evaluated = time.perf_counter()
     for estimator in spec.estimators if full else ():
-        found = importance_scores(model, eval_batches(train), estimator)
+        found = chosen_scores(model, train, estimator, hyper, choices)
         arrays[f"importance/{estimator}/heads"] = found.heads
         arrays[f"importance/{estimator}/ffns"] = found.ffns
         arrays[f"importance/{estimator}/n_examples"] = np.array([found.n_examples])

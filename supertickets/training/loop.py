@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -14,9 +14,10 @@ from supertickets.errors import SuperticketsError
 from supertickets.models import example_losses
 from supertickets.runs import Hyper
 from supertickets.tasks import Examples, Task, score
-from supertickets.training.batching import Batch, EncodedSplit, eval_batches, train_batches
+from supertickets.training.batching import Batch, EncodedSplit, eval_batches
 from supertickets.training.fast import fast_forward, own_vocabulary
 from supertickets.training.optimiser import Optimiser, flat_parameters
+from supertickets.training.published import chosen_batches, chosen_optimiser
 
 
 @dataclass(frozen=True)
@@ -58,22 +59,23 @@ def fit(
     hyper: Hyper,
     seed: int,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
+    choices: Collection[str] = (),
 ) -> Fitted:
     """Trains a :func:`ready` model: Adamax, linear warm-up and decay, clipping, early stopping on the selection split.
 
-    Batches depend on ``seed``. Afterwards the model holds the weights of the
-    epoch with the best selection score (ties: the lower selection loss). Raises SuperticketsError if a loss is not
-    finite.
+    Batches depend on ``seed``. Afterwards the model holds the weights of the epoch with the best selection score (ties:
+    the lower selection loss). ``choices``: where it does as the published code (:data:`supertickets.runs.CHOICES`).
+    Raises SuperticketsError if a loss is not finite.
     """
     steps_per_epoch = -(-len(train) // hyper.batch_size)
     chosen = dev.rows(np.flatnonzero(selection))
     best: tuple[float, float] | None = None
     epochs: list[dict[str, float]] = []
     with flat_parameters(model) as flat:
-        optimiser = Optimiser.of(flat, hyper, steps_per_epoch * hyper.epochs)
+        optimiser = chosen_optimiser(model, flat, hyper, steps_per_epoch * hyper.epochs, choices)
         best_epoch, best_weights = 0, flat.detach()
         while len(epochs) < hyper.epochs and len(epochs) - best_epoch < hyper.patience:
-            batches = train_batches(train, hyper.batch_size, seed, len(epochs))
+            batches = chosen_batches(choices)(train, hyper.batch_size, seed, len(epochs))
             train_loss = train_epoch(model, batches, optimiser) / steps_per_epoch
             logits = predict(model, chosen, hyper.precision)
             values = epoch_values(task, logits, selection, train_loss, len(epochs) + 1, hyper)
@@ -81,7 +83,7 @@ def fit(
             if on_epoch is not None:
                 on_epoch(values)
             reached = (values["selection_score"], -values["selection_loss"])
-            if best is None or reached > best:
+            if best is None or reached > best or "all_epochs" in choices:
                 best, best_epoch, best_weights = reached, len(epochs), flat.detach().clone()
         with torch.no_grad():
             flat.copy_(best_weights)

@@ -31,11 +31,12 @@ def adamax_step(
     rate: float,
     clip: float,
     weight_decay: float = 0.0,
+    decayed: int | None = None,
 ) -> None:
     """One step in place; the gradients, clipped to the norm ``clip`` all together, are zero afterwards.
 
     Per vector: weights, gradient, momentum and infinity norm, of one shape, and how often it has been updated, this
-    time included (which corrects the momentum's bias).
+    time included (which corrects the momentum's bias). Only the first ``decayed`` vectors decay, None: all.
 
     >>> weights, gradient = torch.ones(2), torch.tensor([1.0, -2.0])
     >>> adamax_step([weights], [gradient], [torch.zeros(2)], [torch.zeros(2)], [1], rate=0.1, clip=10.0)
@@ -45,7 +46,7 @@ def adamax_step(
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
     torch._foreach_mul_(gradients, torch.clamp(clip / (norm + 1e-6), max=1.0))
     if weight_decay:
-        torch._foreach_add_(gradients, weights, alpha=weight_decay)
+        torch._foreach_add_(gradients[:decayed], weights[:decayed], alpha=weight_decay)
     torch._foreach_lerp_(averages, gradients, 1 - BETAS[0])
     torch._foreach_mul_(infinities, BETAS[1])
     torch._foreach_abs_(gradients)
@@ -91,13 +92,18 @@ def flat_parameters(model: nn.Module) -> Iterator[nn.Parameter]:
 
 @dataclass
 class Optimiser:
-    """Adamax on a model's flat parameters, its learning rate rising, then falling over all steps (A.1.2)."""
+    """Adamax on a model's flat parameters, its learning rate rising, then falling over all steps (A.1.2).
+
+    Of the vector, only the first ``decayed`` elements have weight decay, None: all.
+    """
 
     flat: torch.nn.Parameter
     average: torch.Tensor
     infinity: torch.Tensor
     hyper: Hyper
     factor: Callable[[int], float]
+    rule: Callable[..., None] = adamax_step
+    decayed: int | None = None
     steps: int = 0
 
     @classmethod
@@ -108,9 +114,13 @@ class Optimiser:
     def step(self) -> None:
         """Updates the parameters, the gradient clipped and zeroed afterwards."""
         assert self.flat.grad is not None
-        rate, state = self.hyper.learning_rate * self.factor(self.steps), ([self.average], [self.infinity])
+        rate = self.hyper.learning_rate * self.factor(self.steps)
         self.steps += 1
-        adamax_step([self.flat], [self.flat.grad], *state, [self.steps], rate, self.hyper.clip, self.hyper.weight_decay)
+        vectors = [[whole] for whole in (self.flat, self.flat.grad, self.average, self.infinity)]
+        if self.decayed is not None:
+            vectors = [[whole[: self.decayed], whole[self.decayed :]] for (whole,) in vectors]
+        updates, decayed = [self.steps] * len(vectors[0]), None if self.decayed is None else 1
+        self.rule(*vectors, updates, rate, self.hyper.clip, self.hyper.weight_decay, decayed)
 
 
 def warmup_then_decay(hyper: Hyper, n_steps: int) -> Callable[[int], float]:

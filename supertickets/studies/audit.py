@@ -1,0 +1,77 @@
+"""The audit (appendix A): the runs of every choice alone, of all together, and of the paper's text, on paired seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from supertickets.runs import CHOICES, RunSpec, SharingSpec, Spec, TicketRule
+from supertickets.studies.inputs import Inputs, at_hand
+from supertickets.studies.profiles import TASK_DROPOUT, Profile, multi_task_hyper
+from supertickets.studies.training_sets import MAP_DEV_SIZE, TrainingSets
+from supertickets.tickets import LEVELS
+
+FEW, SOME = (0.2, 0.5), (0.2, 0.5, 0.8)
+
+
+def audit_levels(case: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The levels of winning and of random tickets: all winning ones where a super ticket is chosen among them.
+
+    >>> audit_levels("bert_adamax")
+    ((0.2, 0.5), (0.2, 0.5))
+    """
+    if case in ("paper", "one_dev", "published"):
+        return LEVELS, SOME
+    return (FEW, FEW) if CHOICES[case].acts == "training" else (SOME, SOME)
+
+
+def audit_runs(profile: Profile, inputs: Inputs | None = None) -> dict[str, list[Spec]]:
+    """The runs of the profile's ``audited`` cases, by case: "paper", a choice or "published".
+
+    Per training set a full model, winning and random tickets of the first task; of "leaky_updates" Ticket-Share on all
+    tasks, which "paper" has too if that is audited. Runs that a choice cannot touch are the paper's own, by their id.
+    """
+    inputs = inputs or at_hand()
+    found: dict[str, list[Spec]] = {case: [] for case in profile.audited} if profile.audit else {}
+    for k in range(profile.audit[0].n if profile.audit else 0):
+        for case, specs in found.items():
+            choices = () if case == "paper" else (case,)
+            if case != "leaky_updates":
+                specs += _alone(profile, profile.audit[0], k, choices, *audit_levels(case), inputs)
+            if case == "leaky_updates" or (case == "paper" and "leaky_updates" in found):
+                specs += _together(profile, k, choices, inputs)
+    return found
+
+
+def _alone(
+    profile: Profile,
+    sets: TrainingSets,
+    k: int,
+    choices: Iterable[str],
+    winning: Iterable[float],
+    random: Iterable[float],
+    inputs: Inputs,
+) -> list[RunSpec]:
+    arguments = {"train_size": sets.size, "train_seed": sets.first + k, "noise": sets.noise, "dev_size": MAP_DEV_SIZE}
+    ref = inputs.data(sets.task, **{**profile.data_of(sets.task), **arguments})
+    hyper = replace(profile.hyper_of(ref.name), task_dropout=TASK_DROPOUT.get(ref.name, profile.hyper.task_dropout))
+    revision = inputs.revision(profile.encoder)
+    full = RunSpec(profile.encoder, revision, ref, sets.first + k, hyper, choices=tuple(choices))
+    rules = [TicketRule("winning", level, full.id) for level in winning]
+    rules += [TicketRule("random", level) for level in random]
+    return [full, *(replace(full, ticket=rule, estimators=()) for rule in rules)]
+
+
+def _together(profile: Profile, k: int, choices: tuple[str, ...], inputs: Inputs) -> list[Spec]:
+    fulls = [_alone(profile, sets, k, (), (), (), inputs)[0] for sets in profile.audit]
+    shared = SharingSpec(
+        encoder=profile.encoder,
+        encoder_revision=fulls[0].encoder_revision,
+        data=tuple(full.data for full in fulls),
+        tickets=tuple(TicketRule("winning", 0.5, full.id) for full in fulls),
+        dropouts=tuple(full.hyper.task_dropout for full in fulls),
+        seed=fulls[0].seed,
+        hyper=multi_task_hyper(profile.hyper),
+        choices=choices,
+    )
+    return [*fulls, shared]

@@ -5,6 +5,7 @@ VENV ?= .venv
 PROFILE ?= lab
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+LAB_ARGS ?=
 NOTEBOOKS ?=
 # Chosen, not resolved: a release with builds for CPU only and for GPUs. All other pins follow from pyproject.toml.
 TORCH ?= 2.13.0
@@ -26,7 +27,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PYDEVD_DISABLE_FILE_VALIDATION = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install book test slow bench lint format sync smoke lock clean distclean
+.PHONY: help install book lab test slow bench lint format sync smoke lock clean distclean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -47,6 +48,13 @@ book: $(READY) ## execute the notebooks (PROFILE=lab) and build book/_build/html
 	$(BIN)/python -m supertickets.notebooks $(NOTEBOOKS) --out book/chapters --profile $(PROFILE)
 	@# A page that warned once would not warn again in the next build: after a failure the next one starts afresh.
 	$(BUILD) book || { rm -rf book/_build; exit 1; }
+
+lab: $(VENV)/.lab ## open the notebooks in JupyterLab, where saving writes their .py sources too
+	$(BIN)/jupyter-lab --LabApp.default_url=/lab/tree/notebooks $(LAB_ARGS)
+
+$(VENV)/.lab: $(READY)
+	$(BIN)/python -m pip install --quiet --no-compile --constraint requirements.lock 'jupyterlab>=4.2' 'ipywidgets>=8'
+	@touch $@
 
 test: $(READY) ## run the tests (PYTEST_ARGS="-k tickets" for some of them)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -10,47 +10,57 @@
 # # 1 Introduction: the phase transition, measured
 #
 # ```{admonition} In this chapter
-# **You will see** Figure 1 of the paper with all three panels measured: the score of winning, random and losing
-# tickets, and the bias and the variance behind it, from models trained on many independent training sets.
+# **You will see** Figure 1 of the paper with all three panels measured: the
+# score of winning, random and losing tickets, and the bias and the variance
+# behind it, from models trained on many independent training sets.
 #
-# **Claims under test** (section 1): the score of winning tickets rises, then falls; while a model shrinks, its variance
-# falls and its bias rises.
+# **Claims under test** (section 1): the score of winning tickets rises, then
+# falls; while a model shrinks, its variance falls and its bias rises.
 #
-# **Cost**: recorded runs nothing; profile `lab` a few minutes on two CPU cores; `minilm` hours on a CPU, minutes on a
-# GPU; `paper-base` about a GPU-day.
+# **Cost**: recorded runs nothing; profile `lab` a few minutes on two CPU cores;
+# `minilm` hours on a CPU, minutes on a GPU; `paper-base` about a GPU-day.
 # ```
 #
-# A pre-trained language model fine-tuned on a small task has far more parameters than the task has examples. Liang et
-# al. {cite:p}`liang2021super` prune whole attention heads and feed-forward layers (FFNs) by their importance, rewind
-# what is left to its pre-trained weights and fine-tune again. The surviving structure is a *ticket*: *winning* if the
-# most important units were kept, *losing* if the least important ones, *random* if drawn at random.
+# A pre-trained language model fine-tuned on a small task has far more
+# parameters than the task has examples. Liang et al. {cite:p}`liang2021super`
+# prune whole attention heads and feed-forward layers (FFNs) by their
+# importance, rewind what is left to its pre-trained weights and fine-tune
+# again. The surviving structure is a *ticket*: *winning* if the most important
+# units were kept, *losing* if the least important ones, *random* if drawn at
+# random.
 #
 # ```{admonition} The paper says
 # :class: paper
-# "[...] phase transition phenomenon: As the compression ratio increases, generalization performance of the winning
-# tickets first improves then deteriorates after a certain threshold."
+# "[...] phase transition phenomenon: As the compression ratio increases,
+# generalization performance of the winning tickets first improves then
+# deteriorates after a certain threshold."
 # ```
 #
-# The paper reads this as a trade-off: light pruning lowers the *variance* of the model (how much it depends on the
-# training set it happened to see) before it raises its *bias* (how wrong it is on average). Its Figure 1 draws the
-# score from experiments, but the bias and the variance by hand: on GLUE nobody knows the true distribution of labels,
-# and there is one training set. Here all three panels are measured, twice. On a **real encoder**, MiniLM, and real
-# data, SST-2 is cut into many disjoint training sets of 500 sentences: runs recorded once, read by every build of this
-# book. In the **lab** ([the glossary](../glossary) says what it is) training sets are drawn afresh at will and the
-# probability of every label is known: runs made anew by every build.
+# The paper reads this as a trade-off: light pruning lowers the *variance* of
+# the model (how much it depends on the training set it happened to see) before
+# it raises its *bias* (how wrong it is on average). Its Figure 1 draws the
+# score from experiments, but the bias and the variance by hand: on GLUE nobody
+# knows the true distribution of labels, and there is one training set. Here all
+# three panels are measured, twice. On a **real encoder**, MiniLM, and real
+# data, SST-2 is cut into many disjoint training sets of 500 sentences: runs
+# recorded once, read by every build of this book. In the **lab**
+# ([the glossary](../glossary) says what it is) training sets are drawn afresh
+# at will and the probability of every label is known: runs made anew by every
+# build.
 
 # %% tags=["parameters"]
 profile = "lab"  # carried out here: lab, minilm, paper-base, smoke ...
-encoder = ""  # lab-base, minilm, a local folder or a Hub id; empty: the profile's
+encoder = ""  # lab-base, minilm, a folder or a Hub id; empty: the profile's
 task = ""  # name of one task; empty: the profile's
 train_size = 0  # examples in a training set; 0: the profile's
-dev_size = 0  # at most so many dev examples; 0: the profile's choice
+dev_size = 0  # dev examples of a task at most; 0: the profile's
 n_sets = 0  # number of training sets; 0: the profile's
 kinds = "winning, random, losing"  # kinds of tickets, comma-separated
-loss = ""  # the figure's: brier, cross_entropy, zero_one, or squared for regression; empty: brier, or squared
+# The figure's: brier, cross_entropy, zero_one; squared for regression.
+loss = ""  # empty: brier, or squared
 store = "../runs"  # folder (or fsspec URL) of the run store
-results = "../book/results"  # folder of recorded runs, shown beside; empty: none
-data_dir = ""  # folder with TASK/train.tsv and so on; empty: the lab, or the Hub
+results = "../book/results"  # folder of recorded runs; empty: none
+data_dir = ""  # folder with TASK/train.tsv ...; empty: the lab, or the Hub
 workers = 0  # worker processes; 0: one per core
 
 # %% tags=["hide-input"]
@@ -61,9 +71,23 @@ from supertickets.chapters.bias_variance.figures import trade_off_figure
 from supertickets.chapters.bias_variance.tables import trade_off, variance_parts
 from supertickets.chapters.chapter import Chapter, each
 from supertickets.chapters.claims import sentences
-from supertickets.chapters.display import measured, show, show_claims, show_table
-from supertickets.chapters.single_task.claims import boundaries, larger_models, phase_sentence, transitions
-from supertickets.studies import get_profile, training_set_sweeps, with_training_sets
+from supertickets.chapters.display import (
+    measured,
+    show,
+    show_claims,
+    show_table,
+)
+from supertickets.chapters.single_task.claims import (
+    boundaries,
+    larger_models,
+    phase_sentence,
+    transitions,
+)
+from supertickets.studies import (
+    get_profile,
+    training_set_sweeps,
+    with_training_sets,
+)
 
 chosen = get_profile(profile, encoder=encoder, dev_size=dev_size)
 chosen = with_training_sets(chosen, task, train_size, n_sets, kinds)
@@ -71,37 +95,54 @@ chapter = Chapter(chosen, store, results, data_dir, workers)
 scales = chapter.scales("figure1")
 print(chapter.told("figure1"))
 if wrong := chosen.sets.noise:
-    print(f"In training sets made here {wrong:.0%} of the labels are wrong on purpose.")
-    print("The score counts true labels; the loss counts labels as wrong as those trained on.")
+    print(
+        f"In training sets made here {wrong:.0%} of the labels are wrong on "
+        "purpose."
+    )
+    print(
+        "The score counts true labels; the loss counts labels as wrong as "
+        "those trained on."
+    )
 
 # %% [markdown]
 # ## Figure 1
 #
-# Every training set goes through the whole procedure on its own: fine-tune the full model, score its units, and at each
-# of the sparsity levels prune, rewind and fine-tune the three kinds of tickets. No two training sets share their
-# randomness. All models are evaluated on the same examples, which none of them has seen, and for each of these
-# examples $x$ with true label distribution $q(x)$ and predictions $p_1(x), \dots, p_T(x)$ the expected loss splits into
+# Every training set goes through the whole procedure on its own: fine-tune the
+# full model, score its units, and at each of the sparsity levels prune, rewind
+# and fine-tune the three kinds of tickets. No two training sets share their
+# randomness. All models are evaluated on the same examples, which none of them
+# has seen, and for each of these examples $x$ with true label distribution
+# $q(x)$ and predictions $p_1(x), \dots, p_T(x)$ the expected loss splits into
 #
 # $$
 # \underbrace{1 - \sum_y q_y^2}_{\text{noise}}
 # + \underbrace{\sum_y (\bar p_y - q_y)^2}_{\text{bias}^2}
-# + \underbrace{\frac{1}{T} \sum_t \sum_y (p_{t,y} - \bar p_y)^2}_{\text{variance}}
+# + \underbrace{
+# \frac{1}{T} \sum_t \sum_y (p_{t,y} - \bar p_y)^2}_{\text{variance}}
 # $$
 #
-# (the Brier form; bias and variance are corrected for the finite number of training sets,
-# {func}`supertickets.bias_variance`). On real data nobody knows $q(x)$: the label that was given takes its place, so
-# that noise counts as bias. Phases as the paper defines them: I up to the best level, II until the winning tickets meet
-# the random ones, III beyond; the boundaries are estimated from the runs.
+# (the Brier form; bias and variance are corrected for the finite number of
+# training sets, {func}`supertickets.bias_variance`). On real data nobody knows
+# $q(x)$: the label that was given takes its place, so that noise counts as
+# bias. Phases as the paper defines them: I up to the best level, II until the
+# winning tickets meet the random ones, III beyond; the boundaries are estimated
+# from the runs.
 
 # %%
 records = {scale: list(scale.records("figure1")) for scale in scales}
-terms = {scale: trade_off(records[scale], loss if scale.live else "") for scale in scales}
+terms = {
+    scale: trade_off(records[scale], loss if scale.live else "")
+    for scale in scales
+}
 
 # %% tags=["hide-input"]
 alt = (
-    "Three panels against the weights remaining, 100 per cent at the left: score, variance and squared bias of winning "
-    "tickets in blue with circles, random ones in orange with squares, losing ones in green with triangles; the full "
-    "model is a dashed grey line. Phases I, II and III are shaded in rising grey."
+    "Three panels against the weights remaining, 100 per cent at the left: "
+    "score, variance and squared bias of winning "
+    "tickets in blue with circles, random ones in orange with squares, losing "
+    "ones in green with triangles; the full "
+    "model is a dashed grey line. Phases I, II and III are shaded in rising "
+    "grey."
 )
 for scale in each(scales):
     frame = scale.frame("figure1")
@@ -113,7 +154,8 @@ for scale in each(scales):
         alt,
         terms[scale],
         name="figure-1",
-        caption="Figure 1: if the paper is right, the score rises, then falls; variance falls, bias rises.",
+        caption="Figure 1: if the paper is right, the score rises, then falls; "
+        "variance falls, bias rises.",
     )
     if phases is not None:
         measured(phase_sentence(phases))
@@ -121,19 +163,25 @@ for scale in each(scales):
 # %% [markdown]
 # ## Does it add up?
 #
-# Noise, bias and variance are estimated from averages of the predictions; the expected loss is computed from the
-# predictions directly. The largest difference between the sum and the loss, over all points of the figure:
+# Noise, bias and variance are estimated from averages of the predictions; the
+# expected loss is computed from the predictions directly. The largest
+# difference between the sum and the loss, over all points of the figure:
 
 # %%
 for scale in scales:
     residual = terms[scale]["residual"].abs().max()
-    print(f"{scale.title}: |noise + bias^2 + variance - loss| <= {residual:.1e}")
+    print(
+        f"{scale.title}: |noise + bias^2 + variance - loss| <= {residual:.1e}"
+    )
     assert residual < 1e-6
 
 # %% tags=["hide-input"]
 columns = ["kind", "level", "n_sets"]
 parts = ["noise", "bias2", "variance", "error"]
-caption = "Terms of the expected loss by kind and sparsity level; n_sets: training sets behind a row."
+caption = (
+    "Terms of the expected loss by kind and sparsity level; n_sets: training "
+    "sets behind a row."
+)
 for scale in each(scales):
     wide = terms[scale].pivot_table("value", columns, "term", sort=False)
     wide = wide.reset_index().rename_axis(columns=None)
@@ -142,12 +190,15 @@ for scale in each(scales):
 # %% [markdown]
 # ## Does variance fall, and does bias rise?
 #
-# Two curves can have overlapping bands although one lies above the other on every training set. So we look at
-# differences: winning ticket against full model, on the same training set and examples, averaged over the levels. An
-# example: if pruning lowers the variance by 0.1, 0.2 and 0.3 on three training sets, it is the mean fall of 0.2 and its
-# interval that count, however far the three sets lie apart. We ask by every loss, since
-# "bias" and "variance" mean something else for each. Brier loss and cross-entropy grade how sure an answer is, 0-1
-# loss, the loss behind the score, only which answer it is. The levels are details, a family of their own.
+# Two curves can have overlapping bands although one lies above the other on
+# every training set. So we look at differences: winning ticket against full
+# model, on the same training set and examples, averaged over the levels. An
+# example: if pruning lowers the variance by 0.1, 0.2 and 0.3 on three training
+# sets, it is the mean fall of 0.2 and its interval that count, however far the
+# three sets lie apart. We ask by every loss, since "bias" and "variance" mean
+# something else for each. Brier loss and cross-entropy grade how sure an answer
+# is, 0-1 loss, the loss behind the score, only which answer it is. The levels
+# are details, a family of their own.
 
 # %%
 # Judged once all of the planned training sets are there.
@@ -158,31 +209,51 @@ changes = {scale: directions(records[scale]) for scale in judged}
 for scale in each(judged):
     detail = changes[scale]["detail"].astype(bool)
     claims, levels = changes[scale][~detail], changes[scale][detail]
-    show_claims(claims, "Changes of bias and variance, hundredths of the loss, 95% intervals.", "directions")
-    show_claims(levels, "The same, winning tickets level by level.", "directions-by-level")
+    show_claims(
+        claims,
+        "Changes of bias and variance, hundredths of the loss, 95% intervals.",
+        "directions",
+    )
+    show_claims(
+        levels,
+        "The same, winning tickets level by level.",
+        "directions-by-level",
+    )
 
 # %% [markdown]
 # ### Is it more pronounced in the larger model?
 #
-# Light pruning's gain, and what the super tickets keep, in the two real encoders: the same training sets, of which each
-# gives a difference between the two.
+# Light pruning's gain, and what the super tickets keep, in the two real
+# encoders: the same training sets, of which each gives a difference between the
+# two.
 
 # %%
 real = {scale.profile.name: scale for scale in judged}
-pairs = {scale: real[large] for scale in judged if (large := scale.profile.large) in real}
+pairs = {
+    scale: real[large]
+    for scale in judged
+    if (large := scale.profile.large) in real
+}
 if not pairs:
     print("a large model's runs on these training sets are not recorded yet")
 for scale, large in pairs.items():
     told = larger_models(scale.frame("figure1"), large.frame("figure1"))
-    show_claims(told, f"{large.title} minus {scale.title}, 95% t intervals over training sets.", "larger")
+    show_claims(
+        told,
+        f"{large.title} minus {scale.title}, 95% t intervals over training "
+        "sets.",
+        "larger",
+    )
     measured(*sentences(told))
 
 # %% [markdown]
 # ### Whose variance is it?
 #
-# A model varies because its training set does, and because its task head and the order of its examples are drawn. A
-# second seed for every training set tells the two parts apart (law of total variance), for the full model and the
-# lightest winning ticket. Only where runs are carried out here are there second seeds.
+# A model varies because its training set does, and because its task head and
+# the order of its examples are drawn. A second seed for every training set
+# tells the two parts apart (law of total variance), for the full model and the
+# lightest winning ticket. Only where runs are carried out here are there second
+# seeds.
 
 # %%
 here = chapter.here()
@@ -190,7 +261,13 @@ few = replace(here.profile, levels=here.profile.levels[:1])
 twice = training_set_sweeps(few, here.inputs, ["winning"], repeats=2)
 found = here.carried_out(twice)
 parts = variance_parts(here.store.records(found["run"], arrays=True), loss)
-show_table(parts, "Variance split into the training set's part and the seed's (two seeds a set).", "parts", decimals=4)
+show_table(
+    parts,
+    "Variance split into the training set's part and the seed's (two seeds a "
+    "set).",
+    "parts",
+    decimals=4,
+)
 
 # %% [markdown]
 # ## What was found
@@ -202,11 +279,15 @@ for scale in each(judged):
     measured(*rise, *sentences(claims), *disagreements(changes[scale]))
 
 # %% [markdown]
-# **What differs from the paper, and why.** The paper's middle and right panels are sketches, and its training set is
-# one; here each point is an average over training sets, so the left panel's spread contains what a new training set
-# would change, not only a new seed. MiniLM has 6 layers and 22.7 million parameters, a fifth of BERT-base's; its
-# training sets are parts of SST-2, its labels those that people gave. A lab encoder has been taught by its pre-training
-# to compare sentences, so that fine-tuning has less to learn from the examples than BERT has: its variance is small,
-# and so is what pruning can take from it. Where a claim of the paper does not show, the box above says so.
+# **What differs from the paper, and why.** The paper's middle and right panels
+# are sketches, and its training set is one; here each point is an average over
+# training sets, so the left panel's spread contains what a new training set
+# would change, not only a new seed. MiniLM has 6 layers and 22.7 million
+# parameters, a fifth of BERT-base's; its training sets are parts of SST-2, its
+# labels those that people gave. A lab encoder has been taught by its
+# pre-training to compare sentences, so that fine-tuning has less to learn from
+# the examples than BERT has: its variance is small, and so is what pruning can
+# take from it. Where a claim of the paper does not show, the box above says so.
 #
-# **Next**: [the background](02_background), or at once [how super tickets are found](03_finding_super_tickets).
+# **Next**: [the background](02_background), or at once
+# [how super tickets are found](03_finding_super_tickets).

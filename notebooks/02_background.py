@@ -88,7 +88,8 @@ show(
     layer_figure(),
     alt,
     name="layer",
-    caption="A Transformer layer: heads and FFN, each with its mask variable, and the residuals around them.",
+    caption="A Transformer layer: heads and FFN, each with its mask variable, "
+    "and the residuals around them.",
 )
 
 # %% [markdown]
@@ -112,7 +113,11 @@ with torch.no_grad():
     # Each projection holds all heads' weights: cut it into H pieces.
     q, k, v = (
         proj(x).view(B, L, H, width // H).transpose(1, 2)
-        for proj in (attention.self.query, attention.self.key, attention.self.value)
+        for proj in (
+            attention.self.query,
+            attention.self.key,
+            attention.self.value,
+        )
     )
     looks = q @ k.transpose(2, 3) / (width // H) ** 0.5  # (B, H, L, L)
     padding = batch.inputs["attention_mask"][:, None, None, :] == 0
@@ -145,7 +150,9 @@ xi = torch.ones(H, 1, 1, 1, dtype=torch.float64)
 xi[2] = 0
 
 with torch.no_grad():
-    attended = attention.output.LayerNorm(x + (xi * of_head).sum(0) + output.bias)
+    attended = attention.output.LayerNorm(
+        x + (xi * of_head).sum(0) + output.bias
+    )
     ffn = layer.output.dense(gelu(layer.intermediate.dense(attended)))
     by_hand = layer.output.LayerNorm(attended + ffn)
     with st.masked(model, ticket):
@@ -181,7 +188,10 @@ for name, (layers, n_heads, width, wide) in sizes.items():
 units = unit_sizes(shapes)
 show_table(units, "What a head and an FFN weigh.", "units")
 base = shapes["BERT-base"]
-measured(f"In BERT-base an FFN holds as many parameters as {base.ffn_parameters / base.head_parameters:.0f} heads.")
+measured(
+    "In BERT-base an FFN holds as many parameters as "
+    f"{base.ffn_parameters / base.head_parameters:.0f} heads."
+)
 
 # %% [markdown]
 # ## Lottery tickets
@@ -212,7 +222,12 @@ alt = (
     " rewind, fine-tune again. Rewinding puts kept units back to the"
     " pre-trained weights."
 )
-show(recipe_figure(), alt, name="recipe", caption="How a ticket is found: what each step does to the weights.")
+show(
+    recipe_figure(),
+    alt,
+    name="recipe",
+    caption="How a ticket is found: what each step does to the weights.",
+)
 
 # %% [markdown]
 # ### Single weights, or whole units?
@@ -235,9 +250,13 @@ show(
     pruning_figure(weights, by_weight, by_row),
     alt,
     name="pruning",
-    caption="A weight matrix whole, with single weights gone, and with whole units gone.",
+    caption="A weight matrix whole, with single weights gone, and with whole "
+    "units gone.",
 )
-print(f"kept: {by_weight.mean():.0%} of the weights, {by_row.mean():.0%} of the rows")
+print(
+    f"kept: {by_weight.mean():.0%} of the weights, {by_row.mean():.0%} of the "
+    "rows"
+)
 print(f"a product with the first still has shape {weights.shape},")
 print(f"with the second {weights[by_row].shape}: half the work and the memory")
 
@@ -258,7 +277,9 @@ print(f"with the second {weights[by_row].shape}: half the work and the memory")
 # %%
 model = st.load_encoder(encoder, num_labels=2, seed=seed)
 start = {name: value.clone() for name, value in model.state_dict().items()}
-batches = eval_batches(cached_encode(examples, "train", st.load_tokenizer(encoder), 64))
+batches = eval_batches(
+    cached_encode(examples, "train", st.load_tokenizer(encoder), 64)
+)
 (training,) = [b for i, b in enumerate(batches) if i == 0]
 optimiser = torch.optim.Adamax(model.parameters(), lr=1e-3)
 losses = []
@@ -319,13 +340,16 @@ show(
     fits_figure(x, truth, fits),
     alt,
     name="fits",
-    caption="Fits to independent training sets: bias is how far their mean is off, variance how they scatter.",
+    caption="Fits to independent training sets: bias is how far their mean is "
+    "off, variance how they scatter.",
 )
 
 # %%
 rows = []
 for degree, curves in fits.items():
-    parts = st.bias_variance(curves, truth, "squared", noise_variance=np.full(len(x), noise**2))
+    parts = st.bias_variance(
+        curves, truth, "squared", noise_variance=np.full(len(x), noise**2)
+    )
     rows.append(
         {
             "degree": degree,
@@ -338,7 +362,9 @@ for degree, curves in fits.items():
     loss = (curves - truth) ** 2 + noise**2  # expected over new noise
     assert abs(loss.mean() - parts.noise - parts.bias2 - parts.variance) < 1e-10
 table = pd.DataFrame(rows)
-show_table(table, "Polynomials: the loss and its parts.", "polynomials", decimals=3)
+show_table(
+    table, "Polynomials: the loss and its parts.", "polynomials", decimals=3
+)
 best = table.loc[table["loss"].idxmin()]
 measured(
     f"Degree {best['degree']:.0f} has the lowest loss, {best['loss']:.3f}."
@@ -368,7 +394,10 @@ models = [[[0.9, 0.1], [0.4, 0.6]], [[0.7, 0.3], [0.2, 0.8]]]
 parts = st.bias_variance(models, [0, 1])
 print("bias^2 per example  ", parts.per_example["bias2"].round(3))
 print("variance per example", parts.per_example["variance"].round(3))
-print(f"together {parts.bias2 + parts.variance:.3f}, the mean loss {parts.error:.3f}")
+print(
+    f"together {parts.bias2 + parts.variance:.3f}, the mean loss "
+    f"{parts.error:.3f}"
+)
 
 # %% [markdown]
 # ## Exercises
@@ -412,9 +441,13 @@ for n in (8, 15, 60, 1000):
         curves = (x[:, None] ** np.arange(degree + 1) @ weights)[..., 0]
         loss[degree] = ((curves - truth) ** 2).mean()
     degree = min(loss, key=lambda key: loss[key])
-    print(f"{n:5} points: degree {degree}, loss without noise {loss[degree]:.4f}")
+    print(
+        f"{n:5} points: degree {degree}, loss without noise {loss[degree]:.4f}"
+    )
 print("The fewer the data, the smaller the best model. So the paper expects")
-print("most of pruning where data are few; chapters 1, 5 and 10 put it to a test.")
+print(
+    "most of pruning where data are few; chapters 1, 5 and 10 put it to a test."
+)
 
 # %% [markdown]
 # ## What was found

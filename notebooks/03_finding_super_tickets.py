@@ -10,14 +10,16 @@
 # # 3 Finding super tickets
 #
 # ```{admonition} In this chapter
-# **You will see** the method of section 3 step by step, each equation beside the code that carries it out: masks,
-# importance, pruning, rewinding, and the choice of the super ticket.
+# **You will see** the method of section 3 step by step, each equation beside
+# the code that carries it out: masks, importance, pruning, rewinding, and the
+# choice of the super ticket.
 #
-# **Claims under test**: that masking is exact and equals removal; that the importance score says which units matter;
-# that rewinding starts from the pre-trained weights and nothing else.
+# **Claims under test**: that masking is exact and equals removal; that the
+# importance score says which units matter; that rewinding starts from the
+# pre-trained weights and nothing else.
 #
-# **Cost**: profile `lab` under a minute on two CPU cores; `minilm` about an hour on a CPU; `paper-base` minutes on a
-# GPU.
+# **Cost**: profile `lab` under a minute on two CPU cores; `minilm` about an
+# hour on a CPU; `paper-base` minutes on a GPU.
 # ```
 
 # %% tags=["parameters"]
@@ -25,7 +27,7 @@ profile = "lab"  # lab, minilm, paper-base, paper-large, or smoke
 task = ""  # one task of the profile; empty: its first
 seed = 0  # whole number: task head, batches, dropout
 store = "../runs"  # folder (or fsspec URL) of the run store
-data_dir = ""  # folder with TASK/train.tsv and so on; empty: the lab, or the Hub
+data_dir = ""  # folder with TASK/train.tsv ...; empty: the lab, or the Hub
 workers = 0  # worker processes; 0: one per core
 
 # %% tags=["hide-input"]
@@ -36,8 +38,16 @@ from torch.nn.functional import cross_entropy
 import supertickets as st
 from supertickets.chapters.chapter import Chapter
 from supertickets.chapters.display import measured, show, show_table
-from supertickets.chapters.finding import estimator_agreement, importance_figure, ticket_sizes, tickets_figure
-from supertickets.chapters.single_task.figures import phase_transition_data, phase_transition_figure
+from supertickets.chapters.finding import (
+    estimator_agreement,
+    importance_figure,
+    ticket_sizes,
+    tickets_figure,
+)
+from supertickets.chapters.single_task.figures import (
+    phase_transition_data,
+    phase_transition_figure,
+)
 from supertickets.runs import super_tickets
 from supertickets.studies import full_run, get_profile, ticket_sweep
 from supertickets.tickets import ESTIMATORS
@@ -50,9 +60,15 @@ here = Chapter(scale, store, data_dir=data_dir, workers=workers).here()
 data = here.inputs.data(name, **scale.data_of(name))
 examples = data.load()
 print(f"{name}: {len(examples.train)} training examples, for instance")
-for texts, label in list(zip(examples.train.texts, examples.train.labels, strict=True))[:3]:
+for texts, label in list(
+    zip(examples.train.texts, examples.train.labels, strict=True)
+)[:3]:
     print(
-        "  " + " | ".join(texts), "->", examples.label_names[label] if examples.label_names else round(float(label), 2)
+        "  " + " | ".join(texts),
+        "->",
+        examples.label_names[label]
+        if examples.label_names
+        else round(float(label), 2),
     )
 
 # %% [markdown]
@@ -60,26 +76,40 @@ for texts, label in list(zip(examples.train.texts, examples.train.labels, strict
 #
 # ```{admonition} The paper says
 # :class: paper
-# In each Transformer layer, "we associate mask variables $\xi_h$ to each attention head and $\nu$ to the FFN":
+# In each Transformer layer, "we associate mask variables $\xi_h$ to each
+# attention head and $\nu$ to the FFN":
 #
 # $$
 # \mathrm{MHA}(Q, x) = \sum_{h}^{H} \xi_h H_h(Q, x, W_h^{\{Q,K,V\}}) W_h^O,
 # \qquad \mathrm{FFN}(z) = \nu\,\mathrm{FFN}(z),
 # $$
 #
-# "where $\xi_h, \nu \in \{0, 1\}$, and a 0 value indicates that the corresponding structure is pruned."
+# "where $\xi_h, \nu \in \{0, 1\}$, and a 0 value indicates that the
+# corresponding structure is pruned."
 # ```
 #
-# A set of masks is a {class}`~supertickets.tickets.Ticket`. `masked` puts it on a live model: the gate of a head
-# multiplies its context before the output projection, the gate of an FFN multiplies its output before the residual sum.
-# Both are exact, and `compact` removes the same units for good. In double precision the two agree to rounding:
+# A set of masks is a {class}`~supertickets.tickets.Ticket`. `masked` puts it on
+# a live model: the gate of a head multiplies its context before the output
+# projection, the gate of an FFN multiplies its output before the residual sum.
+# Both are exact, and `compact` removes the same units for good. In double
+# precision the two agree to rounding:
 
 # %%
-model = st.load_encoder(scale.encoder, num_labels=examples.num_labels, seed=seed).double().eval()
+model = (
+    st.load_encoder(scale.encoder, num_labels=examples.num_labels, seed=seed)
+    .double()
+    .eval()
+)
 shape = st.shape_of(model)
 ticket = st.random_ticket((shape.n_layers, shape.n_heads), level=0.5, seed=seed)
 tokenizer = st.load_tokenizer(scale.encoder)
-batch = next(iter(eval_batches(cached_encode(examples, "dev", tokenizer, hyper.max_length))))
+batch = next(
+    iter(
+        eval_batches(
+            cached_encode(examples, "dev", tokenizer, hyper.max_length)
+        )
+    )
+)
 with torch.no_grad():
     plain = model(**batch.inputs).logits
     with st.masked(model, ticket):
@@ -87,10 +117,22 @@ with torch.no_grad():
     by_removal = st.compact(model, ticket)(**batch.inputs).logits
     with st.masked(model, st.full_ticket((shape.n_layers, shape.n_heads))):
         all_ones = model(**batch.inputs).logits
-print(f"{shape.n_layers} layers x {shape.n_heads} heads; kept: {ticket.kept_heads} heads, {ticket.kept_ffns} FFNs")
-print(f"masks of ones change the logits by exactly {float((all_ones - plain).abs().max())}")
-print(f"the ticket changes them by up to         {float((by_mask - plain).abs().max()):.3g}")
-print(f"masked and compacted differ by at most   {float((by_mask - by_removal).abs().max()):.3g}")
+print(
+    f"{shape.n_layers} layers x {shape.n_heads} heads; kept: "
+    f"{ticket.kept_heads} heads, {ticket.kept_ffns} FFNs"
+)
+print(
+    "masks of ones change the logits by exactly "
+    f"{float((all_ones - plain).abs().max())}"
+)
+print(
+    "the ticket changes them by up to         "
+    f"{float((by_mask - plain).abs().max()):.3g}"
+)
+print(
+    "masked and compacted differ by at most   "
+    f"{float((by_mask - by_removal).abs().max()):.3g}"
+)
 assert torch.equal(all_ones, plain)
 assert (by_mask - by_removal).abs().max() < 1e-10
 
@@ -99,7 +141,8 @@ assert (by_mask - by_removal).abs().max() < 1e-10
 #
 # ```{admonition} The paper says
 # :class: paper
-# "The importance score is defined as the expected sensitivity of the model outputs with respect to the mask variables":
+# "The importance score is defined as the expected sensitivity of the model
+# outputs with respect to the mask variables":
 #
 # $$
 # I^h_{\mathrm{MHA}} = \mathop{\mathbb{E}}_{x \sim \mathcal{D}_x}
@@ -109,11 +152,13 @@ assert (by_mask - by_removal).abs().max() < 1e-10
 # \left| \frac{\partial \mathcal{L}(x)}{\partial \nu} \right| .
 # $$
 #
-# "We compute the importance scores for all the mask variables in a single backward pass at the end of fine-tuning."
+# "We compute the importance scores for all the mask variables in a single
+# backward pass at the end of fine-tuning."
 # ```
 #
-# In words: scale a unit a little and see how the loss of one example moves, up or down. The average size of that move
-# is the unit's importance. Here is the definition, taken word by word: mask variables on the lab's BERT, a backward
+# In words: scale a unit a little and see how the loss of one example moves, up
+# or down. The average size of that move is the unit's importance. Here is the
+# definition, taken word by word: mask variables on the lab's BERT, a backward
 # pass for one example after the other, absolute values, the mean.
 
 # %%
@@ -126,7 +171,9 @@ for i, layer in enumerate(layers):
     layer.attention.output.dense.register_forward_pre_hook(
         lambda _, context, i=i: (context[0] * xi[i].repeat_interleave(size),)
     )
-    layer.output.dense.register_forward_hook(lambda _, given, out, i=i: nu[i] * out)
+    layer.output.dense.register_forward_hook(
+        lambda _, given, out, i=i: nu[i] * out
+    )
 
 pairs = st.load_task("entailment", train_size=200, dev_size=64)
 lab_tokens = cached_encode(pairs, "dev", st.load_tokenizer("lab-base"), 64)
@@ -141,14 +188,19 @@ for example in range(len(few.labels)):
     of_ffns += slopes[1].abs() / len(few.labels)
 
 # %% [markdown]
-# The absolute value comes before the mean, so the gradient of a whole batch will not do: ups and downs would cancel.
-# The package gives every example mask variables of its own. Then a single backward pass over a batch yields one
-# gradient per example: {func}`~supertickets.models.importance_scores`. It is the same number, many times faster:
+# The absolute value comes before the mean, so the gradient of a whole batch
+# will not do: ups and downs would cancel. The package gives every example mask
+# variables of its own. Then a single backward pass over a batch yields one
+# gradient per example: {func}`~supertickets.models.importance_scores`. It is
+# the same number, many times faster:
 
 # %%
 plain_model = st.load_encoder("lab-base", num_labels=2, seed=seed).double()
 ours = st.importance_scores(plain_model, [few])
-gap = max(abs(of_heads.detach().numpy() - ours.heads).max(), abs(of_ffns.detach().numpy() - ours.ffns).max())
+gap = max(
+    abs(of_heads.detach().numpy() - ours.heads).max(),
+    abs(of_ffns.detach().numpy() - ours.ffns).max(),
+)
 print(f"by hand and `importance_scores` differ by {gap:.1e} at most")
 assert gap < 1e-12
 
@@ -156,45 +208,66 @@ assert gap < 1e-12
 # Now for real: fine-tune, then score on the training set.
 
 # %%
-small = shape.n_layers * shape.n_heads <= 48  # the truth costs one pass over the data for every unit
-estimators = tuple(name for name in ESTIMATORS if small or name != "leave_one_out")
+small = (
+    shape.n_layers * shape.n_heads <= 48
+)  # the truth costs one pass over the data for every unit
+estimators = tuple(
+    name for name in ESTIMATORS if small or name != "leave_one_out"
+)
 scored = full_run(scale.encoder, data, seed, hyper, estimators)
 here.carried_out([scored])
 record = here.store[scored.id]
 scores = record.scores("example")
-print(f"fine-tuned for {len(record.epochs)} epochs, kept epoch {record.best_epoch}")
+print(
+    f"fine-tuned for {len(record.epochs)} epochs, kept epoch "
+    f"{record.best_epoch}"
+)
 print(f"report score {record.metrics['report']['score']:.3f}")
-alt = f"Importance of every head of {scale.encoder} on {name}, layer by layer after l2 normalisation, and of every FFN."
+alt = (
+    f"Importance of every head of {scale.encoder} on {name}, layer by layer "
+    "after l2 normalisation, and of every FFN."
+)
 show(
     importance_figure(scores),
     alt,
     name="importance",
-    caption="How much the loss reacts to each unit: dark cells and long bars are kept longest.",
+    caption="How much the loss reacts to each unit: dark cells and long bars "
+    "are kept longest.",
 )
 
 # %% [markdown]
-# The score is a first-order stand-in for what removal would really do. On a small model the truth can be had: mask one
-# unit at a time and see by how much the training loss rises (`leave_one_out`). The table gives Spearman's rank
-# correlation between the estimators, heads (normalised by layer, as they are ranked) and FFNs apart. `token` is what
-# the authors' code computes, the absolute value taken per token.
+# The score is a first-order stand-in for what removal would really do. On a
+# small model the truth can be had: mask one unit at a time and see by how much
+# the training loss rises (`leave_one_out`). The table gives Spearman's rank
+# correlation between the estimators, heads (normalised by layer, as they are
+# ranked) and FFNs apart. `token` is what the authors' code computes, the
+# absolute value taken per token.
 
 # %%
-show_table(estimator_agreement(record), "Rank correlation between importance estimators.", "estimators")
+show_table(
+    estimator_agreement(record),
+    "Rank correlation between importance estimators.",
+    "estimators",
+)
 
 # %% [markdown]
 # ## Pruning
 #
 # ```{admonition} The paper says
 # :class: paper
-# "We perform one-shot pruning of the same percent of heads and feed-forward layers with the lowest importance scores."
+# "We perform one-shot pruning of the same percent of heads and feed-forward
+# layers with the lowest importance scores."
 # ```
 #
-# At level $p$ that is $\lfloor p \cdot \text{heads} \rfloor$ heads, ranked over all layers together after layer-wise
-# $\ell_2$ normalisation, and $\lfloor p \cdot \text{layers} \rfloor$ FFNs. One head per layer always stays: the paper
-# does not say so, the authors' code does it. *Losing* tickets prune from the other end, *random* ones draw
-# without replacement; all three prune exactly as many.
+# At level $p$ that is $\lfloor p \cdot \text{heads} \rfloor$ heads, ranked over
+# all layers together after layer-wise $\ell_2$ normalisation, and
+# $\lfloor p \cdot \text{layers} \rfloor$ FFNs. One head per layer always stays:
+# the paper does not say so, the authors' code does it. *Losing* tickets prune
+# from the other end, *random* ones draw without replacement; all three prune
+# exactly as many.
 #
-# By hand: normalise by layer, walk up from the lowest score, and pass over a layer's last head.
+# By hand: normalise by layer, walk up from the lowest score, and pass over a
+# layer's last head.
 
 # %%
 ranked = scores.heads / np.linalg.norm(scores.heads, axis=1, keepdims=True)
@@ -211,10 +284,18 @@ kept_ffns[np.argsort(scores.ffns, kind="stable")[: len(kept) // 2]] = False
 half = st.winning_ticket(scores, 0.5)
 assert np.array_equal(kept, half.heads)
 assert np.array_equal(kept_ffns, half.ffns)
-print(f"{kept.sum()} of {kept.size} heads and {kept_ffns.sum()} of {len(kept)} FFNs stay, as `winning_ticket` says")
+print(
+    f"{kept.sum()} of {kept.size} heads and {kept_ffns.sum()} of {len(kept)} "
+    "FFNs stay, as `winning_ticket` says"
+)
 
 # %%
-show_table(ticket_sizes(shape, scale.levels), "What each sparsity level prunes and keeps.", "sizes", decimals=3)
+show_table(
+    ticket_sizes(shape, scale.levels),
+    "What each sparsity level prunes and keeps.",
+    "sizes",
+    decimals=3,
+)
 shown = [level for level in (0.2, 0.5, 0.8) if level in scale.levels]
 alt = (
     "Kept heads and FFNs of the winning ticket, layer by layer, at "
@@ -225,7 +306,8 @@ show(
     tickets_figure([st.winning_ticket(scores, level) for level in shown]),
     alt,
     name="tickets",
-    caption="What winning tickets keep, filled: each lies within the lighter one before it.",
+    caption="What winning tickets keep, filled: each lies within the lighter "
+    "one before it.",
 )
 
 # %% [markdown]
@@ -233,21 +315,33 @@ show(
 #
 # ```{admonition} The paper says
 # :class: paper
-# "We reset the parameters of the winning tickets to their values in the pre-trained weights, and subsequently fine-tune
-# the subnetwork with the original learning rate schedule." {cite:p}`renda2020comparing`
+# "We reset the parameters of the winning tickets to their values in the
+# pre-trained weights, and subsequently fine-tune the subnetwork with the
+# original learning rate schedule." {cite:p}`renda2020comparing`
 # ```
 #
-# Starting again from the pre-trained encoder, cut down to the ticket, does just that. Every parameter that survives has
-# its pre-trained value, bit by bit:
+# Starting again from the pre-trained encoder, cut down to the ticket, does just
+# that. Every parameter that survives has its pre-trained value, bit by bit:
 
 # %%
-pretrained = st.load_encoder(scale.encoder, num_labels=examples.num_labels, seed=seed)
+pretrained = st.load_encoder(
+    scale.encoder, num_labels=examples.num_labels, seed=seed
+)
 rewound_start = st.compact(pretrained, st.winning_ticket(scores, 0.5))
 whole = dict(pretrained.named_parameters())
-same = {n: torch.equal(p, whole[n]) for n, p in rewound_start.named_parameters() if p.shape == whole[n].shape}
-cut = [n for n, p in rewound_start.named_parameters() if p.shape != whole[n].shape]
+same = {
+    n: torch.equal(p, whole[n])
+    for n, p in rewound_start.named_parameters()
+    if p.shape == whole[n].shape
+}
+cut = [
+    n for n, p in rewound_start.named_parameters() if p.shape != whole[n].shape
+]
 gone = len(whole) - len(same) - len(cut)
-print(f"{len(same)} tensors kept whole, all equal: {all(same.values())}; {len(cut)} cut to the kept heads; {gone} gone")
+print(
+    f"{len(same)} tensors kept whole, all equal: {all(same.values())}; "
+    f"{len(cut)} cut to the kept heads; {gone} gone"
+)
 assert all(same.values())
 
 # %% [markdown]
@@ -255,70 +349,94 @@ assert all(same.values())
 #
 # ```{admonition} The paper says
 # :class: paper
-# "The super tickets are selected as the winning tickets with the best rewinding validation performance."
+# "The super tickets are selected as the winning tickets with the best rewinding
+# validation performance."
 # ```
 #
-# One seed of one task, winning tickets only; the star is the level with the best score on the selection split. The
-# curve itself is of the report split, which the choice has not seen. One seed says little: [chapter 5](05_single_task)
-# has several, with intervals and with random and losing tickets beside.
+# One seed of one task, winning tickets only; the star is the level with the
+# best score on the selection split. The curve itself is of the report split,
+# which the choice has not seen. One seed says little:
+# [chapter 5](05_single_task) has several, with intervals and with random and
+# losing tickets beside.
 
 # %%
 base = full_run(scale.encoder, data, seed, hyper)
 specs = ticket_sweep(base, scale.levels, ("winning",))
 frame = here.carried_out(specs)
-alt = f"Report score of the winning tickets of {name} against the weights remaining, the full model as a dashed line."
+alt = (
+    f"Report score of the winning tickets of {name} against the weights "
+    "remaining, the full model as a dashed line."
+)
 show(
     phase_transition_figure(frame),
     alt,
     phase_transition_data(frame),
     name="curve",
-    caption="Where blue lies above the dashed line, the smaller model scores higher than the full one.",
+    caption="Where blue lies above the dashed line, the smaller model scores "
+    "higher than the full one.",
 )
 row = super_tickets(frame).iloc[0]
 measured(
-    f"Super ticket: {row['level']:.0%} pruned, {row['weights_remaining']:.1%} of the weights remaining; report score "
-    f"{row['report_score']:.3f} against {here.store[base.id].metrics['report']['score']:.3f} of the full"
+    f"Super ticket: {row['level']:.0%} pruned, {row['weights_remaining']:.1%} "
+    "of the weights remaining; report score "
+    f"{row['report_score']:.3f} against "
+    f"{here.store[base.id].metrics['report']['score']:.3f} of the full"
     " model (one seed)."
 )
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Leave the absolute value out of the importance score. How different is the ranking of the heads?
+# **1.** Leave the absolute value out of the importance score. How different is
+# the ranking of the heads?
 
 # %% tags=["hide-cell"]
 signed = st.importance_scores(plain_model, [few], estimator="signed")
-order = [np.argsort(np.argsort(each, axis=None)) for each in (ours.heads, abs(signed.heads))]
+order = [
+    np.argsort(np.argsort(each, axis=None))
+    for each in (ours.heads, abs(signed.heads))
+]
 print(
-    f"rank correlation {np.corrcoef(order[0], order[1])[0, 1]:.2f}: ups and downs cancel, so much of the score is lost"
+    f"rank correlation {np.corrcoef(order[0], order[1])[0, 1]:.2f}: ups and "
+    "downs cancel, so much of the score is lost"
 )
 
 # %% [markdown]
-# **2.** How many of the heads that the winning ticket keeps at 50% does a random ticket keep too, on average? Guess
-# first.
+# **2.** How many of the heads that the winning ticket keeps at 50% does a
+# random ticket keep too, on average? Guess first.
 
 # %% tags=["hide-cell"]
-draws = [st.random_ticket(half.shape, 0.5, seed=draw).heads for draw in range(200)]
-common = np.mean([(each & half.heads).sum() / half.heads.sum() for each in draws])
+draws = [
+    st.random_ticket(half.shape, 0.5, seed=draw).heads for draw in range(200)
+]
+common = np.mean(
+    [(each & half.heads).sum() / half.heads.sum() for each in draws]
+)
 print(f"{common:.0%}: about half, as it must be")
 
 # %% [markdown]
-# **3.** Without protection of a layer's last head, would the ticket at 80% have a layer without heads?
+# **3.** Without protection of a layer's last head, would the ticket at 80% have
+# a layer without heads?
 
 # %% tags=["hide-cell"]
 for protect in (1, 0):
     heads = st.winning_ticket(scores, 0.8, protect=protect).heads
-    print(f"protected: {protect}; heads kept by layer {heads.sum(axis=1).tolist()}")
+    print(
+        f"protected: {protect}; heads kept by layer "
+        f"{heads.sum(axis=1).tolist()}"
+    )
 
 # %% [markdown]
 # ## What was found
 #
-# Masking and removal are the same function, so the smaller model can be trained and shipped in place of the masked one.
-# Rewinding is exact. How well the score predicts the effect of removal is in the table of estimators; whether the super
-# ticket beats the full model is not for one seed to say.
+# Masking and removal are the same function, so the smaller model can be trained
+# and shipped in place of the masked one. Rewinding is exact. How well the score
+# predicts the effect of removal is in the table of estimators; whether the
+# super ticket beats the full model is not for one seed to say.
 #
-# **What differs from the paper.** The score is reported on data that the choice has not seen. The last epoch is not
-# taken blindly: the epoch with the best selection score is kept ("early stopping", section 5.2).
+# **What differs from the paper.** The score is reported on data that the choice
+# has not seen. The last epoch is not taken blindly: the epoch with the best
+# selection score is kept ("early stopping", section 5.2).
 #
 # **On your own data** all of this is one command:
 #

@@ -10,35 +10,40 @@
 # # 5 Single task experiments
 #
 # ```{admonition} In this chapter
-# **You will see** Tables 1, 2, 6, 7 and 9 and Figures 3, 4, 5 and 7, from recorded runs of real encoders and from
-# training runs of your own, beside the paper's numbers.
+# **You will see** Tables 1, 2, 6, 7 and 9 and Figures 3, 4, 5 and 7, from
+# recorded runs of real encoders and from training runs of your own, beside the
+# paper's numbers.
 #
-# **Claims under test** (section 5.4): winning tickets are winners; their score first rises with light pruning and then
-# falls; the best ticket, the *super ticket*, beats the full model; all of this is more pronounced in larger models and
-# with less training data.
+# **Claims under test** (section 5.4): winning tickets are winners; their score
+# first rises with light pruning and then falls; the best ticket, the *super
+# ticket*, beats the full model; all of this is more pronounced in larger models
+# and with less training data.
 #
-# **Cost**: profile `lab` about a quarter of an hour on two CPU cores; `minilm` hours on a CPU, minutes per task on a
-# GPU; `paper-base` about a GPU-day, and several with `paper-large`. A run that is in the store is never repeated.
+# **Cost**: profile `lab` about a quarter of an hour on two CPU cores; `minilm`
+# hours on a CPU, minutes per task on a GPU; `paper-base` about a GPU-day, and
+# several with `paper-large`. A run that is in the store is never repeated.
 # ```
 #
-# The experiment is the same at every scale. Fine-tune the full model and score its heads and FFNs; then, at each of
-# eight sparsity levels, keep the units with the highest scores (*winning*), the lowest (*losing*) or a uniform draw
-# (*random*), rewind what is kept to its pre-trained weights, and fine-tune again: 25 runs per task and seed
-# {cite:p}`liang2021super`. [Chapter 3](03_finding_super_tickets) explains each step.
+# The experiment is the same at every scale. Fine-tune the full model and score
+# its heads and FFNs; then, at each of eight sparsity levels, keep the units
+# with the highest scores (*winning*), the lowest (*losing*) or a uniform draw
+# (*random*), rewind what is kept to its pre-trained weights, and fine-tune
+# again: 25 runs per task and seed {cite:p}`liang2021super`.
+# [Chapter 3](03_finding_super_tickets) explains each step.
 
 # %% tags=["parameters"]
 profile = "lab"  # lab, minilm, paper-base, paper-large, or smoke
 tasks = ""  # comma-separated; empty: the profile's
 seeds = ""  # comma-separated; empty: the profile's
-encoder = ""  # lab-base, minilm, a local folder or a Hub id; empty: the profile's
-train_size = 0  # at most so many training examples of every task; 0: the profile's choice
-dev_size = 0  # at most so many dev examples of every task; 0: the profile's choice
-large = ""  # profile of the large model beside it; empty: the profile's, "none" for none
-sizes = ""  # smaller training sizes for Figure 5, comma-separated; empty: the profile's
+encoder = ""  # lab-base, minilm, a folder or a Hub id; empty: the profile's
+train_size = 0  # training examples of a task at most; 0: the profile's
+dev_size = 0  # dev examples of a task at most; 0: the profile's
+large = ""  # profile of the large model; empty: the profile's own; or none
+sizes = ""  # training sizes for Figure 5, comma-separated; empty: the profile's
 store = "../runs"  # folder (or fsspec URL) of the run store
-results = "../book/results"  # folder of recorded runs, shown beside; empty: none
-submission = ""  # file for the GLUE server (zip) with the best seed's super tickets; empty: none
-data_dir = ""  # folder with TASK/train.tsv and so on; empty: the lab, or the Hub
+results = "../book/results"  # folder of recorded runs; empty: none
+submission = ""  # zip for the GLUE server, of the best seed; empty: none
+data_dir = ""  # folder with TASK/train.tsv ...; empty: the lab, or the Hub
 workers = 0  # worker processes; 0: one per core
 
 # %% tags=["hide-input"]
@@ -48,9 +53,18 @@ import pandas as pd
 
 from supertickets.chapters.chapter import Chapter, each
 from supertickets.chapters.claims import sentence, sentences
-from supertickets.chapters.display import inconsistencies, measured, show, show_claims, show_table
+from supertickets.chapters.display import (
+    inconsistencies,
+    measured,
+    show,
+    show_claims,
+    show_table,
+)
 from supertickets.chapters.inconsistencies import paper_notes
-from supertickets.chapters.single_task.choice import luck_of_the_choice, optimism
+from supertickets.chapters.single_task.choice import (
+    luck_of_the_choice,
+    optimism,
+)
 from supertickets.chapters.single_task.claims import (
     falls,
     foreseen,
@@ -85,38 +99,54 @@ from supertickets.chapters.single_task.tables import (
 from supertickets.studies import get_profile, submit, with_subsets
 
 limits = {"train_size": train_size, "dev_size": dev_size}
-chosen = get_profile(profile, tasks=tasks, seeds=seeds, encoder=encoder, **limits)
-chapter = Chapter(with_subsets(chosen, sizes), store, results, data_dir, workers)
+chosen = get_profile(
+    profile, tasks=tasks, seeds=seeds, encoder=encoder, **limits
+)
+chapter = Chapter(
+    with_subsets(chosen, sizes), store, results, data_dir, workers
+)
 scales = chapter.scales("table1")
 here = scales[-1]
 print(chapter.told("table1"))
 frames = {scale: scale.frame("table1") for scale in scales}
 # Verdicts are about tasks of which all planned runs are there.
-judged = {scale: frame for scale in scales if len(frame := scale.judged("table1"))}
+judged = {
+    scale: frame for scale in scales if len(frame := scale.judged("table1"))
+}
 
 # %% [markdown]
 # ## The tasks (Table 9)
 #
-# Counted from the data themselves; the paper's row is that of the GLUE task that ours mirrors.
+# Counted from the data themselves; the paper's row is that of the GLUE task
+# that ours mirrors.
 
 # %%
 for scale in each(scales):
     held = table9(scale.records("table1"))
     show_table(
-        held, "The tasks: what they hold, beside the paper's row for the GLUE task that each mirrors.", "table-9"
+        held,
+        "The tasks: what they hold, beside the paper's row for the GLUE task "
+        "that each mirrors.",
+        "table-9",
     )
 inconsistencies(*paper_notes(["P8"]))
 
 # %% [markdown]
 # ### The learning rates
 #
-# As in section 5.2, a real encoder's rate is chosen for every task: that with which the full model has the best mean
-# score on the *selection* split. All of a task's runs use it. [Chapter 8](08_analysis) has the lab's.
+# As in section 5.2, a real encoder's rate is chosen for every task: that with
+# which the full model has the best mean score on the *selection* split. All of
+# a task's runs use it. [Chapter 8](08_analysis) has the lab's.
 
 # %%
 for scale in each(tuned := chapter.scales("rates", 0)[:-1]):
     if len(frame := scale.judged("rates", 0)):
-        show_table(rates_table(frame), "Mean selection score by learning rate, points, and the rate chosen.", "rates")
+        show_table(
+            rates_table(frame),
+            "Mean selection score by learning rate, points, and the rate "
+            "chosen.",
+            "rates",
+        )
 if not tuned:
     print("no rates recorded yet")
 
@@ -125,73 +155,110 @@ if not tuned:
 #
 # ```{admonition} The paper says
 # :class: paper
-# "In Phase I and early Phase II, the winning tickets perform better than the full model and the random tickets. [...]
-# Accuracy of the winning tickets increases up till a certain compression ratio (Phase I); Passing the threshold, the
-# accuracy decreases (Phase II), until its value intersects with that of the random tickets (Phase III)."
+# "In Phase I and early Phase II, the winning tickets perform better than the
+# full model and the random tickets. [...] Accuracy of the winning tickets
+# increases up till a certain compression ratio (Phase I); Passing the
+# threshold, the accuracy decreases (Phase II), until its value intersects with
+# that of the random tickets (Phase III)."
 # ```
 #
-# Scores are those of the `report` split: the 90% of dev that neither early stopping nor the choice of the super ticket
-# has seen. Bands are 95% t intervals over seeds; all tickets of a seed share its task head, batches and dropout
-# stream. Figure 4 has the tasks that mirror those of the paper's, Figure 7 the others, as there (A.5).
+# Scores are those of the `report` split: the 90% of dev that neither early
+# stopping nor the choice of the super ticket has seen. Bands are 95% t
+# intervals over seeds; all tickets of a seed share its task head, batches and
+# dropout stream. Figure 4 has the tasks that mirror those of the paper's,
+# Figure 7 the others, as there (A.5).
 
 # %%
 for scale in each(scales):
     for name, frame in figures_4_and_7(frames[scale]).items():
         alt = (
-            f"Score against weights remaining for {', '.join(dict.fromkeys(frame['task']))}: winning tickets in blue "
-            "with circles, random in orange with squares, losing in green with triangles, the full model as a dashed "
-            "grey line; a star marks the level most often chosen as super ticket."
+            "Score against weights remaining for "
+            f"{', '.join(dict.fromkeys(frame['task']))}: winning tickets in "
+            "blue "
+            "with circles, random in orange with squares, losing in green with "
+            "triangles, the full model as a dashed "
+            "grey line; a star marks the level most often chosen as super "
+            "ticket."
         )
         caption = (
-            f"{name.replace('-', ' ').capitalize()}: where blue lies above the dashed line, the smaller model wins."
+            f"{name.replace('-', ' ').capitalize()}: where blue lies above the "
+            "dashed line, the smaller model wins."
         )
-        show(phase_transition_figure(frame), alt, phase_transition_data(frame), name, caption)
+        show(
+            phase_transition_figure(frame),
+            alt,
+            phase_transition_data(frame),
+            name,
+            caption,
+        )
 
 # %% [markdown]
 # ### Where the phases begin and end
 #
-# Estimated from the curves, as shares of the units pruned. `best` ends Phase I (0%: the full model is best). At
-# `meeting` Phase III begins: the winning tickets are no better than the random ones. At `collapse` a ticket has lost
-# half of what the full model has over a constant answer: from a score of 90, where always answering the same gives 50,
-# it has come down to 70. *Never* means beyond the last level. Intervals are 95% bootstrap intervals over seeds, widened
-# because seeds are few.
+# Estimated from the curves, as shares of the units pruned. `best` ends Phase I
+# (0%: the full model is best). At `meeting` Phase III begins: the winning
+# tickets are no better than the random ones. At `collapse` a ticket has lost
+# half of what the full model has over a constant answer: from a score of 90,
+# where always answering the same gives 50, it has come down to 70. *Never*
+# means beyond the last level. Intervals are 95% bootstrap intervals over seeds,
+# widened because seeds are few.
 
 # %%
 for scale in each(scales):
-    show_table(phase_table(frames[scale]), "Boundaries between the phases, by task.", "phases")
+    show_table(
+        phase_table(frames[scale]),
+        "Boundaries between the phases, by task.",
+        "phases",
+    )
 
 # %% [markdown]
 # ### Are the winning tickets winners?
 #
-# Per seed, the difference between two kinds is averaged over the middle levels (30% to 60%) and over the tasks; the
-# interval is over seeds, in points. The tasks are details, a family of their own.
+# Per seed, the difference between two kinds is averaged over the middle levels
+# (30% to 60%) and over the tasks; the interval is over seeds, in points. The
+# tasks are details, a family of their own.
 
 # %%
-caption = "Differences between kinds of tickets at 30% to 60%, points, 95% t intervals over seeds."
+caption = (
+    "Differences between kinds of tickets at 30% to 60%, points, 95% t "
+    "intervals over seeds."
+)
 for scale in each(judged):
-    show_claims(winners(judged[scale]), caption, "ordering", scale.so_far("table1"))
+    show_claims(
+        winners(judged[scale]), caption, "ordering", scale.so_far("table1")
+    )
 
 # %% [markdown]
 # ### Does light pruning beat the full model?
 #
-# This is the paper's central claim, so it is put to the test without choosing the best level: the paired difference
-# between the winning ticket and the full model, averaged over 10%, 20% and 30%; in detail, level by level. *Power* is
-# the probability that so many seeds show the average gain of the paper's Table 1, *needed* how many would with 80%.
+# This is the paper's central claim, so it is put to the test without choosing
+# the best level: the paired difference between the winning ticket and the full
+# model, averaged over 10%, 20% and 30%; in detail, level by level. *Power* is
+# the probability that so many seeds show the average gain of the paper's Table
+# 1, *needed* how many would with 80%.
 
 # %%
-caption = "Winning ticket minus full model at light levels, points, 95% t intervals over seeds."
+caption = (
+    "Winning ticket minus full model at light levels, points, 95% t intervals "
+    "over seeds."
+)
 for scale in each(judged):
-    show_claims(light_pruning(judged[scale]), caption, "light", scale.so_far("table1"))
+    show_claims(
+        light_pruning(judged[scale]), caption, "light", scale.so_far("table1")
+    )
 
 # %% [markdown]
 # #### With enough training sets to tell
 #
-# A few seeds cannot see a gain of a point: their *power* stands above. So the question was put to many disjoint
-# training sets of one task, full model and light tickets only, their number fixed before the first was trained. The
-# paper expects more where data are few, so there are smaller sets too.
+# A few seeds cannot see a gain of a point: their *power* stands above. So the
+# question was put to many disjoint training sets of one task, full model and
+# light tickets only, their number fixed before the first was trained. The paper
+# expects more where data are few, so there are smaller sets too.
 
 # %%
-powered = {scale: scale.by_train_size("light") for scale in chapter.scales("light")}
+powered = {
+    scale: scale.by_train_size("light") for scale in chapter.scales("light")
+}
 
 # %% tags=["hide-input"]
 print(chapter.told("light"))
@@ -199,10 +266,14 @@ for scale in each([scale for scale in powered if powered[scale]]):
     by_size = powered[scale]
     if not scale.live and len(other := scale.judged("figure1")):
         measured("Beforehand. " + foreseen(other, scale.profile.light[0].n))
-    rows = [light_pruning(frame).assign(examples=size) for size, frame in by_size.items()]
+    rows = [
+        light_pruning(frame).assign(examples=size)
+        for size, frame in by_size.items()
+    ]
     show_claims(
         pd.concat(rows, ignore_index=True),
-        "Winning ticket minus full model, points, 95% t intervals over training sets; a family for each size.",
+        "Winning ticket minus full model, points, 95% t intervals over "
+        "training sets; a family for each size.",
         "light-powered",
     )
     for table in rows:
@@ -215,19 +286,26 @@ for scale in each([scale for scale in powered if powered[scale]]):
 # %% [markdown]
 # ## The large model
 #
-# The paper draws the same curves for BERT-large. The large model stands here for the question whether the phase
-# transition grows with the model; losing tickets have nothing to say about that and are left out.
+# The paper draws the same curves for BERT-large. The large model stands here
+# for the question whether the phase transition grows with the model; losing
+# tickets have nothing to say about that and are left out.
 
 # %%
 known = chapter.recorded
-bigger = {scale: known[name] for scale in scales if (name := scale.profile.large) in known}
+bigger = {
+    scale: known[name]
+    for scale in scales
+    if (name := scale.profile.large) in known
+}
 large_name = "" if large == "none" else large or here.profile.large
 if large_name:
     larger = get_profile(large_name, seeds=seeds, **limits)
     kept = {**larger.levels_by_kind, "losing": ()}
     bigger[here] = chapter.at(replace(larger, levels_by_kind=kept))
 large_frames = {scale: model.frame("table1") for scale, model in bigger.items()}
-large_frames = {scale: frame for scale, frame in large_frames.items() if len(frame)}
+large_frames = {
+    scale: frame for scale, frame in large_frames.items() if len(frame)
+}
 for model in bigger.values():
     print(model.told("table1"))
 
@@ -236,14 +314,21 @@ for scale in each(large_frames):
     frame = large_frames[scale]
     alt = f"The curves of Figure 4 for {bigger[scale].profile.encoder}."
     caption = "The large model, read in the same way."
-    show(phase_transition_figure(frame), alt, phase_transition_data(frame), "figure-4-large", caption)
+    show(
+        phase_transition_figure(frame),
+        alt,
+        phase_transition_data(frame),
+        "figure-4-large",
+        caption,
+    )
 
 # %% [markdown]
 # ## Smaller training sets (Figure 5)
 #
-# The same task with smaller training sets (stratified parts of the whole one; in the lab drawn afresh), all evaluated
-# on the same examples. The figure shows what the winning ticket gains over the full model that was trained on the
-# same set with the same seed.
+# The same task with smaller training sets (stratified parts of the whole one;
+# in the lab drawn afresh), all evaluated on the same examples. The figure shows
+# what the winning ticket gains over the full model that was trained on the same
+# set with the same seed.
 
 # %%
 subset_frame = here.frame("figure5")
@@ -253,44 +338,67 @@ print(here.told("figure5"))
 
 # %% tags=["hide-input"]
 alt = (
-    "Gain of winning tickets over the full model in points against the weights remaining, task "
-    f"{here.profile.subsets.task}, for training sets of {whole} and {', '.join(map(str, smaller))} examples."
+    "Gain of winning tickets over the full model in points against the weights "
+    "remaining, task "
+    f"{here.profile.subsets.task}, for training sets of {whole} and "
+    f"{', '.join(map(str, smaller))} examples."
 )
 show(
     shrinking_figure(subset_frame),
     alt,
     shrinking,
     name="figure-5",
-    caption="Figure 5: if the paper is right, the gain is greatest where the training set is smallest.",
+    caption="Figure 5: if the paper is right, the gain is greatest where the "
+    "training set is smallest.",
 )
 
 # %% [markdown]
 # ## Super tickets against full models (Table 1)
 #
-# The super ticket of a seed is the winning ticket with the best score on the *selection* split (10% of dev); what is
-# reported is its score on the rest. The columns to the right are the paper's, for the GLUE task that ours mirrors:
-# the scales differ, so compare the sign and the size of the gain, not the scores. *Luck of the choice*: the gain that
-# picking the best of eight levels shows on the selection split when no level is better (the winner's curse).
+# The super ticket of a seed is the winning ticket with the best score on the
+# *selection* split (10% of dev); what is reported is its score on the rest. The
+# columns to the right are the paper's, for the GLUE task that ours mirrors: the
+# scales differ, so compare the sign and the size of the gain, not the scores.
+# *Luck of the choice*: the gain that picking the best of eight levels shows on
+# the selection split when no level is better (the winner's curse).
 
 # %%
 lucks = {
     scale: luck_of_the_choice(
-        record for record in scale.records("table1") if record.spec.ticket.kind in ("full", "winning")
+        record
+        for record in scale.records("table1")
+        if record.spec.ticket.kind in ("full", "winning")
     )
     for scale in scales
 }
 
 # %% tags=["hide-input"]
-caption = "Table 1: the full model (ST-DNN) against the super ticket (SuperT), report scores in points."
+caption = (
+    "Table 1: the full model (ST-DNN) against the super ticket (SuperT), "
+    "report scores in points."
+)
 for scale in each(scales):
-    show_table(table1_layout(frames[scale]), f"{caption} As the paper lays it out.", "table-1-layout", decimals=1)
+    show_table(
+        table1_layout(frames[scale]),
+        f"{caption} As the paper lays it out.",
+        "table-1-layout",
+        decimals=1,
+    )
     if scale in judged:
         table = table1(judged[scale], luck=lucks[scale])
         show_table(table, f"{caption} {scale.so_far('table1')}", "table-1")
-    show_table(table1_metrics(frames[scale]), "The same, every metric of every task.", "table-1-metrics")
+    show_table(
+        table1_metrics(frames[scale]),
+        "The same, every metric of every task.",
+        "table-1-metrics",
+    )
     if scale in large_frames:
         name = bigger[scale].profile.name
-        show_table(table1(large_frames[scale], size="large"), f"Table 1, {name}.", "table-1-large")
+        show_table(
+            table1(large_frames[scale], size="large"),
+            f"Table 1, {name}.",
+            "table-1-large",
+        )
 
 # %%
 inconsistencies(*paper_notes(["P1", "P3", "P7"]))
@@ -298,30 +406,41 @@ inconsistencies(*paper_notes(["P1", "P3", "P7"]))
 # %% [markdown]
 # ### What the choice itself adds
 #
-# The best of eight levels on a small selection split looks better than it is. *Promised* is the gain on the data the
-# level was chosen on, *kept* the gain on data not seen by the choice; *whole dev* is the paper's protocol, in which the
-# reported data contain the selection data (inconsistency P9). The last column is the winner's curse: what the choice
-# would promise if no level differed from the full model: predictions of the full model and of the levels that are not
-# clearly worse are exchanged, example by example, and the best level is chosen again.
+# The best of eight levels on a small selection split looks better than it is.
+# *Promised* is the gain on the data the level was chosen on, *kept* the gain on
+# data not seen by the choice; *whole dev* is the paper's protocol, in which the
+# reported data contain the selection data (inconsistency P9). The last column
+# is the winner's curse: what the choice would promise if no level differed from
+# the full model: predictions of the full model and of the levels that are not
+# clearly worse are exchanged, example by example, and the best level is chosen
+# again.
 
 # %%
-caption = "Gain of the super ticket over the full model, points, mean over seeds."
+caption = (
+    "Gain of the super ticket over the full model, points, mean over seeds."
+)
 for scale in each(scales):
     show_table(optimism(frames[scale], lucks[scale]), caption, "optimism")
 
 # %% [markdown]
 # ### On the test sets (Table 2)
 #
-# The paper sends its predictions to the GLUE server. Here the chosen super ticket and the full model of every seed
-# are trained once more and predict the task's test set; in the lab its labels are known. Training examples that are in
-# the test set are replaced, and be it one in a hundred: as with another seed, training then takes another way. Where
-# the labels are not known, the parameter `submission` names the zip to write for the server
+# The paper sends its predictions to the GLUE server. Here the chosen super
+# ticket and the full model of every seed are trained once more and predict the
+# task's test set; in the lab its labels are known. Training examples that are
+# in the test set are replaced, and be it one in a hundred: as with another
+# seed, training then takes another way. Where the labels are not known, the
+# parameter `submission` names the zip to write for the server
 # ({mod}`supertickets.studies.submitting`).
 
 # %%
 test_frame = here.frame("table2")
 print(here.told("table2"))
-show_table(table2(test_frame), "Table 2: test scores in points, the paper's from the GLUE server.", "table-2")
+show_table(
+    table2(test_frame),
+    "Table 2: test scores in points, the paper's from the GLUE server.",
+    "table-2",
+)
 if submission:
     print(submit(submission, here.specs("table2")[-1], here.store))
 inconsistencies(*paper_notes(["P2"]))
@@ -331,7 +450,8 @@ inconsistencies(*paper_notes(["P2"]))
 
 # %%
 alt = (
-    "Bars: gain of the super ticket over the full model by task, smallest training set first, with intervals; below, "
+    "Bars: gain of the super ticket over the full model by task, smallest "
+    "training set first, with intervals; below, "
     "the weights remaining; the paper's values for its own tasks beside them."
 )
 for scale in each(scales):
@@ -340,30 +460,53 @@ for scale in each(scales):
         alt,
         figure3_data(frames[scale]),
         name="figure-3",
-        caption="Figure 3: above zero the super ticket is better; if the paper is right, gains shrink as tasks grow.",
+        caption="Figure 3: above zero the super ticket is better; if the paper "
+        "is right, gains shrink as tasks grow.",
     )
 
 # %% [markdown]
 # ## Spread over seeds (Tables 6 and 7)
 #
-# A standard deviation over five seeds is a rough number: its 95% interval runs from 0.6 to 2.9 times the estimate.
+# A standard deviation over five seeds is a rough number: its 95% interval runs
+# from 0.6 to 2.9 times the estimate.
 
 # %%
 for scale in each(scales):
     spread = table6(frames[scale])
-    show_table(spread, "Table 6: standard deviation of the score over seeds, points.", "table-6", decimals=3)
+    show_table(
+        spread,
+        "Table 6: standard deviation of the score over seeds, points.",
+        "table-6",
+        decimals=3,
+    )
     kept = table7(frames[scale])
-    show_table(kept, "Table 7: weights remaining in the super tickets.", "table-7", decimals=3)
+    show_table(
+        kept,
+        "Table 7: weights remaining in the super tickets.",
+        "table-7",
+        decimals=3,
+    )
 inconsistencies(*paper_notes(["P4", "P5"]))
 
 # %% [markdown]
 # ## What was found: the paper's statements of 5.3 and 5.4
 
 # %%
-tests = (super_tickets_gain, task_sizes, light_pruning, winners, transitions, falls)
-found = {scale: [test(frame) for test in tests] for scale, frame in judged.items()}
+tests = (
+    super_tickets_gain,
+    task_sizes,
+    light_pruning,
+    winners,
+    transitions,
+    falls,
+)
+found = {
+    scale: [test(frame) for test in tests] for scale, frame in judged.items()
+}
 for scale in [scale for scale in large_frames if scale in judged]:
-    found[scale].append(larger_models(judged[scale], bigger[scale].judged("table1")))
+    found[scale].append(
+        larger_models(judged[scale], bigger[scale].judged("table1"))
+    )
 sized = subset_frame.fillna({"train_size": whole}).groupby("train_size")
 by_size = {int(size): rows for size, rows in sized}
 if len(by_size) > 1:
@@ -372,18 +515,30 @@ if len(by_size) > 1:
 # %% tags=["hide-input"]
 caption = "The statements of sections 5.3 and 5.4; 95% intervals over seeds."
 for scale in each(found):
-    rows = pd.concat([part for part in found[scale] if len(part)], ignore_index=True)
+    rows = pd.concat(
+        [part for part in found[scale] if len(part)], ignore_index=True
+    )
     detail = rows["detail"].astype(bool)
     show_claims(rows[~detail], caption, "observations", scale.so_far("table1"))
-    show_claims(rows[detail], "The same, by task, level or size: details, corrected among themselves.", "details")
+    show_claims(
+        rows[detail],
+        "The same, by task, level or size: details, corrected among "
+        "themselves.",
+        "details",
+    )
     measured(*sentences(rows[~detail]))
 
 # %% [markdown]
-# **What differs from the paper, and why.** Scores are reported on data the choice of the ticket has not seen, where
-# the paper reports the whole of dev. The recorded runs of real encoders have 500 training examples a task, where the
-# paper expects most; what it says of larger tasks cannot be asked of them. At profile `lab` the encoder has a few
-# hundred thousand parameters and the language a few hundred words: what carries over to other models is the protocol,
-# and neither the numbers nor, as the boxes above say, every shape. All three kinds of tickets have exactly equal counts
-# here; in the authors' code random tickets are smaller cuts than they claim to be, which flatters the random curve.
+# **What differs from the paper, and why.** Scores are reported on data the
+# choice of the ticket has not seen, where the paper reports the whole of dev.
+# The recorded runs of real encoders have 500 training examples a task, where
+# the paper expects most; what it says of larger tasks cannot be asked of them.
+# At profile `lab` the encoder has a few hundred thousand parameters and the
+# language a few hundred words: what carries over to other models is the
+# protocol, and neither the numbers nor, as the boxes above say, every shape.
+# All three kinds of tickets have exactly equal counts here; in the authors'
+# code random tickets are smaller cuts than they claim to be, which flatters the
+# random curve.
 #
-# **Before**: [the bias and the variance behind the curves](01_introduction), measured on many training sets.
+# **Before**: [the bias and the variance behind the curves](01_introduction),
+# measured on many training sets.

@@ -10,30 +10,35 @@
 # # 6 Multi-task learning experiments
 #
 # ```{admonition} In this chapter
-# **You will see** Table 3: MT-DNN against Ticket-Share, each also with single-task fine-tuning, with paired seeds and
-# a verdict on each of the paper's claims.
+# **You will see** Table 3: MT-DNN against Ticket-Share, each also with
+# single-task fine-tuning, with paired seeds and a verdict on each of the
+# paper's claims.
 #
-# **Claims under test** (section 6.2): Ticket-Share beats MT-DNN on the task average, before and after fine-tuning; it
-# helps small tasks most; large tasks lose nothing; SST-2 benefits little (section 8).
+# **Claims under test** (section 6.2): Ticket-Share beats MT-DNN on the task
+# average, before and after fine-tuning; it helps small tasks most; large tasks
+# lose nothing; SST-2 benefits little (section 8).
 #
-# **Cost**: profile `lab` about four minutes on two CPU cores after chapter 5; `paper-base` an estimated GPU-day.
+# **Cost**: profile `lab` about four minutes on two CPU cores after chapter 5;
+# `paper-base` an estimated GPU-day.
 # ```
 #
-# One encoder, a head per task, minibatches of one task each, mixed in proportion to the tasks' sizes: that is MT-DNN.
-# Ticket-Share trains the same model on the same minibatches, but each task uses and updates its own super ticket only
-# ([chapter 4](04_ticket_sharing)). The super tickets are those of the same seed and learning rate (A.2.1).
+# One encoder, a head per task, minibatches of one task each, mixed in
+# proportion to the tasks' sizes: that is MT-DNN. Ticket-Share trains the same
+# model on the same minibatches, but each task uses and updates its own super
+# ticket only ([chapter 4](04_ticket_sharing)). The super tickets are those of
+# the same seed and learning rate (A.2.1).
 
 # %% tags=["parameters"]
 profile = "lab"  # lab, minilm, paper-base, paper-large, or smoke
 tasks = ""  # comma-separated; empty: the profile's
 seeds = ""  # comma-separated; empty: the profile's
-large = ""  # profile of the large model; empty: the profile's own, "none" for none
-encoder = ""  # lab-base, minilm, a local folder or a Hub id; empty: the profile's
-train_size = 0  # at most so many training examples of every task; 0: the profile's choice
-dev_size = 0  # at most so many dev examples of every task; 0: the profile's choice
+large = ""  # profile of the large model; empty: the profile's own; or none
+encoder = ""  # lab-base, minilm, a folder or a Hub id; empty: the profile's
+train_size = 0  # training examples of a task at most; 0: the profile's
+dev_size = 0  # dev examples of a task at most; 0: the profile's
 store = "../runs"  # folder (or fsspec URL) of the run store
-results = "../book/results"  # folder of recorded runs, shown beside; empty: none
-data_dir = ""  # folder with TASK/train.tsv and so on; empty: the lab, or the Hub
+results = "../book/results"  # folder of recorded runs; empty: none
+data_dir = ""  # folder with TASK/train.tsv ...; empty: the lab, or the Hub
 workers = 0  # worker processes; 0: one per core
 
 # %% tags=["hide-input"]
@@ -41,11 +46,17 @@ from supertickets.chapters.chapter import Chapter, each
 from supertickets.chapters.claims import sentences
 from supertickets.chapters.display import measured, show_claims, show_table
 from supertickets.chapters.multi_task.claims import sharing_claims
-from supertickets.chapters.multi_task.tables import averages, rates_tried, table3
+from supertickets.chapters.multi_task.tables import (
+    averages,
+    rates_tried,
+    table3,
+)
 from supertickets.studies import get_profile
 
 limits = {"train_size": train_size, "dev_size": dev_size}
-chosen = get_profile(profile, tasks=tasks, seeds=seeds, encoder=encoder, **limits)
+chosen = get_profile(
+    profile, tasks=tasks, seeds=seeds, encoder=encoder, **limits
+)
 chapter = Chapter(chosen, store, results, data_dir, workers)
 scales = chapter.scales("table3")
 print(chapter.told("table3"))
@@ -53,21 +64,34 @@ print(chapter.told("table3"))
 # %% [markdown]
 # ## Table 3
 #
-# Scores of the `report` split in points, mean over seeds; *average* is the mean over tasks (the paper's rule), *sd*
-# its standard deviation over seeds. *Average compression* is the paper's measure, *stored* the share of the encoder
-# that the shared model keeps. The paper's columns are its averages over eight GLUE tasks. Every row is at the learning
-# rates that the selection split chooses: of training together by model, of fine-tuning by model and task (A.2.2).
+# Scores of the `report` split in points, mean over seeds; *average* is the mean
+# over tasks (the paper's rule), *sd* its standard deviation over seeds.
+# *Average compression* is the paper's measure, *stored* the share of the
+# encoder that the shared model keeps. The paper's columns are its averages over
+# eight GLUE tasks. Every row is at the learning rates that the selection split
+# chooses: of training together by model, of fine-tuning by model and task
+# (A.2.2).
 
 # %%
-sizes = {scale: "large" if "large" in scale.profile.encoder else "base" for scale in scales}
+sizes = {
+    scale: "large" if "large" in scale.profile.encoder else "base"
+    for scale in scales
+}
 for scale in each(scales):
     frame = scale.frame("table3")
     table = table3(frame, sizes[scale])
-    show_table(table, "Table 3: multi-task models, report scores in points.", "table-3")
+    show_table(
+        table, "Table 3: multi-task models, report scores in points.", "table-3"
+    )
     by_seed = averages(frame).reset_index()
     show_table(by_seed, "The average score of every seed, points.", "averages")
     tried = rates_tried(frame)
-    show_table(tried, "Learning rates tried: mean selection score, points, and which was chosen.", "rates-tried")
+    show_table(
+        tried,
+        "Learning rates tried: mean selection score, points, and which was "
+        "chosen.",
+        "rates-tried",
+    )
 
 # %% [markdown]
 # ### The large model
@@ -78,23 +102,37 @@ if large_name:
     bigger = chapter.at(get_profile(large_name, seeds=seeds, **limits))
     large_frame = bigger.frame("table3")
     print(bigger.told("table3"))
-    show_table(table3(large_frame, "large"), f"Table 3, {large_name}.", "table-3-large")
-    show_table(rates_tried(large_frame), f"Learning rates tried, {large_name}.", "rates-tried-large")
+    show_table(
+        table3(large_frame, "large"), f"Table 3, {large_name}.", "table-3-large"
+    )
+    show_table(
+        rates_tried(large_frame),
+        f"Learning rates tried, {large_name}.",
+        "rates-tried-large",
+    )
     large_claims = sharing_claims(large_frame, size="large")
-    show_claims(large_claims, "The claims of section 6.2 for the large model.", "claims-large")
+    show_claims(
+        large_claims,
+        "The claims of section 6.2 for the large model.",
+        "claims-large",
+    )
 else:
     print("no large model at this profile")
 
 # %% [markdown]
 # ## The claims
 #
-# Every claim is a paired difference over seeds: both models of a seed see the same minibatches in the same order. "On a
-# par" and "as good as" are claims of no loss beyond 1 point; "helps small tasks most" is a slope over the tasks, which
-# are its n. All are corrected together (Holm); the power is that for the paper's effect. Recorded runs are judged once
-# all planned ones are there.
+# Every claim is a paired difference over seeds: both models of a seed see the
+# same minibatches in the same order. "On a par" and "as good as" are claims of
+# no loss beyond 1 point; "helps small tasks most" is a slope over the tasks,
+# which are its n. All are corrected together (Holm); the power is that for the
+# paper's effect. Recorded runs are judged once all planned ones are there.
 
 # %%
-caption = "The claims of section 6.2: differences in points, 95% t intervals over seeds."
+caption = (
+    "The claims of section 6.2: differences in points, 95% t intervals over "
+    "seeds."
+)
 for scale in each(scales):
     if len(frame := scale.judged("table3")):
         claims = sharing_claims(frame, size=sizes[scale])
@@ -102,11 +140,13 @@ for scale in each(scales):
         measured(*sentences(claims))
 
 # %% [markdown]
-# **What differs from the paper, and why.** Only the parameters of a task's ticket are updated by its minibatches; the
-# authors' code lets momentum and weight decay reach others. Scores are reported on data that neither early stopping
-# nor the choice of the tickets or of the learning rates has seen. The paper trains together at one rate, and
-# fine-tunes at five rates and four dropouts; here both rates are chosen from the profile's, Ticket-Share keeps the
-# tickets of the single tasks' rate, and dropout is the paper's by task (what the learning rate does is in
-# [chapter 8](08_analysis)).
-# At profile `lab` the tasks are three and small, and the pre-trained encoder knows most of what they have in common
-# already.
+# **What differs from the paper, and why.** Only the parameters of a task's
+# ticket are updated by its minibatches; the authors' code lets momentum and
+# weight decay reach others. Scores are reported on data that neither early
+# stopping nor the choice of the tickets or of the learning rates has seen. The
+# paper trains together at one rate, and fine-tunes at five rates and four
+# dropouts; here both rates are chosen from the profile's, Ticket-Share keeps
+# the tickets of the single tasks' rate, and dropout is the paper's by task
+# (what the learning rate does is in [chapter 8](08_analysis)). At profile `lab`
+# the tasks are three and small, and the pre-trained encoder knows most of what
+# they have in common already.

@@ -10,27 +10,31 @@
 # # 8 Analysis
 #
 # ```{admonition} In this chapter
-# **You will see** Tables 5 and 8: how far scores spread over seeds and over learning rates, with tests of equal spread.
-# Figure 6: which heads and feed-forward blocks matter to which task, beside how far two seeds of *one* task agree.
+# **You will see** Tables 5 and 8: how far scores spread over seeds and over
+# learning rates, with tests of equal spread. Figure 6: which heads and
+# feed-forward blocks matter to which task, beside how far two seeds of *one*
+# task agree.
 #
-# **Claims under test** (section 8, A.4): super tickets and ticket sharing have "much smaller standard deviation";
-# Ticket-Share is more robust to the learning rate; many tickets have almost equal shares for most tasks, a few are
+# **Claims under test** (section 8, A.4): super tickets and ticket sharing have
+# "much smaller standard deviation"; Ticket-Share is more robust to the learning
+# rate; many tickets have almost equal shares for most tasks, a few are
 # dominated by a single one.
 #
-# **Cost**: profile `lab` about three minutes on two CPU cores after chapters 5 and 6; `paper-base` twice as many runs
-# of its tasks as Table 1 has without random and losing tickets.
+# **Cost**: profile `lab` about three minutes on two CPU cores after chapters 5
+# and 6; `paper-base` twice as many runs of its tasks as Table 1 has without
+# random and losing tickets.
 # ```
 
 # %% tags=["parameters"]
 profile = "lab"  # lab, minilm, paper-base, paper-large, or smoke
 tasks = ""  # comma-separated; empty: the profile's
 seeds = ""  # comma-separated; empty: the profile's
-encoder = ""  # lab-base, minilm, a local folder or a Hub id; empty: the profile's
-train_size = 0  # at most so many training examples of every task; 0: the profile's choice
-dev_size = 0  # at most so many dev examples of every task; 0: the profile's choice
+encoder = ""  # lab-base, minilm, a folder or a Hub id; empty: the profile's
+train_size = 0  # training examples of a task at most; 0: the profile's
+dev_size = 0  # dev examples of a task at most; 0: the profile's
 store = "../runs"  # folder (or fsspec URL) of the run store
-results = "../book/results"  # folder of recorded runs, shown beside; empty: none
-data_dir = ""  # folder with TASK/train.tsv and so on; empty: the lab, or the Hub
+results = "../book/results"  # folder of recorded runs; empty: none
+data_dir = ""  # folder with TASK/train.tsv ...; empty: the lab, or the Hub
 workers = 0  # worker processes; 0: one per core
 
 # %% tags=["hide-input"]
@@ -38,12 +42,35 @@ import pandas as pd
 
 from supertickets.chapters.chapter import Chapter, each
 from supertickets.chapters.claims import sentences
-from supertickets.chapters.display import measured, show, show_claims, show_table
-from supertickets.chapters.sensitivity.claims import matched_rates, paper_power, rate_tests, spread_tests
+from supertickets.chapters.display import (
+    measured,
+    show,
+    show_claims,
+    show_table,
+)
+from supertickets.chapters.sensitivity.claims import (
+    matched_rates,
+    paper_power,
+    rate_tests,
+    spread_tests,
+)
 from supertickets.chapters.sensitivity.figures import rates_data, rates_figure
-from supertickets.chapters.sensitivity.tables import table5, table8, tuned_single
-from supertickets.chapters.task_shares.claims import CLAIMS, dominated_sentences, share_claims, sst2_claims
-from supertickets.chapters.task_shares.figures import agreement_figure, close_ups_figure, pies_figure
+from supertickets.chapters.sensitivity.tables import (
+    table5,
+    table8,
+    tuned_single,
+)
+from supertickets.chapters.task_shares.claims import (
+    CLAIMS,
+    dominated_sentences,
+    share_claims,
+    sst2_claims,
+)
+from supertickets.chapters.task_shares.figures import (
+    agreement_figure,
+    close_ups_figure,
+    pies_figure,
+)
 from supertickets.chapters.task_shares.tables import (
     close_up_units,
     cluster_tasks,
@@ -55,18 +82,27 @@ from supertickets.chapters.task_shares.tables import (
 from supertickets.studies import at_own_rates, chosen_rates, get_profile
 
 limits = {"train_size": train_size, "dev_size": dev_size}
-chosen = get_profile(profile, tasks=tasks, seeds=seeds, encoder=encoder, **limits)
+chosen = get_profile(
+    profile, tasks=tasks, seeds=seeds, encoder=encoder, **limits
+)
 chapter = Chapter(chosen, store, results, data_dir, workers)
 scales, shared = chapter.scales("table1"), chapter.scales("table3")
 print(chapter.told("rates"))
 print(chapter.told("table3"))
 tuning = {scale: scale.judged("rates") for scale in scales}
-# Table 1's runs are at the rates that were chosen, where no others were recorded.
-single = {scale: tuned_single(x) if len(x := tuning[scale]) else scale.judged("table1") for scale in scales}
+# Without runs at other rates, Table 1's, which are at the chosen ones.
+single = {
+    scale: tuned_single(x)
+    if len(x := tuning[scale])
+    else scale.judged("table1")
+    for scale in scales
+}
 multi = {scale: at_own_rates(scale.frame("table3")) for scale in shared}
 for scale in shared:
-    rates = multi[scale].loc[multi[scale]["stage"] == "fine-tuned", "learning_rate"].unique()
-    print(f"{scale.title}: fine-tuned at learning rates {', '.join(f'{rate:g}' for rate in rates)}")
+    tuned = multi[scale]["stage"] == "fine-tuned"
+    rates = multi[scale].loc[tuned, "learning_rate"].unique()
+    listed = ", ".join(f"{rate:g}" for rate in rates)
+    print(f"{scale.title}: fine-tuned at learning rates {listed}")
 scales = [scale for scale in scales if len(single[scale]) or scale in multi]
 
 # %% [markdown]
@@ -74,41 +110,57 @@ scales = [scale for scale in scales if len(single[scale]) or scale in multi]
 #
 # ```{admonition} The paper says
 # :class: paper
-# "SuperT and Ticket-Share induce much smaller standard deviation in validation results." Table 5: standard deviations
-# over five seeds of BERT-large on five small tasks, such as 0.16 against 0.17 on SST-2.
+# "SuperT and Ticket-Share induce much smaller standard deviation in validation
+# results." Table 5: standard deviations over five seeds of BERT-large on five
+# small tasks, such as 0.16 against 0.17 on SST-2.
 # ```
 #
-# A standard deviation over five seeds is itself uncertain: its 95% interval runs from 0.6 to 2.9 times the estimate.
-# A multi-task result is that after single-task fine-tuning, averaged over the learning rates (A.4.1). The paper's
-# values are those of BERT-large. Single tasks are at the learning rate that the selection split chooses (5.2), ST-DNN
-# and SuperT alike.
+# A standard deviation over five seeds is itself uncertain: its 95% interval
+# runs from 0.6 to 2.9 times the estimate. A multi-task result is that after
+# single-task fine-tuning, averaged over the learning rates (A.4.1). The paper's
+# values are those of BERT-large. Single tasks are at the learning rate that the
+# selection split chooses (5.2), ST-DNN and SuperT alike.
 
 # %%
 caption = "Table 5: standard deviation of the report score over seeds, points."
 for scale in each(scales):
     if len(tuning[scale]):
         full = tuning[scale][tuning[scale]["kind"] == "full"]
-        show_table(chosen_rates(full), "Full models at every learning rate, mean scores.", "rates-tried", decimals=3)
+        show_table(
+            chosen_rates(full),
+            "Full models at every learning rate, mean scores.",
+            "rates-tried",
+            decimals=3,
+        )
     show_table(table5(single[scale], multi.get(scale)), caption, "table-5")
 
 # %% [markdown]
-# Do the models with tickets spread less? Two tests, and the larger p of the two: Brown-Forsythe does not mind a run
-# that failed, Pitman-Morgan makes use of the pairing by seed. The claims, about all tasks together, stand first.
+# Do the models with tickets spread less? Two tests, and the larger p of the
+# two: Brown-Forsythe does not mind a run that failed, Pitman-Morgan makes use
+# of the pairing by seed. The claims, about all tasks together, stand first.
 
 # %%
-caption = "Spread over seeds with tickets against without: ratio of standard deviations."
+caption = (
+    "Spread over seeds with tickets against without: ratio of standard "
+    "deviations."
+)
 spread = {}
 complete = {scale for scale in shared if len(scale.judged("table3"))}
 for scale in each(scales):
     if len(single[scale]) or scale in complete:
-        spread[scale] = spread_tests(single[scale], multi[scale] if scale in complete else None)
-        show_claims(spread[scale], caption, "spread-tests", scale.so_far("table1"))
+        spread[scale] = spread_tests(
+            single[scale], multi[scale] if scale in complete else None
+        )
+        show_claims(
+            spread[scale], caption, "spread-tests", scale.so_far("table1")
+        )
 
 # %% [markdown]
 # ### What five seeds can tell
 #
-# Suppose the paper's standard deviations were the true ones. With what probability would five seeds show the
-# difference, and how many would be needed for four chances in five?
+# Suppose the paper's standard deviations were the true ones. With what
+# probability would five seeds show the difference, and how many would be needed
+# for four chances in five?
 
 # %%
 power = pd.DataFrame(paper_power())
@@ -117,61 +169,93 @@ show_table(power, "Power of an F test at 5% for the pairs of Table 5.", "power")
 # %% [markdown]
 # ## Sensitivity to the learning rate (Table 8)
 #
-# Fine-tuning from the shared weights at several learning rates: the standard deviation over the rates of the score
-# averaged over seeds. Even if the rate did not matter, it would not be zero: *by chance* is what the seeds' noise alone
-# would give. Of two models the noisier one would seem more sensitive, so that part is taken off before they are
-# compared, which is done in variances.
+# Fine-tuning from the shared weights at several learning rates: the standard
+# deviation over the rates of the score averaged over seeds. Even if the rate
+# did not matter, it would not be zero: *by chance* is what the seeds' noise
+# alone would give. Of two models the noisier one would seem more sensitive, so
+# that part is taken off before they are compared, which is done in variances.
 
 # %%
-alt = "Report score against the learning rate of fine-tuning, one panel per task, MT-DNN and Ticket-Share."
-caption = "Ticket-Share minus MT-DNN: variance over learning rates beyond chance, squared points."
+alt = (
+    "Report score against the learning rate of fine-tuning, one panel per "
+    "task, MT-DNN and Ticket-Share."
+)
+caption = (
+    "Ticket-Share minus MT-DNN: variance over learning rates beyond chance, "
+    "squared points."
+)
 by_rate = {}
 for scale in each(shared):
     frame = multi[scale]
-    show_table(table8(frame), "Table 8: standard deviation over learning rates, points.", "table-8")
+    show_table(
+        table8(frame),
+        "Table 8: standard deviation over learning rates, points.",
+        "table-8",
+    )
     if scale in complete:
         by_rate[scale] = rate_tests(frame)
         show_claims(by_rate[scale], caption, "rate-tests")
     flat = "A flat line does not depend on the learning rate."
-    show(rates_figure(frame), alt, rates_data(frame), name="rates", caption=flat)
+    show(
+        rates_figure(frame), alt, rates_data(frame), name="rates", caption=flat
+    )
 
 # %% [markdown]
 # ### Matched and mismatched rates (A.2.1)
 #
 # ```{admonition} The paper says
 # :class: paper
-# "Rewinding the super tickets selected under a matched optimization settings usually outperforms those selected under a
-# mismatched settings (i.e. using two different learning rates in single-task fine-tuning and rewinding/multi-task
+# "Rewinding the super tickets selected under a matched optimization settings
+# usually outperforms those selected under a mismatched settings (i.e. using two
+# different learning rates in single-task fine-tuning and rewinding/multi-task
 # learning)."
 # ```
 #
-# Light winning tickets found at the learning rate at which they are rewound, against those found at the profile's rate
-# farthest from it: the mean over the light levels, none of which is chosen.
+# Light winning tickets found at the learning rate at which they are rewound,
+# against those found at the profile's rate farthest from it: the mean over the
+# light levels, none of which is chosen.
 
 # %%
-at_match = {scale: matched_rates(tuning[scale]) for scale in scales if len(tuning[scale])}
-caption = "Matched minus mismatched tickets, points, 95% t intervals over seeds."
+at_match = {
+    scale: matched_rates(tuning[scale])
+    for scale in scales
+    if len(tuning[scale])
+}
+caption = (
+    "Matched minus mismatched tickets, points, 95% t intervals over seeds."
+)
 for scale in each(at_match):
     show_claims(at_match[scale], caption, "matched-rates")
 
 # %%
 for scale in each(scales):
-    parts = [found[scale] for found in (spread, by_rate, at_match) if scale in found]
+    parts = [
+        found[scale] for found in (spread, by_rate, at_match) if scale in found
+    ]
     measured(*(line for found in parts for line in sentences(found)))
 
 # %% [markdown]
 # ## Tickets' importance across tasks (Figure 6)
 #
-# For every head and feed-forward block: its *Ticket Importance*, the mean over tasks of its importance, is the area of
-# a pie, and its *Task Shares*, each task's part of the sum, are the slices. Scores are normalised as the paper does for
-# pruning: heads by layer, FFNs not at all. The losses of different tasks have different scales, so an FFN's shares tell
-# of those too; the claims below stand under two other rules as well.
+# For every head and feed-forward block: its *Ticket Importance*, the mean over
+# tasks of its importance, is the area of a pie, and its *Task Shares*, each
+# task's part of the sum, are the slices. Scores are normalised as the paper
+# does for pruning: heads by layer, FFNs not at all. The losses of different
+# tasks have different scales, so an FFN's shares tell of those too; the claims
+# below stand under two other rules as well.
 
 # %%
 print(chapter.told("figure6"))
-every = [(scale, list(scale.records("figure6"))) for scale in chapter.scales("figure6")]
+every = [
+    (scale, list(scale.records("figure6")))
+    for scale in chapter.scales("figure6")
+]
 tables = {scale: importance_table(records) for scale, records in every}
-tables = {scale: table for scale, table in tables.items() if table["task"].nunique() > 1}
+tables = {
+    scale: table
+    for scale, table in tables.items()
+    if table["task"].nunique() > 1
+}
 shares = {scale: task_shares(table) for scale, table in tables.items()}
 records = {scale: found for scale, found in every if scale in tables}
 for scale, _ in every:
@@ -179,21 +263,43 @@ for scale, _ in every:
         print(f"{scale.title}: the full models of one task; shares need two")
 
 # %% tags=["hide-input"]
-caption = "Figure 6: large pies matter most; a pie of one colour belongs to one task."
+caption = (
+    "Figure 6: large pies matter most; a pie of one colour belongs to one task."
+)
 for scale in each(tables):
-    alt = f"A pie for every head and FFN of {scale.profile.encoder}, by layer; slices are the shares of the tasks."
-    show(pies_figure(shares[scale]), alt, shares[scale], name="figure-6", caption=caption)
+    alt = (
+        f"A pie for every head and FFN of {scale.profile.encoder}, by layer; "
+        "slices are the shares of the tasks."
+    )
+    show(
+        pies_figure(shares[scale]),
+        alt,
+        shares[scale],
+        name="figure-6",
+        caption=caption,
+    )
 
 # %%
-alt = "Close-ups of four kinds of units: shared evenly, and dominated by one or by two tasks, with percentages."
+alt = (
+    "Close-ups of four kinds of units: shared evenly, and dominated by one or "
+    "by two tasks, with percentages."
+)
 caption = "Single units close up, as in the paper's Figure 6 (a) to (d)."
 # Of two tasks, one nearly always holds more than half.
-thresholds = {scale: max(0.5, 1.5 / table["task"].nunique()) for scale, table in tables.items()}
-dominated = {scale: dominated_units(shares[scale], thresholds[scale]) for scale in tables}
+thresholds = {
+    scale: max(0.5, 1.5 / table["task"].nunique())
+    for scale, table in tables.items()
+}
+dominated = {
+    scale: dominated_units(shares[scale], thresholds[scale]) for scale in tables
+}
 for scale in each(tables):
     drawn = close_ups_figure(shares[scale], close_up_units(shares[scale]))
     show(drawn, alt, shares[scale], name="figure-6-close-ups", caption=caption)
-    rule = f"dominated by one task (more than {thresholds[scale]:.0%} of the share) or by two together."
+    rule = (
+        f"dominated by one task (more than {thresholds[scale]:.0%} of the "
+        "share) or by two together."
+    )
     if len(dominated[scale]):
         show_table(dominated[scale], f"Units {rule}", "dominated")
     else:
@@ -202,29 +308,46 @@ for scale in each(tables):
 # %% [markdown]
 # ### How alike are two tasks, and how alike could they be?
 #
-# What the paper lacks is a ceiling: importance also differs between two seeds of *one* task. Off the diagonal is
-# the rank correlation of the heads' importance between tasks, on it that between seeds of the same task.
+# What the paper lacks is a ceiling: importance also differs between two seeds
+# of *one* task. Off the diagonal is the rank correlation of the heads'
+# importance between tasks, on it that between seeds of the same task.
 
 # %%
-alt = "Heat map of rank correlations of head importance between tasks, with the seeds' own agreement on the diagonal."
-ceiling = "How alike tasks rank the heads; framed, two seeds of one task, the most that can be expected."
+alt = (
+    "Heat map of rank correlations of head importance between tasks, with the "
+    "seeds' own agreement on the diagonal."
+)
+ceiling = (
+    "How alike tasks rank the heads; framed, two seeds of one task, the most "
+    "that can be expected."
+)
 caption = "Rank correlation of head importance, 95% intervals over seeds."
 for scale in each(tables):
     agreement = rank_agreement(tables[scale])
     order = cluster_tasks(tables[scale]).order
-    show(agreement_figure(agreement, order), alt, agreement, name="agreement", caption=ceiling)
+    show(
+        agreement_figure(agreement, order),
+        alt,
+        agreement,
+        name="agreement",
+        caption=ceiling,
+    )
     show_table(agreement, caption, "agreement-table")
     claims = share_claims(tables[scale], threshold=thresholds[scale])
     beside = "The claims about shares, beside the same among seeds of one task."
     show_claims(claims, beside, "share-claims", scale.so_far("figure6"))
     about_sst2 = sst2_claims(tables[scale])
-    measured(*sentences(claims), *sentences(about_sst2), *dominated_sentences(dominated[scale]))
+    measured(
+        *sentences(claims),
+        *sentences(about_sst2),
+        *dominated_sentences(dominated[scale]),
+    )
 
 # %% [markdown]
 # ### The verdicts depend on the normalisation
 #
-# The same claims as above ("paper"), with FFNs divided by their l2 norm over layers too ("all"), and with nothing
-# divided ("raw").
+# The same claims as above ("paper"), with FFNs divided by their l2 norm over
+# layers too ("all"), and with nothing divided ("raw").
 
 # %%
 for scale in each(tables):
@@ -233,13 +356,17 @@ for scale in each(tables):
         table = importance_table(records[scale], normalisation=normalisation)
         found = share_claims(table, threshold=thresholds[scale])
         words = zip(CLAIMS, found["verdict"], found["where"], strict=False)
-        told = "; ".join(f"{text}: {word} ({where})" for text, word, where in words)
+        told = "; ".join(
+            f"{text}: {word} ({where})" for text, word, where in words
+        )
         lines.append(f'"{normalisation}": {told}.')
     measured(*lines)
 
 # %% [markdown]
-# **What differs from the paper, and why.** The paper's Figure 6 shows BERT-base and eight GLUE tasks. The further tasks
-# of this figure have fewer training examples here than in the other chapters, so that it costs a minute. A standard
-# deviation of scores near a perfect one is small for every model, which says nothing about tickets.
+# **What differs from the paper, and why.** The paper's Figure 6 shows BERT-base
+# and eight GLUE tasks. The further tasks of this figure have fewer training
+# examples here than in the other chapters, so that it costs a minute. A
+# standard deviation of scores near a perfect one is small for every model,
+# which says nothing about tickets.
 #
 # **Before**: [adaptation to other domains](07_domain_adaptation).

@@ -42,12 +42,12 @@
 # model's: no level is chosen, so that none is chosen by luck.
 
 # %% tags=["parameters"]
-profile = "lab"  # whose cells are carried out here: lab or smoke (others have no map of their own)
-sizes = "50"  # training-set sizes of the cells carried out here, comma-separated
+profile = "lab"  # whose cells are carried out here: lab or smoke
+sizes = "50"  # training-set sizes of the cells made here, comma-separated
 noises = "0, 0.4"  # and their rates of wrong labels
 n_sets = 2  # and how many of their training sets
 store = "../runs"  # folder (or fsspec URL) of the run store
-results = "../book/results"  # folder of recorded runs; empty: none, and the map is of the few cells alone
+results = "../book/results"  # folder of recorded runs; empty: none
 workers = 0  # worker processes; 0: one per core
 
 # %% tags=["hide-input"]
@@ -57,10 +57,29 @@ import pandas as pd
 
 from supertickets.chapters.chapter import Chapter, each
 from supertickets.chapters.claims import sentences
-from supertickets.chapters.display import measured, show, show_claims, show_table
-from supertickets.chapters.map.claims import agreement_sentence, explained_sentence, explanation_claims, gains
-from supertickets.chapters.map.figures import explanation_figure, map_data, map_figure
-from supertickets.chapters.map.tables import agreement, cells, map_table, recorded_maps
+from supertickets.chapters.display import (
+    measured,
+    show,
+    show_claims,
+    show_table,
+)
+from supertickets.chapters.map.claims import (
+    agreement_sentence,
+    explained_sentence,
+    explanation_claims,
+    gains,
+)
+from supertickets.chapters.map.figures import (
+    explanation_figure,
+    map_data,
+    map_figure,
+)
+from supertickets.chapters.map.tables import (
+    agreement,
+    cells,
+    map_table,
+    recorded_maps,
+)
 from supertickets.studies import get_profile, some_cells
 
 few = get_profile(profile)
@@ -86,12 +105,16 @@ for scale in scales:
 # %%
 found = {scale: cells(scale.records("map")) for scale in scales}
 judged = {scale: gains(found[scale]) for scale in scales}
-data = {scale: map_data(map_table(found[scale]), judged[scale]) for scale in scales}
+data = {
+    scale: map_data(map_table(found[scale]), judged[scale]) for scale in scales
+}
 
 # %% tags=["hide-input"]
 alt = (
-    "Three heat maps, training examples from few above to many below, share of wrong labels rising to the right: gain "
-    "of light pruning in points, fall of variance and rise of squared bias in hundredths, a number in every cell."
+    "Three heat maps, training examples from few above to many below, share of "
+    "wrong labels rising to the right: gain "
+    "of light pruning in points, fall of variance and rise of squared bias in "
+    "hundredths, a number in every cell."
 )
 for scale in each(scales):
     show(
@@ -99,8 +122,10 @@ for scale in each(scales):
         alt,
         data[scale],
         name="map",
-        caption="If the paper is right, gains are where variance falls most and bias rises least. Gain in points, "
-        "terms in hundredths of the loss; star: 95% interval without zero; frame: stands after the correction.",
+        caption="If the paper is right, gains are where variance falls most "
+        "and bias rises least. Gain in points, "
+        "terms in hundredths of the loss; star: 95% interval without zero; "
+        "frame: stands after the correction.",
     )
     measured(*sentences(judged[scale][~judged[scale]["detail"].astype(bool)]))
 
@@ -121,7 +146,11 @@ slopes = {scale: explanation_claims(found[scale]) for scale in scales}
 
 # %% tags=["hide-input"]
 for scale in each(scales):
-    show_claims(slopes[scale], "Slopes: points of gain per hundredth of variance or bias.", "slopes")
+    show_claims(
+        slopes[scale],
+        "Slopes: points of gain per hundredth of variance or bias.",
+        "slopes",
+    )
 
 # %% [markdown]
 # ## Where real encoders lie
@@ -136,18 +165,36 @@ for scale in each(scales):
 runs = {}
 for name in ("light", "figure1"):
     for scale in (scale for scale in chapter.scales(name) if not scale.live):
-        whole = scale.by_train_size(name)  # sizes of which all planned runs are there
+        whole = scale.by_train_size(
+            name
+        )  # sizes of which all planned runs are there
         real = (run for run in scale.records(name) if not run.spec.data.in_lab)
-        runs |= {run.id: run for run in real if run.spec.data.train_size in whole}
+        runs |= {
+            run.id: run for run in real if run.spec.data.train_size in whole
+        }
 others = cells(runs.values())
-beside = map_data(map_table(others), gains(others)) if others else pd.DataFrame()
+beside = (
+    map_data(map_table(others), gains(others)) if others else pd.DataFrame()
+)
 
 # %% tags=["hide-input"]
 alt = (
-    "Every cell a point: gain against the fall of variance, with intervals; lighter colours have more wrong labels, "
-    "larger points more training examples. Real encoders are orange, with the number of their training examples."
+    "Every cell a point: gain against the fall of variance, with intervals; "
+    "lighter colours have more wrong labels, "
+    "larger points more training examples. Real encoders are orange, with the "
+    "number of their training examples."
 )
-columns = ["encoder", "task", "train_size", "n", "ST-DNN", "gain", "gain: low", "gain: high", "verdict"]
+columns = [
+    "encoder",
+    "task",
+    "train_size",
+    "n",
+    "ST-DNN",
+    "gain",
+    "gain: low",
+    "gain: high",
+    "verdict",
+]
 columns += ["variance", "variance's share", "fall of variance", "rise of bias"]
 for scale in each(scales):
     show(
@@ -155,10 +202,14 @@ for scale in each(scales):
         alt,
         data[scale],
         name="gain-and-variance",
-        caption="If the paper is right, the points rise to the right, those of real encoders too.",
+        caption="If the paper is right, the points rise to the right, those of "
+        "real encoders too.",
     )
 if len(beside):
-    caption = "Real encoders: scores and gains in points, terms in hundredths of the Brier loss."
+    caption = (
+        "Real encoders: scores and gains in points, terms in hundredths of the "
+        "Brier loss."
+    )
     show_table(beside[columns], caption, "real-encoders")
 
 # %% [markdown]
@@ -173,7 +224,11 @@ if len(beside):
 for scale in scales:
     both = agreement(again, scale.frame("map"))
     if not scale.live and len(both):
-        show_table(both, "Runs carried out here and their records, report scores in points.", "again")
+        show_table(
+            both,
+            "Runs carried out here and their records, report scores in points.",
+            "again",
+        )
         measured(agreement_sentence(both))
 
 # %% [markdown]

@@ -66,7 +66,10 @@ here = Chapter(scale, store, workers=workers).here()
 # %%
 rng = Random(seed + 3)
 meaning = draw_clause(rng, "village")
-print(f"{meaning.subject}\n  {meaning.verb} ({meaning.adverb or 'no adverb'})\n{meaning.object}\n")
+print(
+    f"{meaning.subject}\n  {meaning.verb} "
+    f"({meaning.adverb or 'no adverb'})\n{meaning.object}\n"
+)
 for wording in sorted({sentence(rng, meaning) for _ in range(30)})[:6]:
     print(wording)
 
@@ -83,7 +86,11 @@ for wording in sorted({sentence(rng, meaning) for _ in range(30)})[:6]:
 
 # %%
 show_table(task_table(), "The tasks of the lab.", "tasks")
-show_table(example_table(seed), "Two examples of each task with the true answer.", "examples")
+show_table(
+    example_table(seed),
+    "Two examples of each task with the true answer.",
+    "examples",
+)
 
 # %% [markdown]
 # ## Wrong labels, at a known rate
@@ -112,7 +119,9 @@ print(f"Brier score of the best probabilities on noisy labels: {cost:.3f}")
 # training example occurs in them. Chapter 1 rests on this.
 
 # %%
-sets = [st.load_task("entailment", train_size=300, train_seed=k) for k in range(3)]
+sets = [
+    st.load_task("entailment", train_size=300, train_seed=k) for k in range(3)
+]
 for k, one in enumerate(sets):
     new = {*one.train.texts} - {*sets[0].train.texts}
     print(f"training set {k}: {len(new)} of 300 examples are not in set 0")
@@ -144,7 +153,12 @@ show(
 )
 last = logs[logs["step"] == logs.groupby("encoder")["step"].transform("max")]
 ends = last.pivot_table(index="encoder", columns="objective", values="loss")
-show_table(ends.reset_index(), "Losses at the end of pre-training, nats.", "ends", decimals=4)
+show_table(
+    ends.reset_index(),
+    "Losses at the end of pre-training, nats.",
+    "ends",
+    decimals=4,
+)
 
 # %% [markdown]
 # ## How much there is to learn
@@ -159,7 +173,9 @@ grid = [(size, noise) for size in sizes for noise in (0.0, 0.3)]
 specs = [
     full_run(
         scale.encoder,
-        here.inputs.data(task, **{**scale.data_of(task), "train_size": size, "noise": noise}),
+        here.inputs.data(
+            task, **{**scale.data_of(task), "train_size": size, "noise": noise}
+        ),
         seed,
         scale.hyper_of(task),
     )
@@ -225,7 +241,10 @@ for name in ("sentiment", "paraphrase", "question_answer", "inference"):
 # %% tags=["hide-cell"]
 noise = 0.3
 print(f"accuracy at most {1 - noise:.0%}")
-print(f"Brier {noise * 2:.2f}; with honest probabilities {2 * noise * (1 - noise):.2f}")
+print(
+    f"Brier {noise * 2:.2f}; with honest probabilities "
+    f"{2 * noise * (1 - noise):.2f}"
+)
 
 # %% [markdown]
 # ## What was found

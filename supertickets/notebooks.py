@@ -203,7 +203,7 @@ def _execute(before: Path, after: Path, parameters: dict[str, Any], source: Path
 
     quiet = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), QUIET]))
     try:
-        with patch.dict(os.environ, PYTHONWARNINGS=quiet):  # which the kernel inherits
+        with patch.dict(os.environ, PYTHONWARNINGS=quiet, SUPERTICKETS_QUIET="yes"):  # which the kernel inherits
             papermill.execute_notebook(
                 before,
                 after,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -45,7 +46,9 @@ class Scale:
         if self.live:
             from supertickets.engines import run_all  # needs torch, which reading recorded runs does not
 
-            run_all(specs, self.store, self.workers, progress=False)
+            # Whoever runs a notebook by hand sees how far it is; an executed page has no use for that.
+            watched = "SUPERTICKETS_QUIET" not in os.environ
+            run_all(specs, self.store, self.workers, description=self.title, progress=watched)
 
     def specs(self, experiment: str) -> list[list[Spec]]:
         """The runs of an experiment (:data:`supertickets.studies.experiments.EXPERIMENTS`), stage by stage."""

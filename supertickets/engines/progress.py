@@ -1,4 +1,4 @@
-"""How far a sweep is and how long it will still take: a bar in a terminal, a line every minute in a log."""
+"""How far a sweep is and how long it will still take: a bar in a terminal or a notebook, else a line every minute."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from tqdm import tqdm
 
@@ -41,6 +42,7 @@ class Progress:
     n_over: int = 0
     n_failed: int = 0
     bar: tqdm | None = None
+    cell: Any = None
     next_look: float = 0.0
     next_line: float = field(default_factory=lambda: time.monotonic() + EVERY)
 
@@ -88,6 +90,13 @@ class Progress:
             if look:  # the estimate takes longer than drawing
                 self.bar.set_postfix_str(self._remarks(), refresh=False)
             self.bar.refresh()
+        elif _in_notebook() and (look or not self.left):
+            from IPython.display import HTML, display  # an element of the browser's own: no widgets
+
+            done, remarks = self.n_over + sum(self.under_way.values()), self._remarks() if self.left else "done"
+            html = f"<progress max='{self.n_over + len(self.left)}' value='{done:.1f}'></progress> {self}, {remarks}"
+            self.cell = self.cell or display(HTML(html), display_id=True)
+            self.cell.update(HTML(html))
         elif time.monotonic() >= self.next_line:
             self.next_line = time.monotonic() + EVERY
             print(f"{self}, {self._remarks()}", file=sys.stderr, flush=True)
@@ -105,3 +114,8 @@ class Progress:
         seconds = self.seconds_left()
         left = "time left unknown" if math.isnan(seconds) else f"{readable(seconds)} left"
         return left + (f", {self.n_failed} failed" if self.n_failed else "")
+
+
+def _in_notebook() -> bool:
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")

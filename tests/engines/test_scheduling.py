@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Hashable, Sequence
+from types import SimpleNamespace
 
 import pytest
 from tiny import toy_full_run
@@ -121,6 +122,22 @@ def test_a_log_gets_a_line_now_and_then(specs, monkeypatch, capsys):
         "table1: 0.0 of 6 runs, time left unknown",
         "table1: 1.0 of 6 runs, 50 min left",
         "table1: 2.0 of 6 runs, 40 min left, 1 failed",
+    ]
+
+
+def test_a_notebook_gets_a_bar_that_is_redrawn(specs, monkeypatch):
+    drawn = []
+    cell = SimpleNamespace(update=lambda html: drawn.append(html.data))
+    monkeypatch.setattr(progresses, "_in_notebook", lambda: True)
+    monkeypatch.setattr("IPython.display.display", lambda html, display_id: cell)
+    bar = Progress("Lab")
+    bar.expect(specs[:2])
+    bar.over(specs[0], "done", 90.0)
+    bar.look([specs[1].id], 1, lambda run: 0.5)
+    bar.over(specs[1], "done", 90.0)
+    assert drawn == [
+        "<progress max='2' value='1.5'></progress> Lab: 1.5 of 2 runs, 45 s left",
+        "<progress max='2' value='2.0'></progress> Lab: 2.0 of 2 runs, done",
     ]
 
 

@@ -66,11 +66,19 @@ def test_parameters_are_literals_with_comments(source: Path) -> None:
     assert silent == []
 
 
-def test_no_function_body_stands_in_two_notebooks() -> None:
-    seen: dict[str, str] = {}
+@each_notebook
+def test_lines_fit_a_page_and_logic_lives_in_the_package(source: Path) -> None:
+    text = source.read_text(encoding="utf-8")
+    assert [line for line in text.splitlines() if len(line) > 80 and "://" not in line] == []
+    defined = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    assert [node.lineno for node in ast.walk(ast.parse(text)) if isinstance(node, defined)] == []
+    assert "run_all" not in text
+
+
+def test_every_cell_of_imports_is_folded_on_its_page() -> None:
+    from supertickets_site import PRESENTS
+
     for source in SOURCES:
-        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.FunctionDef):
-                body = ast.dump(ast.Module(body=node.body, type_ignores=[]))
-                assert seen.setdefault(body, source.stem) == source.stem, f"{node.name} is in two notebooks"
-    assert all(home in {source.stem for source in SOURCES} for home in seen.values())
+        for cell in (cell for cell in read_notebook(source).cells if cell.cell_type == "code"):
+            if re.search("^(from|import) ", cell.source, re.MULTILINE):
+                assert PRESENTS.search(cell.source) or "hide-input" in cell.metadata.tags

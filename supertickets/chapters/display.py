@@ -25,10 +25,25 @@ CLAIMS = "supertickets_claims"
 
 NAMES = {"bias2": "bias²", "n_sets": "training sets", "low": "from", "high": "to"}
 """What columns are called in tables, where that is not their name; underscores become spaces."""
+THEIRS = "\n"
+"""What stands in a cell between our words and the paper's."""
 NEVER = "never"
 """What infinity says: no number of runs would do, no level is reached."""
-SHARES = ("level", "fraction", "weights_remaining", "weights remaining", "power")
+SHARES = (
+    *("level", "best", "meeting", "collapse", "fraction", "share", "variance's share", "training set's share", "power"),
+    *("weights_remaining", "weights remaining", "without embeddings", "weights remaining, mean"),
+    "weights remaining, sd",
+)
 """Columns of shares, shown in per cent."""
+MOST = 8
+"""As many columns a table of the book has; the others are in its CSV."""
+SPARED = (
+    *("p", "luck of the choice", "needed", "power", "share", "rate", "balance (train)", "words"),
+    *("variance's share", "variance", "ST-DNN"),
+)
+"""Columns that go first, in this order, where there are more."""
+CLAIM = ("claim", "where", "verdict", "n", "effect", "low", "high", "p", "p (Holm)", "power", "needed")
+"""What a table of claims shows of them."""
 
 
 @dataclass
@@ -80,15 +95,12 @@ def show_claims(frame: pd.DataFrame, caption: str, name: str = "claims", so_far:
     The rows go into the notebook as data too (``CLAIMS``), for the front page's table of verdicts. ``so_far`` says, in
     both places, how much of what was planned they rest on.
     """
-    hidden = ["unit", "limit", "side", "expected", "detail", "loss", "place"]
-    shown = frame.drop(columns=hidden, errors="ignore")
+    shown = frame[[column for column in CLAIM if column in frame]].copy()
     for style, columns in (("{:.2g}", ("p", "p (Holm)")), ("{:.0%}", ("power",)), ("{:.0f}", ("needed",))):
         for column in columns:
             words = ["" if value != value else style.format(value) for value in frame[column]]  # NaN: nothing
             shown[column] = [NEVER if word == "inf" else word for word in words]
     shown = shown.loc[:, [bool((shown[column] != "").any()) for column in shown]]
-    first = [column for column in ("claim", "where", "verdict") if column in shown]
-    shown = shown[first + [column for column in shown if column not in first]]
     tab = _TAB.get()
     place = {"scale": tab.key if tab else "", "table": name, "id": f"table-{_named(name)}", "so_far": so_far}
     rows = [row | place for row in json.loads(frame.to_json(orient="records") or "[]")]
@@ -183,49 +195,68 @@ def table_html(
     decimals: int = 2,
     data: pd.DataFrame | None = None,
 ) -> str:
-    """The HTML of :func:`show_table`: an estimate and its interval in one column, shares in per cent.
+    """The HTML of :func:`show_table`: an estimate and its interval in one cell, the paper's number below it.
 
-    ``data`` is what the CSV holds, if that is not the frame.
+    Shares are shown in per cent, at most ``MOST`` columns: ``SPARED`` ones go first, then a table of fewer rows is
+    turned round. ``data`` is what the CSV holds, if that is not the frame.
 
     >>> import pandas as pd
     >>> frame = pd.DataFrame({"task": ["RTE"], "score": [0.1234], "low": [0.1], "high": [0.2]})
     >>> "<td>0.12 [0.10, 0.20]</td>" in table_html(frame, "Scores.")
     True
     """
-    own = _named(name)
+    own, more = _named(name), ""
     head, rows = _cells(frame.reset_index() if index else frame, decimals)
-    top = "".join(
-        f'<th scope="col"{_kind([row[i] for row in rows])}>{html.escape(words)}</th>' for i, words in enumerate(head)
-    )
+    left = [column for column in SPARED if column in head][: max(0, len(head) - MOST)]
+    kept = [i for i, column in enumerate(head) if column not in left]
+    head, rows = [head[i] for i in kept], [[row[i] for i in kept] for row in rows]
+    if len(head) > MOST > len(rows):
+        head, *rows = (list(row) for row in zip(head, *rows, strict=True))
+    left += head[MOST:]
+    head, rows = head[:MOST], [row[:MOST] for row in rows]
+    top = "".join(f'<th scope="col"{_kind([row[i] for row in rows])}>{_text(x)}</th>' for i, x in enumerate(head))
     body = "".join(f"<tr>{''.join(_cell(words, i == 0) for i, words in enumerate(row))}</tr>" for row in rows)
-    link = _csv_link(frame if data is None else data, own, index=index)
+    link = _csv_link(frame if data is None else data, own, index=index, left=left)
+    if THEIRS in "".join((*head, *(words for row in rows for words in row))):
+        more = 'Below ours, <span class="st-theirs">the paper\'s</span>. '
     return (
         f'<figure class="st-table" id="table-{html.escape(own)}"><div class="st-scroll" tabindex="0" role="region" '
         f'aria-label="{html.escape(caption)}"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
-        f'<figcaption data-name="{html.escape(name)}">{html.escape(caption)} {link}</figcaption></figure>'
+        f'<figcaption data-name="{html.escape(name)}">{html.escape(caption)} {more}{link}</figcaption></figure>'
     )
 
 
 def _cells(frame: pd.DataFrame, decimals: int) -> tuple[list[str], list[list[str]]]:
-    """Heads and rows of a table as words; ``low`` and ``high`` move into the column before, ``x: low`` into ``x``."""
+    """Heads and rows of a table as words.
+
+    ``low`` and ``high`` move into the column before, ``x: low`` into ``x`` or ``x: sd``, ``paper: x`` below ``x``.
+    """
     columns = {str(name): [_words(value, str(name), decimals) for value in frame[name]] for name in frame}
     before = ""
     for name in list(columns):
-        at, start = (before, "") if name == "low" else (name, f"{name}: ")
+        at, start = (before, "") if name == "low" else (name, f"{name.removesuffix(': sd')}: ")
         low, high = columns.get(f"{start}low"), columns.get(f"{start}high")
         if at and low is not None and high is not None:
             ends = zip(columns[at], low, high, strict=True)
             columns[at] = [f"{x} [{a}, {b}]" if a or b else x for x, a, b in ends]
             del columns[f"{start}low"], columns[f"{start}high"]
         before = name
+    for name in [name for name in columns if name.removeprefix("paper: ") in columns and name.startswith("paper: ")]:
+        own, theirs = name.removeprefix("paper: "), columns.pop(name)
+        said = "paper: " if own == next(iter(columns)) else ""
+        both = zip(columns[own], theirs, strict=True)
+        columns[own] = [f"{x}{THEIRS}{said}{y}" if y and y != x else x for x, y in both]
     rows = [list(row) for row in zip(*columns.values(), strict=True)]
-    return [NAMES.get(name, name.replace("_", " ")) for name in columns], rows
+    return [NAMES.get(name, name.replace("_", " ").removesuffix(" (%)")) for name in columns], rows
 
 
 def _words(value: Any, column: str, decimals: int) -> str:
     """A cell in words."""
     if value is None or value != value:
         return ""
+    column = column.removeprefix("paper: ")
+    if column.endswith("(%)") and not isinstance(value, str):
+        return f"{value:.{min(decimals, 1)}f}%"
     if not isinstance(value, float):
         return str(value)
     if math.isinf(value):
@@ -235,10 +266,16 @@ def _words(value: Any, column: str, decimals: int) -> str:
     return f"{value:.{decimals}f}"
 
 
+def _text(words: str) -> str:
+    """A cell's HTML: the paper's words in their own voice, below ours."""
+    ours, _, theirs = words.partition(THEIRS)
+    return html.escape(ours) + (f'<span class="st-theirs">{html.escape(theirs)}</span>' if theirs else "")
+
+
 def _cell(words: str, first: bool) -> str:
     """A table's cell: the first of a row names it, and text stands at the left."""
-    text = html.escape(words)
-    return f'<th scope="row"{_kind([words])}>{text}</th>' if first else f"<td{_kind([words])}>{text}</td>"
+    text, kind = _text(words), _kind([words])
+    return f'<th scope="row"{kind}>{text}</th>' if first else f"<td{kind}>{text}</td>"
 
 
 def _kind(words: Sequence[str]) -> str:
@@ -266,8 +303,8 @@ def _emit(text: str, claims: Sequence[Mapping[str, Any]] = ()) -> None:
     display(HTML(text, metadata={CLAIMS: list(claims)} if claims else None))
 
 
-def _csv_link(data: Any, name: str, index: bool = False) -> str:
-    """A link that downloads the data without a server: the file is in the link."""
+def _csv_link(data: Any, name: str, index: bool = False, left: Sequence[str] = ()) -> str:
+    """A link that downloads the data without a server: the file is in the link. ``left``: what only the file has."""
     if data is None:
         return ""
     import pandas as pd
@@ -275,5 +312,5 @@ def _csv_link(data: Any, name: str, index: bool = False) -> str:
     if isinstance(data, Mapping | Sequence):
         data = pd.DataFrame(data)
     text = base64.b64encode(data.to_csv(index=index).encode()).decode()
-    safe = html.escape(name)
-    return f'<a class="st-csv" download="{safe}.csv" href="data:text/csv;base64,{text}">Data (CSV)</a>'
+    safe, more = html.escape(name), f", with {html.escape(', '.join(left))}" if left else ""
+    return f'<a class="st-csv" download="{safe}.csv" href="data:text/csv;base64,{text}">Data (CSV{more})</a>'

@@ -28,7 +28,7 @@ from matplotlib import pyplot as plt
 
 from supertickets.chapters.display import show, show_table
 
-frame = pd.DataFrame({f"level {level}%": [0.9 - level / 1000] for level in range(0, 90, 5)})
+frame = pd.DataFrame({f"pruned down to a level of {level}%": [0.9 - level / 1000] * 9 for level in range(0, 80, 10)})
 fig, ax = plt.subplots()
 ax.plot(frame.iloc[0].to_numpy(), label="winning")
 ax.legend()

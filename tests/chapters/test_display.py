@@ -150,8 +150,33 @@ def test_cells_say_shares_in_per_cent_intervals_in_one_and_no_jargon():
     )
     text = table_html(frame, "Cells.")
     assert re.findall('<th scope="col"[^>]*>([^<]*)', text) == ["task", "level", "bias²", "best", "training sets"]
-    assert re.findall("<td>([^<]*)", text) == ["10%", "0.50", "0.20 [0.10, never]", "3"]
+    assert re.findall("<td>([^<]*)", text) == ["10%", "0.50", "20% [10%, never]", "3"]
     assert csv_of(text).startswith("task,level,bias2,best,best: low,best: high,n_sets\nRTE,0.1,")
+
+
+def heads(text: str) -> list[str]:
+    return re.findall('<th scope="col"[^>]*>([^<]*)', text)
+
+
+def test_the_papers_numbers_stand_below_ours_and_percentages_are_percentages():
+    frame = pd.DataFrame({"task": ["inference", "RTE"], "kept (%)": [88.54, 90.0], "sd": [1.0, 2.0]})
+    text = table_html(frame.assign(**{"paper: task": ["RTE", "RTE"], "paper: kept (%)": [86.8, None]}), "Sizes.")
+    assert heads(text) == ["task", "kept", "sd"]
+    assert 'inference<span class="st-theirs">paper: RTE</span></th>' in text and '">RTE</th>' in text
+    assert '<td>88.5%<span class="st-theirs">86.8%</span></td>' in text and "<td>90.0%</td>" in text
+    assert text.count("the paper's") == 1 and "the paper's" not in table_html(frame, "Sizes.")
+
+
+def test_no_table_has_more_than_eight_columns_and_the_csv_has_all():
+    names = ["task", "p", "power", *"abcdefg"]
+    long = pd.DataFrame([[f"{name}{i}" for name in names] for i in range(9)], columns=names)
+    text = table_html(long, "Many.")
+    assert heads(text) == ["task", *"abcdefg"] and "Data (CSV, with p, power)" in text
+    assert csv_of(text).startswith("task,p,power,a,")
+    wide = table_html(long.drop(columns=["p", "power"]).assign(h="h", i="i").head(3), "Wide.")
+    assert heads(wide) == ["task", "task0", "task1", "task2"] and '<th scope="row" class="st-words">i</th>' in wide
+    cut = table_html(long.drop(columns=["p", "power"]).assign(h="h", i="i"), "Wide and long.")
+    assert heads(cut) == ["task", *"abcdefg"] and "Data (CSV, with h, i)" in cut
 
 
 def test_nothing_measured_shows_no_box(monkeypatch):

@@ -107,7 +107,7 @@ def _printed_beside(task: str, model: str, examples: int) -> dict[str, Any]:
         if (row["target"], row["model"]) == (kin_of(task), PRINTED[model]) and (
             max(theirs, examples) <= CLOSE * min(theirs, examples)
         ):
-            return {"paper: target": row["target"], "paper: examples": theirs, "paper: accuracy": row["accuracy"]}
+            return {"paper: target": row["target"], "paper: examples": theirs, "paper: score": row["accuracy"]}
     return {}
 
 

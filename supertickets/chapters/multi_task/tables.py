@@ -116,7 +116,7 @@ def table3(frame: pd.DataFrame, size: str = "base", column: str = "report_score"
                 "average compression (%)": 100 * own["average_compression"].mean(),
                 "stored (%)": 100 * own["stored"].mean(),
                 "paper: average": theirs["average score"],
-                "paper: compression (%)": theirs["weights remaining"],
+                "paper: average compression (%)": theirs["weights remaining"],
             }
         )
     return pd.DataFrame(rows)

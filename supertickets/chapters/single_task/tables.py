@@ -203,7 +203,7 @@ def table6(frame: pd.DataFrame, column: str = "report_score", size: str = "base"
         enough = len(group) > 1
         row["p (equal spread)"] = equal_variances(scores["SuperT"], scores["ST-DNN"]).p if enough else math.nan
         kin = kin_of(str(task))
-        known = {f"paper: {model} sd": theirs[model, kin] for model in scores if (model, kin) in theirs}
+        known = {f"paper: {model}: sd": theirs[model, kin] for model in scores if (model, kin) in theirs}
         rows.append(row | ({"paper: task": kin} if known else {}) | known)
     return pd.DataFrame(rows)
 
@@ -234,7 +234,7 @@ def table7(frame: pd.DataFrame, size: str = "base") -> pd.DataFrame:
         }
         kin = kin_of(str(task))
         if kin in theirs["mean"]:
-            row |= {"paper: task": kin, "paper: mean": theirs["mean"][kin], "paper: sd": theirs["sd"][kin]}
+            row |= {"paper: task": kin, **{f"paper: weights remaining, {name}": x[kin] for name, x in theirs.items()}}
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -267,7 +267,8 @@ def table9(records: Iterable[Record]) -> pd.DataFrame:
         }
         kin = kin_of(name)
         theirs = printed.get("SST" if kin == "SST-2" else kin)  # the paper's own short name
-        rows.append(row | {f"paper: {column}": value for column, value in (theirs or {}).items()})
+        ours = {"task": "kind of text"}  # what the paper calls so
+        rows.append(row | {f"paper: {ours.get(name, name)}": value for name, value in (theirs or {}).items()})
     # As objects, so that a missing test set or kin leaves the other counts whole numbers.
     return pd.DataFrame(rows, dtype=object).astype({"words": float} if rows else {})
 

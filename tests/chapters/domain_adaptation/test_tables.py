@@ -24,11 +24,11 @@ def test_table_4_averages_draws_then_seeds():
     assert row["sd over draws"] == pytest.approx(np.sqrt((within**2).mean()))
     assert row["low"] < row["score"] < row["high"]
     assert row["share (%)"] == pytest.approx(2.3)
-    assert (row["paper: target"], row["paper: examples"], row["paper: accuracy"]) == ("SciTail", 23, 82.9)
+    assert (row["paper: target"], row["paper: examples"], row["paper: score"]) == ("SciTail", 23, 82.9)
     captions = table.loc[(table["target"] == "captions") & (table["examples"] == 549)].set_index("model")
-    assert list(captions["paper: accuracy"]) == [82.1, 82.9, 82.1, 83.3]  # 549 examples, the paper's 0.1%
+    assert list(captions["paper: score"]) == [82.1, 82.9, 82.1, 83.3]  # 549 examples, the paper's 0.1%
     whole = table.loc[(table["target"] == "captions") & (table["examples"] == 1000)].set_index("model")
-    assert whole["paper: accuracy"].isna().all()  # as the paper's 100%, and 549 times fewer
+    assert whole["paper: score"].isna().all()  # as the paper's 100%, and 549 times fewer
     assert whole["sd over draws"].isna().all()
 
 

@@ -194,10 +194,10 @@ def test_table6_sets_two_spreads_and_the_papers_side_by_side(two_tasks):
     assert row["p (equal spread)"] == pytest.approx(
         np.asarray(stats.levene(values, chosen["full"].to_numpy(), center="median"))[1]
     )
-    assert (row["paper: task"], row["paper: SuperT sd"]) == ("STS-B", 0.49)
-    assert "paper: ST-DNN sd" not in row
+    assert (row["paper: task"], row["paper: SuperT: sd"]) == ("STS-B", 0.49)
+    assert "paper: ST-DNN: sd" not in row
     large = table6(calm, size="large").set_index("task")
-    assert list(large["paper: ST-DNN sd"]) == [1.17, 0.16]
+    assert list(large["paper: ST-DNN: sd"]) == [1.17, 0.16]
     assert np.isnan(table6(calm[calm["seed"] == 0])["p (equal spread)"]).all()
 
 
@@ -209,8 +209,9 @@ def test_table7_counts_the_levels_chosen(frame):
     assert row["levels chosen"] == "10%, 30% (x2), 50%"
     assert row["weights remaining, mean"] == pytest.approx(np.mean(sizes))
     assert row["weights remaining, sd"] == pytest.approx(np.std(sizes, ddof=1))
-    assert (row["paper: task"], row["paper: mean"], row["paper: sd"]) == ("RTE", 0.83, 0.07)
-    assert table7(frame, size="large").iloc[0]["paper: mean"] == 0.82
+    theirs = ["paper: task", "paper: weights remaining, mean", "paper: weights remaining, sd"]
+    assert row[theirs].to_list() == ["RTE", 0.83, 0.07]
+    assert table7(frame, size="large").iloc[0]["paper: weights remaining, mean"] == 0.82
 
 
 def record_on(task: Task) -> Record:
@@ -238,5 +239,5 @@ def test_table9_counts_what_is_in_the_data():
     assert table["words"].iloc[0] == pytest.approx(np.mean(words))
     assert list(table["paper: corpus"]) == ["RTE", "RTE", "STS-B", "SST"]
     html = table_html(table, "What the tasks hold.")
-    assert "<td>400</td>" in html
+    assert "<td>400<" in html
     assert "400.00" not in html

@@ -45,7 +45,7 @@ def layers_in_a_library_pass(layer: nn.Module, family: Any, first: bool) -> Call
     return forward
 
 
-def masks_as_long_as_texts(attention_mask: Tensor, states: Tensor) -> Tensor:
+def masks_as_long_as_texts(attention_mask: Tensor, states: Tensor, whole: int) -> Tensor:
     """What is added to scores, without columns that fill it up."""
     return states.new_zeros(attention_mask.shape).masked_fill_(attention_mask == 0, torch.finfo(states.dtype).min)[
         :, None, None
@@ -68,7 +68,11 @@ class OneByOne:
         self.adamax = torch.optim.Adamax(parameters, hyper.learning_rate, weight_decay=hyper.weight_decay)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.adamax, warmup_then_decay(hyper, n_steps))
 
-    def step(self) -> None:
+    def coming(self) -> tuple[list[int], float]:
+        """Nothing that :meth:`step` needs: the schedule counts by itself."""
+        return [], 0.0
+
+    def step(self, *_: Any) -> None:
         """Updates the parameters; gradients are zero afterwards."""
         nn.utils.clip_grad_norm_(self.parameters, self.hyper.clip)
         self.adamax.step()

@@ -44,7 +44,8 @@ class RunLog:
         peaks = [f"peak memory {in_words(record.memory['process'])}"] if "process" in record.memory else []
         peaks += [f"GPU {in_words(record.memory['gpu'])}"] if "gpu" in record.memory else []
         seconds = record.timings.get("total", float("nan"))
-        self._write(f"finished in {seconds:.1f} s: {', '.join([told, *peaks])}")
+        steps = [f"steps {how}"] if (how := record.environment.get("steps")) else []
+        self._write(f"finished in {seconds:.1f} s: {', '.join([told, *peaks, *steps])}")
 
     def failed(self, error: Exception) -> str:
         """One sentence about the error, which ends with where the log is if the error could be written there.

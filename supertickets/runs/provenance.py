@@ -72,8 +72,12 @@ def device_name() -> str:
     return f"CPU ({platform.machine()}, {os.cpu_count()} cores, {kind}, {kernels})"
 
 
-def setting() -> dict[str, str]:
-    """What a run's numbers depend on beside its spec: the libraries, the device and the number of threads."""
+def setting(steps: str = "") -> dict[str, str]:
+    """What a run's numbers depend on beside its spec: the libraries, the device and the number of threads.
+
+    ``steps`` says how training steps were carried out, where there are several ways (on a GPU).
+    """
     import torch
 
-    return {**library_versions(), "device": device_name(), "threads": str(torch.get_num_threads())}
+    found = {**library_versions(), "device": device_name(), "threads": str(torch.get_num_threads())}
+    return found | ({"steps": steps} if steps else {})

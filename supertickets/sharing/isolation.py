@@ -56,19 +56,29 @@ class Isolated:
             mask[stretch.start : stretch.stop] = name in stretch.owners
         return mask
 
-    def update(self, name: str, rate: float, clip: float, weight_decay: float = 0.0, leaky: bool = False) -> None:
+    def coming(self, name: str, leaky: bool = False) -> list[int]:
+        """Counts a step of a task, and returns the ``updates`` that :meth:`update` is to be given for it."""
+        self.steps[name] += 1
+        if leaky:
+            return [sum(self.steps.values())]
+        return [sum(self.steps[its] for its in s.owners) for s in self.stretches if name in s.owners]
+
+    def update(
+        self,
+        name: str,
+        updates: Sequence[int] | Tensor,
+        rate: float | Tensor,
+        clip: float,
+        weight_decay: float = 0.0,
+        leaky: bool = False,
+    ) -> None:
         """One step of :func:`~supertickets.training.adamax_step` for a task, on its stretches.
 
         ``leaky``: on all stretches, whose old momentum moves them on though their gradient is zero (audit D31).
         """
-        self.steps[name] += 1
         self.collect()
-        weights, gradients, averages, infinities = self._of(name)
-        updates = self._updates(name)
-        if leaky:
-            weights, gradients, averages, infinities = [self.vector], [self.gradient], [self.average], [self.infinity]
-            updates = [sum(self.steps.values())]
-        adamax_step(weights, gradients, averages, infinities, updates, rate, clip, weight_decay)
+        everything = [self.vector], [self.gradient], [self.average], [self.infinity]
+        adamax_step(*(everything if leaky else self._of(name)), updates, rate, clip, weight_decay)
 
     @torch.no_grad()
     def collect(self) -> None:
@@ -85,9 +95,6 @@ class Isolated:
             whole = (self.vector, self.gradient, self.average, self.infinity)
             self.cache[name] = tuple([tensor[part] for part in mine] for tensor in whole)
         return self.cache[name]
-
-    def _updates(self, name: str) -> list[int]:
-        return [sum(self.steps[its] for its in s.owners) for s in self.stretches if name in s.owners]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,6 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from supertickets.errors import SuperticketsError
-from supertickets.models import example_losses
 from supertickets.runs import Hyper
 from supertickets.sharing.checkpoint import Progress, identity_of, read_progress, write_progress
 from supertickets.sharing.isolation import Isolated, isolated
@@ -27,12 +27,14 @@ from supertickets.tickets import check_tickets
 from supertickets.training import (
     Batch,
     EncodedSplit,
-    autocast,
+    Replayed,
     best_device,
     cached_encode,
     epoch_values,
+    graphs,
     ready,
     train_batches,
+    training_step,
     warmup_then_decay,
 )
 
@@ -58,7 +60,8 @@ class Together:
 
     An epoch holds ``selection_score`` and ``selection_loss`` (means over tasks), ``train_loss`` (mean over batches),
     and the three by task as ``name/selection_score`` and so on. ``dev_logits[name]`` is ``(n_dev, n_outputs)``.
-    ``steps`` counts each task's minibatches, those of epochs after the best one included.
+    ``steps`` counts each task's minibatches, those of epochs after the best one included; ``how`` says how they were
+    carried out on a GPU.
     """
 
     epochs: tuple[dict[str, float], ...]
@@ -66,6 +69,7 @@ class Together:
     dev_logits: dict[str, np.ndarray]
     steps: dict[str, int]
     seconds: float
+    how: str = ""
 
 
 def task_data(
@@ -133,9 +137,11 @@ def train_together(
         for index, (name, given) in enumerate(data.items()):
             data[name] = replace(given, train=splits[2 * index], dev=splits[2 * index + 1])
         with isolated(shared) as whole:
-            epochs, best_epoch = _train(shared, whole, data, hyper, seed, checkpoint, every, on_epoch, on_step, leaky)
+            epochs, best_epoch, how = _train(
+                shared, whole, data, hyper, seed, checkpoint, every, on_epoch, on_step, leaky
+            )
         logits = {name: predict_task(shared, name, given.dev, hyper.precision) for name, given in data.items()}
-    return Together(epochs, best_epoch, logits, dict(whole.steps), time.perf_counter() - started)
+    return Together(epochs, best_epoch, logits, dict(whole.steps), time.perf_counter() - started, how)
 
 
 def _train(
@@ -149,7 +155,7 @@ def _train(
     on_epoch: Callable[[dict[str, float]], None] | None,
     on_step: Callable[[int], None] | None,
     leaky: bool,
-) -> tuple[tuple[dict[str, float], ...], int]:
+) -> tuple[tuple[dict[str, float], ...], int, str]:
     train = {name: given.train for name, given in data.items()}
     counts = {name: -(-len(split) // hyper.batch_size) for name, split in train.items()}
     per_epoch = sum(counts.values())
@@ -160,6 +166,18 @@ def _train(
         identity = identity_of(whole, {name: (given.train, given.dev) for name, given in data.items()}, hyper, seed)
         progress = read_progress(checkpoint, identity, whole) or progress
     row = {name: index for index, name in enumerate(data)}
+    capture = graphs(device)
+    steps = {
+        name: training_step(
+            shared.models[name],
+            split,
+            hyper,
+            partial(whole.update, name, clip=hyper.clip, weight_decay=hyper.weight_decay, leaky=leaky),
+            counts[name] * hyper.epochs,
+            capture,
+        )
+        for name, split in train.items()
+    }
     while progress.epoch < hyper.epochs and progress.epoch - progress.best_epoch < hyper.patience:
         for model in shared.models.values():
             model.train()
@@ -167,14 +185,9 @@ def _train(
         for index, (name, batch) in enumerate(multi_task_batches(train, hyper.batch_size, seed, progress.epoch)):
             if index < done:  # before the checkpoint that this run goes on from
                 continue
-            batch = batch.to(device)
-            with using(shared, name) as model:
-                with autocast(device, hyper.precision):
-                    logits = model(**batch.inputs).logits
-                loss = example_losses(logits, batch.labels).mean()
-                loss.backward()
-            whole.update(name, hyper.learning_rate * factor(progress.step), hyper.clip, hyper.weight_decay, leaky)
-            progress.losses[row[name]] += loss.detach()
+            with using(shared, name):
+                rate = hyper.learning_rate * factor(progress.step)
+                progress.losses[row[name]] += steps[name](batch, whole.coming(name, leaky), rate)
             progress.step += 1
             if checkpoint is not None and progress.step % every == 0 and progress.step % per_epoch:
                 write_progress(checkpoint, identity, progress, whole)
@@ -189,7 +202,8 @@ def _train(
         whole.vector.copy_(progress.best_weights)
     if checkpoint is not None:
         Path(checkpoint).unlink(missing_ok=True)
-    return tuple(progress.epochs), progress.best_epoch
+    told = "; ".join(dict.fromkeys(step.told() for step in steps.values() if isinstance(step, Replayed)))
+    return tuple(progress.epochs), progress.best_epoch, told
 
 
 def _end_epoch(

@@ -11,12 +11,13 @@ import copy
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, reduce
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from supertickets.models import (
@@ -44,12 +45,14 @@ class SharedModel:
     """A model per task, by name in alphabetical order, whose encoder is one and the same module.
 
     The encoder holds the union of the tickets. Each ticket is for the encoder the union was cut from. Run a task's
-    model inside :func:`using` or with :func:`predict_task`, so that it uses its ticket only.
+    model inside :func:`using` or with :func:`predict_task`, so that it uses its ticket only. ``gates`` are those that
+    :func:`using` has made so far, kept because a captured step goes on reading them.
     """
 
     models: dict[str, PreTrainedModel]
     tickets: dict[str, Ticket]
     union: Ticket
+    gates: dict[tuple[Any, ...], Tensor] = field(default_factory=dict, repr=False)
 
     @property
     def encoder(self) -> PreTrainedModel:
@@ -139,10 +142,14 @@ def using(shared: SharedModel, name: str) -> Iterator[PreTrainedModel]:
     swapped = []
     with ExitStack() as gates:
         try:
-            for layer, kept, ffn, stored in zip(layers_of(model), heads, ffns, shared.union.ffns, strict=True):
+            layers = zip(layers_of(model), heads, ffns, shared.union.ffns, strict=True)
+            for index, (layer, kept, ffn, stored) in enumerate(layers):
                 if not kept.all():
                     out = layer.get_submodule(family.attention_out)
-                    gate = out.get_parameter("weight").new_tensor(kept)
+                    weight = out.get_parameter("weight")
+                    key = (name, index, weight.device, weight.dtype)
+                    gate = shared.gates.get(key)
+                    shared.gates[key] = gate = weight.new_tensor(kept) if gate is None else gate
                     gates.enter_context(gate_heads(out, gate))
                 if stored and not ffn:
                     for path, stand_in in _stand_ins(family):

@@ -55,7 +55,7 @@ def train_shared(
         size=_sizes(shared.tickets, shape_of(load_encoder(spec.encoder, 1, spec.seed))),
         arrays=arrays,
         timings={"train": trained - started, "total": time.perf_counter() - started},
-        environment=setting(),
+        environment=setting(together.how),
         tasks={name: task_facts(given.task, given.selection) for name, given in data.items()},
     )
 

@@ -8,8 +8,18 @@ if TYPE_CHECKING:
     from supertickets.training.adaptation import adapt
     from supertickets.training.batching import Batch, EncodedSplit, cached_encode, encode, eval_batches, train_batches
     from supertickets.training.conditions import run_conditions
+    from supertickets.training.fast import Replayed
     from supertickets.training.fine_tuning import fine_tune
-    from supertickets.training.loop import autocast, best_device, epoch_values, fit, predict, ready, scored_splits
+    from supertickets.training.loop import (
+        best_device,
+        epoch_values,
+        fit,
+        graphs,
+        predict,
+        ready,
+        scored_splits,
+        training_step,
+    )
     from supertickets.training.optimiser import adamax_step, warmup_then_decay
     from supertickets.training.timing import step_profile, step_times
 else:

@@ -49,6 +49,6 @@ def adapt(
         size={"weights_remaining": ticket.weights_remaining(shape), "train_examples": float(len(rows))},
         arrays={"dev_logits": logits, "rows": rows, **split_arrays(task, selection)},
         timings={"total": time.perf_counter() - started},
-        environment={**setting(), "task head": head},
+        environment={**setting(fitted.steps), "task head": head},
         tasks={task.name: task_facts(task, selection)},
     )

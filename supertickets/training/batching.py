@@ -33,12 +33,13 @@ class Batch:
 
     ``inputs`` go to the model as keyword arguments, each int64 (b, n): ``input_ids``, ``attention_mask`` and, where
     the tokenizer makes them, ``token_type_ids``. ``labels`` (b,) are int64 classes or float32 scores. ``index`` (b,)
-    says which examples of the split these are.
+    says which examples of the split these are. ``real`` (b,), where given, says which rows count in the mean loss.
     """
 
     inputs: dict[str, Tensor]
     labels: Tensor
     index: np.ndarray
+    real: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch with its tensors on ``device``."""
@@ -67,10 +68,10 @@ class EncodedSplit:
         """Return the examples at ``rows`` (indices or a boolean mask), numbered anew from 0, without a copy of text."""
         return replace(self, starts=self.starts[rows], lengths=self.lengths[rows], labels=self.labels[rows])
 
-    def batch(self, index: np.ndarray) -> Batch:
-        """Return the examples at ``index``, padded on the right to the longest of them."""
+    def batch(self, index: np.ndarray, width: int = 0) -> Batch:
+        """Return the examples at ``index``, padded on the right to the longest of them, or to ``width`` if longer."""
         lengths = self.lengths[index]
-        column = np.arange(lengths.max())
+        column = np.arange(max(width, lengths.max()))
         inside = column < lengths[:, None]
         where = np.where(inside, self.starts[index][:, None] + column, len(self.ids) - 1)
         inputs = {

@@ -108,6 +108,6 @@ def fine_tune(
             "importance": rated - evaluated,
             "total": time.perf_counter() - started,
         },
-        environment=setting(),
+        environment=setting(fitted.steps),
         tasks={task.name: task_facts(task, selection)},
     )

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from supertickets.errors import SuperticketsError
@@ -15,17 +17,29 @@ from supertickets.models import example_losses
 from supertickets.runs import Hyper
 from supertickets.tasks import Examples, Task, score
 from supertickets.training.batching import Batch, EncodedSplit, eval_batches
-from supertickets.training.fast import fast_forward, own_vocabulary
+from supertickets.training.fast import (
+    Capture,
+    Replayed,
+    Step,
+    cuda_graphs,
+    fast_forward,
+    own_vocabulary,
+    padded_widths,
+)
 from supertickets.training.optimiser import Optimiser, flat_parameters
 from supertickets.training.published import chosen_batches, chosen_optimiser
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What :func:`fit` returns: the score of every epoch and which epoch's weights the model holds (from 1)."""
+    """What :func:`fit` returns: the score of every epoch and which epoch's weights the model holds (from 1).
+
+    ``steps`` says how steps were carried out on a GPU; empty on a CPU.
+    """
 
     epochs: tuple[dict[str, float], ...]
     best_epoch: int
+    steps: str = ""
 
 
 def best_device() -> torch.device:
@@ -72,11 +86,13 @@ def fit(
     best: tuple[float, float] | None = None
     epochs: list[dict[str, float]] = []
     with flat_parameters(model) as flat:
-        optimiser = chosen_optimiser(model, flat, hyper, steps_per_epoch * hyper.epochs, choices)
+        n_steps = steps_per_epoch * hyper.epochs
+        optimiser = chosen_optimiser(model, flat, hyper, n_steps, choices)
+        step = training_step(model, train, hyper, optimiser.step, n_steps, None if choices else graphs(model.device))
         best_epoch, best_weights = 0, flat.detach()
         while len(epochs) < hyper.epochs and len(epochs) - best_epoch < hyper.patience:
             batches = chosen_batches(choices)(train, hyper.batch_size, seed, len(epochs))
-            train_loss = train_epoch(model, batches, optimiser) / steps_per_epoch
+            train_loss = train_epoch(model, batches, optimiser, step) / steps_per_epoch
             logits = predict(model, chosen, hyper.precision)
             values = epoch_values(task, logits, selection, train_loss, len(epochs) + 1, hyper)
             epochs.append(values)
@@ -87,21 +103,50 @@ def fit(
                 best, best_epoch, best_weights = reached, len(epochs), flat.detach().clone()
         with torch.no_grad():
             flat.copy_(best_weights)
-    return Fitted(tuple(epochs), best_epoch)
+    return Fitted(tuple(epochs), best_epoch, step.told() if isinstance(step, Replayed) else "")
 
 
-def train_epoch(model: PreTrainedModel, batches: Iterator[Batch], optimiser: Optimiser) -> float:
+def graphs(device: torch.device) -> Capture | None:
+    """How steps are captured on a device: as CUDA graphs on a GPU, not at all elsewhere."""
+    return cuda_graphs() if device.type == "cuda" else None
+
+
+def training_step(
+    model: PreTrainedModel,
+    split: EncodedSplit,
+    hyper: Hyper,
+    update: Callable[[Any, Any], None],
+    n_steps: int,
+    capture: Capture | None,
+) -> Step:
+    """Forward and backward pass on a batch of the split, then the optimiser's ``update(updates, rate)``; the loss.
+
+    Replayed (:class:`~supertickets.training.fast.Replayed`) where there is a way to ``capture`` it, if ``n_steps`` of
+    training are to come.
+    """
+
+    def step(batch: Batch, updates: Any, rate: Any) -> Tensor:
+        batch = batch.to(model.device)
+        with autocast(model.device, hyper.precision):
+            logits = model(**batch.inputs).logits
+        losses = example_losses(logits, batch.labels)
+        loss = losses.mean() if batch.real is None else (losses * batch.real).sum() / batch.real.sum()
+        loss.backward()
+        update(updates, rate)
+        return loss.detach()
+
+    if capture is None:
+        return step
+    longest = np.sort(split.lengths)[:: -hyper.batch_size]  # of every batch, were all sorted by length
+    return Replayed(step, split, hyper.batch_size, padded_widths(longest, n_steps), model.device, capture)
+
+
+def train_epoch(model: PreTrainedModel, batches: Iterator[Batch], optimiser: Optimiser, step: Step) -> float:
     """One pass over the training batches; the sum of their losses."""
     model.train()
     total = torch.zeros((), device=model.device)
     for batch in batches:
-        batch = batch.to(model.device)
-        with autocast(model.device, optimiser.hyper.precision):
-            logits = model(**batch.inputs).logits
-        loss = example_losses(logits, batch.labels).mean()
-        loss.backward()
-        optimiser.step()
-        total += loss.detach()
+        total += step(batch, *optimiser.coming())
     return total.item()
 
 
@@ -138,7 +183,8 @@ def predict(model: PreTrainedModel, split: EncodedSplit, precision: str = "fp32"
 
 def autocast(device: torch.device, precision: str):
     """bf16 autocast on the device, or nothing for fp32."""
-    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
+    kept = device.type != "cuda"  # a captured step must make its bf16 weights itself; each is read once anyway
+    return torch.autocast(device.type, torch.bfloat16, cache_enabled=kept) if precision == "bf16" else nullcontext()
 
 
 def mean_loss(logits: np.ndarray, labels: np.ndarray) -> float:

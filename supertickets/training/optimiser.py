@@ -27,8 +27,8 @@ def adamax_step(
     gradients: list[Tensor],
     averages: list[Tensor],
     infinities: list[Tensor],
-    updates: Sequence[int],
-    rate: float,
+    updates: Sequence[int] | Tensor,
+    rate: float | Tensor,
     clip: float,
     weight_decay: float = 0.0,
     decayed: int | None = None,
@@ -36,7 +36,9 @@ def adamax_step(
     """One step in place; the gradients, clipped to the norm ``clip`` all together, are zero afterwards.
 
     Per vector: weights, gradient, momentum and infinity norm, of one shape, and how often it has been updated, this
-    time included (which corrects the momentum's bias). Only the first ``decayed`` vectors decay, None: all.
+    time included (which corrects the momentum's bias). Only the first ``decayed`` vectors decay, None: all. ``updates``
+    ``(n_vectors,)`` and ``rate`` may be float64 tensors on the device, so that a step that is replayed reads them anew;
+    the weights are the same to the last bit.
 
     >>> weights, gradient = torch.ones(2), torch.tensor([1.0, -2.0])
     >>> adamax_step([weights], [gradient], [torch.zeros(2)], [torch.zeros(2)], [1], rate=0.1, clip=10.0)
@@ -52,7 +54,13 @@ def adamax_step(
     torch._foreach_abs_(gradients)
     torch._foreach_add_(gradients, EPSILON)
     torch._foreach_maximum_(infinities, gradients)
-    torch._foreach_addcdiv_(weights, averages, infinities, [-rate / (1 - BETAS[0] ** times) for times in updates])
+    if isinstance(updates, Tensor):
+        factors = (-rate / (1 - BETAS[0] ** updates)).to(weights[0].dtype).unbind()
+        steps = torch._foreach_mul(averages, list(factors))
+        torch._foreach_add_(weights, torch._foreach_div(steps, infinities))
+    else:
+        factors = [-rate / (1 - BETAS[0] ** times) for times in updates]
+        torch._foreach_addcdiv_(weights, averages, infinities, factors)
     torch._foreach_zero_(gradients)
 
 
@@ -111,15 +119,19 @@ class Optimiser:
         """A fresh one for training of ``n_steps``."""
         return cls(flat, torch.zeros_like(flat), torch.zeros_like(flat), hyper, warmup_then_decay(hyper, n_steps))
 
-    def step(self) -> None:
-        """Updates the parameters, the gradient clipped and zeroed afterwards."""
-        assert self.flat.grad is not None
+    def coming(self) -> tuple[list[int], float]:
+        """Counts a step, and returns what :meth:`step` is to be given for it: updates and learning rate."""
         rate = self.hyper.learning_rate * self.factor(self.steps)
         self.steps += 1
+        return [self.steps] * (1 if self.decayed is None else 2), rate
+
+    def step(self, updates: Sequence[int] | Tensor, rate: float | Tensor) -> None:
+        """Updates the parameters, the gradient clipped and zeroed afterwards."""
+        assert self.flat.grad is not None
         vectors = [[whole] for whole in (self.flat, self.flat.grad, self.average, self.infinity)]
         if self.decayed is not None:
             vectors = [[whole[: self.decayed], whole[self.decayed :]] for (whole,) in vectors]
-        updates, decayed = [self.steps] * len(vectors[0]), None if self.decayed is None else 1
+        decayed = None if self.decayed is None else 1
         self.rule(*vectors, updates, rate, self.hyper.clip, self.hyper.weight_decay, decayed)
 
 

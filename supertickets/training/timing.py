@@ -25,7 +25,7 @@ from supertickets.tickets import LEVELS, Ticket, full_ticket, random_ticket
 from supertickets.training.batching import EncodedSplit, cached_encode, train_batches
 from supertickets.training.conditions import run_conditions
 from supertickets.training.fast import ONE_DNN
-from supertickets.training.loop import best_device, predict, ready, train_epoch
+from supertickets.training.loop import best_device, graphs, predict, ready, train_epoch, training_step
 from supertickets.training.optimiser import Optimiser, flat_parameters
 
 _PRODUCTS = (
@@ -173,9 +173,10 @@ def _passes(
 ) -> Iterator[dict[str, Callable[[], object]]]:
     """A pass of training over the split and one of inference, by mode, with a model that is ready for both."""
     with ready(model, hyper, seed, split) as (own,), flat_parameters(model) as flat:
-        optimiser = Optimiser.of(flat, hyper, n_steps=1_000_000)
+        optimiser = Optimiser.of(flat, hyper, n_steps := 1_000_000)
+        step = training_step(model, own, hyper, optimiser.step, n_steps, graphs(model.device))
         yield {
-            "training": lambda: train_epoch(model, train_batches(own, hyper.batch_size, seed, 0), optimiser),
+            "training": lambda: train_epoch(model, train_batches(own, hyper.batch_size, seed, 0), optimiser, step),
             "inference": lambda: predict(model, own, hyper.precision),
         }
 

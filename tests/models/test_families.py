@@ -254,7 +254,7 @@ def test_tasks_share_it(tmp_path, family):
             whole.collect()
             assert not whole.gradient[~mine].any()
             assert whole.gradient[mine].count_nonzero() > 0.5 * int(mine.sum())
-            whole.update(name, 1e-2, clip=1.0)
+            whole.update(name, whole.coming(name), 1e-2, clip=1.0)
             assert torch.equal(whole.vector[~mine], before[~mine])
             assert (whole.vector[mine] != before[mine]).double().mean() > 0.5
     for name in tickets:

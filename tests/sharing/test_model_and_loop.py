@@ -307,7 +307,7 @@ def test_a_step_of_a_task_leaves_what_is_outside_its_ticket_bit_for_bit(family):
             assert whole.gradient[mine].any()
             before = [[p.detach().clone() for p in tensors] for tensors in (still, moving)]
             state = whole.average.clone(), whole.infinity.clone()
-            whole.update(name, 1e-2, clip=1.0, weight_decay=0.1)
+            whole.update(name, whole.coming(name), 1e-2, clip=1.0, weight_decay=0.1)
             assert all(torch.equal(one, other) for one, other in zip(before[0], still, strict=True))
             assert all((one != other).any() for one, other in zip(before[1], moving, strict=True))
             for old, new in zip(state, (whole.average, whole.infinity), strict=True):
@@ -346,7 +346,7 @@ def test_the_update_is_torch_s_own_adamax_bit_for_bit(dtype):
                     whole.gradient[stretch.start : stretch.stop] = part.grad
             torch.nn.utils.clip_grad_norm_(parts, 2.0)
             optimiser.step()
-            whole.update(name, 3e-3, clip=2.0, weight_decay=0.01)
+            whole.update(name, whole.coming(name), 3e-3, clip=2.0, weight_decay=0.01)
             assert not whole.gradient.any()
             assert torch.equal(torch.cat([*parts]), whole.vector)
 

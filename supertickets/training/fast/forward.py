@@ -1,4 +1,4 @@
-"""The pass of a model through its encoder, without what surrounds the arithmetic, for a CPU.
+"""The pass of a model through its encoder, without what surrounds the arithmetic.
 
 Before the first and after the last layer a library that can do everything asks what it is to do: for a small model
 these questions take as long as a layer.
@@ -7,7 +7,7 @@ these questions take as long as a layer.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from typing import Any, cast
 
 import torch
@@ -21,8 +21,11 @@ from supertickets.training.fast.layers import layer_forward
 
 
 @contextmanager
-def by_hand(model: PreTrainedModel) -> Iterator[None]:
+def by_hand(model: PreTrainedModel, layers: bool = True) -> Iterator[None]:
     """The model's encoder is computed by hand while the context lasts, its last layer for the first token alone.
+
+    ``layers``: and so is each layer; without, layers are the model's own, as is the number of tokens that the last is
+    computed for (:func:`first_token_only`).
 
     That token is all that a classifier reads. Logits and gradients are the model's own (float64: to 1e-11); dropout
     draws other numbers. Backward passes add to ``parameter.grad`` themselves: ``torch.autograd.grad`` sees none of a
@@ -31,22 +34,23 @@ def by_hand(model: PreTrainedModel) -> Iterator[None]:
     The model may be compacted, and its tickets may change from step to step (:func:`supertickets.sharing.using`).
     """
     family = family_of(model)
-    layers = list(model.get_submodule(family.layers).children()) if model.config.hidden_act == "gelu" else []
+    each = list(model.get_submodule(family.layers).children()) if model.config.hidden_act == "gelu" else []
     encoder = cast(PreTrainedModel, model.base_model)
     with ExitStack() as stack:
-        for layer in layers:
-            stack.enter_context(instead(layer, layer_forward(layer, family, first=layer is layers[-1])))
-        if layers:
+        for layer in each if layers else ():
+            stack.enter_context(instead(layer, layer_forward(layer, family, first=layer is each[-1])))
+        if each:
             parent = model.get_submodule(family.layers.rpartition(".")[0])
             bias_of = parent.compute_position_bias if family.position_bias else None
-            stack.enter_context(instead(encoder, _forward(encoder, layers, bias_of)))
+            stack.enter_context(instead(encoder, _forward(encoder, each, bias_of, 16 if layers else 1)))
         yield
 
 
-def _forward(encoder: PreTrainedModel, layers: list[nn.Module], bias_of: Any) -> Callable[..., Any]:
+def _forward(encoder: PreTrainedModel, layers: list[nn.Module], bias_of: Any, whole: int) -> Callable[..., Any]:
     """The families' encoders: embeddings, layers, pooler. Asked for more than that, they answer themselves.
 
-    ``bias_of`` makes the bias on attention scores ``(1, A, L, L)`` of hidden states, where a family has one.
+    ``bias_of`` makes the bias on attention scores ``(1, A, L, L)`` of hidden states, where a family has one. Short rows
+    of scores are filled up to multiples of ``whole``.
     """
     plain = encoder.forward
 
@@ -62,7 +66,7 @@ def _forward(encoder: PreTrainedModel, layers: list[nn.Module], bias_of: Any) ->
         states = encoder.get_submodule("embeddings")(input_ids=input_ids, token_type_ids=token_type_ids)
         if (project := getattr(encoder, "embeddings_project", None)) is not None:
             states = project(states)
-        added = [_added(attention_mask, states)]
+        added = [_added(attention_mask, states, whole)]
         if bias_of is not None:
             added.append(bias_of(states[:1]))
         for layer in layers:
@@ -75,17 +79,18 @@ def _forward(encoder: PreTrainedModel, layers: list[nn.Module], bias_of: Any) ->
     return forward
 
 
-def _added(attention_mask: Tensor | None, states: Tensor) -> Tensor:
+def _added(attention_mask: Tensor | None, states: Tensor, whole: int) -> Tensor:
     """What is added to the scores of tokens: nothing, or to padding so much that it gets no share, ``(B, 1, 1, n)``.
 
-    Short rows are filled up to ``n`` columns, since softmax is ten times slower on rows of 15 than on rows of 16.
+    Short rows are filled up to ``n`` columns, a multiple of ``whole``: on a CPU softmax is ten times slower on rows of
+    15 than on rows of 16.
     """
     n_examples, n_tokens, _ = states.shape
     low = torch.finfo(states.dtype).min
     added = states.new_zeros(n_examples, n_tokens)
     if attention_mask is not None:
         added.masked_fill_(attention_mask == 0, low)
-    more = -n_tokens % 16 if n_tokens < 64 else 0
+    more = -n_tokens % whole if n_tokens < 64 else 0
     return F.pad(added, (0, more), value=low)[:, None, None]
 
 
@@ -152,10 +157,11 @@ def _context(layer: nn.Module, family: Family, hidden_states: Tensor, mask: Tens
 def fast_forward(model: PreTrainedModel) -> Iterator[None]:
     """The forward pass that is fastest on the model's device, while the context lasts; it computes the same.
 
-    The last layer is computed for the first token alone (:func:`first_token_only`). On a CPU layers
-    are computed by hand (:func:`by_hand`), and where they are not, with the plain attention
-    backend: with dropout the fused kernel falls back to a slow path there. Families whose layers are not BERT's
-    (DistilBERT, DeBERTa, ModernBERT) have no such pass: theirs is the library's own.
+    The last layer is computed for the first token alone (:func:`first_token_only`), and what surrounds the layers by
+    hand (:func:`by_hand`): of the library's way one cannot tell what of it a CUDA graph can hold. On a CPU so are the
+    layers, and where they are not, with the plain attention backend: with dropout the fused kernel falls back to a slow
+    path there. Families whose layers are not BERT's (DistilBERT, DeBERTa, ModernBERT) have no such pass: theirs is the
+    library's own.
     """
     if not family_of(model).attention_sum:
         yield
@@ -165,7 +171,7 @@ def fast_forward(model: PreTrainedModel) -> Iterator[None]:
     if changes := model.device.type == "cpu" and before != "eager":  # not every model can be told
         encoder.set_attn_implementation("eager")
     try:
-        with first_token_only(model), by_hand(model) if model.device.type == "cpu" else nullcontext():
+        with first_token_only(model), by_hand(model, layers=model.device.type == "cpu"):
             yield
     finally:
         if changes:

@@ -1,0 +1,157 @@
+"""Steps replayed on a GPU. Here: that padding, filling and replaying change nothing, with a replay that is a call."""
+
+import numpy as np
+import pytest
+import torch
+from tiny import tiny_model, toy_full_run
+
+from supertickets.models import family_of
+from supertickets.runs import Hyper
+from supertickets.training import Batch, EncodedSplit, fine_tune, train_batches
+from supertickets.training import loop as loops
+from supertickets.training.fast import Replayed, padded_widths
+from supertickets.training.fast.forward import by_hand, first_token_only
+from supertickets.training.fast.replayed import WARM_UP, filled
+from supertickets.training.loop import training_step
+from supertickets.training.optimiser import Optimiser, flat_parameters
+
+HYPER = Hyper(batch_size=8, learning_rate=1e-2, weight_decay=0.01)
+
+
+def a_split(n: int = 29, low: int = 4, high: int = 12) -> EncodedSplit:
+    rng = np.random.default_rng(1)
+    lengths = rng.integers(low, high, n)
+    ids = np.append(rng.integers(4, 50, lengths.sum()), 0).astype(np.int32)
+    return EncodedSplit(ids, None, np.cumsum(lengths) - lengths, lengths, rng.integers(0, 3, n))
+
+
+def trained(capture, split, hyper=HYPER, epochs: int = 3, dtype=torch.float64):
+    """The weights and losses after some epochs, and the step that led there; no dropout."""
+    model = tiny_model().to(dtype)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    model.train()
+    n_steps = epochs * -(-len(split) // hyper.batch_size)
+    losses = []
+    with flat_parameters(model) as flat:
+        optimiser = Optimiser.of(flat, hyper, n_steps)
+        step = training_step(model, split, hyper, optimiser.step, n_steps, capture)
+        for epoch in range(epochs):
+            for batch in train_batches(split, hyper.batch_size, 0, epoch):
+                losses.append(float(step(batch, *optimiser.coming())))
+        return flat.detach().clone(), np.array(losses), step
+
+
+def as_a_call(carry_out):
+    """A capture that computes nothing now and everything at each replay, as CUDA's does."""
+    return carry_out
+
+
+def test_a_step_that_is_replayed_is_the_ordinary_one_bit_for_bit():
+    split = a_split(32, 9, 10)  # whole batches of one length: nothing is padded or filled
+    plain, replayed = trained(None, split, dtype=torch.float32), trained(as_a_call, split, dtype=torch.float32)
+    assert isinstance(replayed[2], Replayed)
+    assert len(replayed[2].graphs) == 1
+    np.testing.assert_array_equal(replayed[1], plain[1])
+    assert torch.equal(replayed[0], plain[0])
+
+
+def test_padding_and_filling_change_nothing():
+    split = a_split()
+    plain, replayed = trained(None, split, epochs=25), trained(as_a_call, split, epochs=25)
+    assert 1 < len(replayed[2].graphs) <= len(replayed[2].widths) == 4
+    np.testing.assert_allclose(replayed[1], plain[1], rtol=0, atol=1e-10)
+    torch.testing.assert_close(replayed[0], plain[0], rtol=0, atol=1e-9)
+
+
+def test_an_epoch_of_filled_batches_has_every_example_once():
+    split = a_split()
+    widths = padded_widths(split.lengths, 1000)
+    seen = []
+    for batch in train_batches(split, 8, 0, 0):
+        whole = filled(batch, split, widths, 8)
+        assert whole.inputs["input_ids"].shape[0] == 8
+        assert whole.inputs["input_ids"].shape[1] in widths
+        assert whole.real is not None
+        assert int(whole.real.sum()) == len(batch.index)
+        seen += whole.index.tolist()
+    assert sorted(seen) == list(range(29))
+
+
+def test_widths_pad_little_and_are_few():
+    lengths = np.random.default_rng(0).lognormal(3.3, 0.5, 5000).astype(int).clip(3, 256)
+    widths = padded_widths(lengths, 10_000)
+    assert len(widths) == 8
+    assert widths[-1] == lengths.max()
+    padded = np.array(widths)[np.searchsorted(widths, lengths)]
+    assert 1 <= padded.sum() / lengths.sum() < 1.17
+    by_eighths = np.unique(np.quantile(lengths, np.arange(1, 9) / 8, method="higher"))
+    assert padded.sum() < by_eighths[np.searchsorted(by_eighths, lengths)].sum()
+    assert padded_widths(lengths, 10) == (lengths.max(),)  # so few steps pay for one capture
+
+
+def test_the_fewest_padded_tokens_are_found():
+    from itertools import combinations
+
+    lengths = np.random.default_rng(3).integers(3, 15, 40)
+    sizes = np.unique(lengths)
+
+    def tokens(widths):
+        return np.array(widths)[np.searchsorted(widths, lengths)].sum()
+
+    best = min(tokens((*some, sizes[-1])) for some in combinations(sizes[:-1], 3))
+    assert tokens(padded_widths(lengths, 80)) == best
+
+
+def test_what_cannot_be_captured_is_carried_out_step_by_step_and_says_why():
+    def refused(carry_out):
+        raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+    split = a_split()
+    plain, fallen = trained(None, split), trained(refused, split)
+    assert not fallen[2].graphs
+    assert fallen[2].told() == (
+        "one by one, since a step cannot be captured: operation not permitted when stream is capturing"
+    )
+    torch.testing.assert_close(fallen[0], plain[0], rtol=0, atol=1e-9)
+
+
+def test_a_replay_reads_what_was_copied_to_its_place():
+    places_seen = []
+
+    def capture(carry_out):
+        return lambda: carry_out()
+
+    split = a_split()
+    _, _, step = trained(capture, split)
+    for places, _ in step.graphs.values():
+        places_seen.append(places["input_ids"].data_ptr())
+        assert places["rate"].dtype == torch.float64
+        assert float(places["updates"][0]) > WARM_UP
+    assert len(set(places_seen)) == len(step.graphs)
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "electra", "mpnet"])
+def test_the_pass_around_layers_of_the_library_is_the_models_own(family):
+    """On a GPU layers are the library's, and what surrounds them is ours."""
+    model = tiny_model(family)
+    batch: Batch = a_split().batch(np.arange(9))
+    with torch.no_grad():
+        plain = model(**batch.inputs).logits
+        with first_token_only(model), by_hand(model, layers=False):
+            ours = model(**batch.inputs).logits
+    assert family_of(model).attention_sum
+    torch.testing.assert_close(ours, plain, rtol=0, atol=1e-11)
+
+
+def test_a_runs_record_says_how_its_steps_were_carried_out(encoder, toy, monkeypatch):
+    spec = toy_full_run(encoder, toy)
+    plain = fine_tune(spec)
+    monkeypatch.setattr(loops, "graphs", lambda _: as_a_call)
+    replayed = fine_tune(spec)
+    assert "steps" not in plain.environment
+    assert replayed.environment["steps"].startswith("replayed, captured at ")
+    assert [e.keys() for e in replayed.epochs] == [e.keys() for e in plain.epochs]
+    # Dropout draws for other shapes, so the two are alike as two seeds are.
+    assert replayed.metrics["report"]["loss"] == pytest.approx(plain.metrics["report"]["loss"], abs=0.5)

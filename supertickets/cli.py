@@ -60,6 +60,7 @@ def find(
     selection_fraction: options.SelectionFraction = 0.1,
     choose: options.Choose = "best",
     margin: options.Margin = 1.0,
+    choices: options.Choices = "",
     workers: options.Workers = None,
     quiet: options.Quiet = False,
 ) -> None:
@@ -70,7 +71,7 @@ def find(
     # Cheap things first: a slip in an option is said before data are read, and torch comes last.
     given = {"learning_rate": learning_rate, "batch_size": batch_size, "epochs": epochs, "max_length": max_length}
     hyper = default_hyper(encoder, "" if precision == "auto" else precision, **given)
-    chosen = {"seeds": seed_numbers(seeds), "levels": sparsity_levels(levels), "choose": choose}
+    chosen = {"seeds": seed_numbers(seeds), "levels": sparsity_levels(levels), "choose": choose, "choices": choices}
     if not 0 < selection_fraction < 1:
         raise SuperticketsError(f"--selection-fraction {selection_fraction} does not lie between 0 and 1.")
     meaning = {"text": text or (), "label": label, "kind": kind, "metrics": metric or (), "positive": positive}
@@ -139,8 +140,7 @@ def share(
     hyper = default_hyper(encoder, precision, **given)
     hyper = hyper if epochs else multi_task_hyper(hyper)
     found = share_tickets(refs, tickets, encoder, out, seed, hyper, selection_fraction, not quiet)
-    typer.echo(str(found))
-    typer.echo(f"Written: {found.out}")
+    typer.echo(f"{found}\nWritten: {found.out}")
 
 
 @app.command()
@@ -149,6 +149,7 @@ def plan(
     profile: options.Profile = "lab",
     tasks: options.Tasks = "",
     seeds: options.Seeds = "",
+    choices: options.Choices = "",
     store: options.Store = "runs",
     data_dir: options.DataDir = None,
     workers: options.Workers = None,
@@ -157,7 +158,9 @@ def plan(
     """Say how much of an experiment is done, and how much time and memory the rest will take."""
     from supertickets.studies import get_profile
 
-    chosen = get_profile(profile, tasks, seeds)  # first, for a slip is to be said before torch is loaded
+    chosen = get_profile(
+        profile, tasks, seeds, choices=choices
+    )  # first, for a slip is to be said before torch is loaded
     from supertickets.studies import plan as plan_experiment
 
     opened = _store(store)
@@ -174,6 +177,7 @@ def sweep(
     profile: options.Profile = "lab",
     tasks: options.Tasks = "",
     seeds: options.Seeds = "",
+    choices: options.Choices = "",
     store: options.Store = "runs",
     data_dir: options.DataDir = None,
     workers: options.Workers = None,
@@ -186,7 +190,7 @@ def sweep(
     """Carry out what is missing of an experiment. Killed at any moment, the same command goes on from there."""
     from supertickets.studies import get_profile
 
-    chosen = get_profile(profile, tasks, seeds)
+    chosen = get_profile(profile, tasks, seeds, choices=choices)
     from supertickets.engines import Engine
     from supertickets.studies import at_hand
     from supertickets.studies import sweep as sweep_experiment
@@ -283,8 +287,8 @@ def pack(
     """Pack the records of run stores into one file, without any path; it is read wherever a store is named."""
     from supertickets.runs import pack as pack_records
 
-    typer.echo(pack_records(_store(",".join(stores)).records(arrays=True), to, note, data_dir))
-    typer.echo(f"Written: {to}")
+    packed = pack_records(_store(",".join(stores)).records(arrays=True), to, note, data_dir)
+    typer.echo(f"{packed}\nWritten: {to}")
 
 
 def _store(path: str) -> RunStore:
@@ -333,9 +337,7 @@ def main() -> None:
         sys.exit(2)
     except _Stopped as stopped:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # again: at once
-        typer.echo(
-            "supertickets: stopped; what was finished is kept, and the same command goes on from there.", err=True
-        )
+        typer.echo("supertickets: stopped; what was finished is kept: the same command goes on from there.", err=True)
         sys.exit(128 + stopped.number)
     finally:
         for number, handler in before.items():

@@ -24,8 +24,11 @@ BatchSize = Annotated[int | None, typer.Option(help="default: by encoder")]
 MaxLength = Annotated[int | None, typer.Option(help="longest input in word pieces")]
 Precision = Annotated[str, typer.Option(help="fp32, bf16, or auto: bf16 where the device is faster at it")]
 Quiet = Annotated[bool, typer.Option(help="no progress bar")]
-Experiment = Annotated[str, typer.Argument(help="rates, figure1, light, table1 to table4, figure5, figure6, or all")]
+Experiment = Annotated[
+    str, typer.Argument(help="rates, figure1, light, map, audit, table1 to table4, figure5, figure6, all")
+]
 Profile = Annotated[str, typer.Option("--profile", help="a scale: lab, minilm, mpnet, paper-base and so on")]
+Choices = Annotated[str, typer.Option(help="do as the authors' published code in these, or in all: published")]
 Tasks = Annotated[str, typer.Option(help="comma-separated; default: the profile's")]
 Seeds = Annotated[str, typer.Option(help="numbers from 0, comma-separated; default: the profile's")]
 Store = Annotated[str, typer.Option(help="folder, fsspec URL or pack of the run store; several, comma-separated")]

@@ -82,17 +82,17 @@ class TicketRule:
     def ticket(self, shape: tuple[int, int], seed: int, scores: Scores | None, choices: Collection[str] = ()) -> Ticket:
         """The ticket for an encoder of (n_layers, n_heads), made as the paper says but for these ``choices``."""
         free = "unprotected" in choices or (self.kind == "random" and "unprotected_random" in choices)
-        how: dict[str, Any] = {"protect": 0 if free else self.protect}
-        how["ffn_share"] = Fraction(5, 6) if "ffn_counts" in choices else Fraction(1)
+        protect = 0 if free else self.protect
+        ffn_share = Fraction(5, 6) if "ffn_counts" in choices else Fraction(1)
         if self.kind == "full":
             return full_ticket(shape)
         if self.kind == "random":
-            drawn = {name: name in choices for name in ("replacement", "divisor")}
-            return random_ticket(shape, self.level, seed, **how, **drawn)
+            replacement, divisor = "replacement" in choices, "divisor" in choices
+            return random_ticket(shape, self.level, seed, protect, ffn_share, replacement, divisor)
         if scores is None:
             raise SuperticketsError(f"The scores of run {self.parent} are missing; run it before its tickets.")
         make = winning_ticket if self.kind == "winning" else losing_ticket
-        return make(scores, self.level, **how)
+        return make(scores, self.level, protect, ffn_share)
 
 
 @dataclass(frozen=True)

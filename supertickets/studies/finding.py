@@ -23,7 +23,7 @@ from transformers import PreTrainedModel
 from supertickets.engines import Summary, run_all
 from supertickets.errors import SuperticketsError
 from supertickets.models import load_compacted, load_encoder, load_tokenizer
-from supertickets.runs import Hyper, Record, RunStore, device_name, means_by
+from supertickets.runs import Hyper, Record, RunStore, choices_of, device_name, means_by
 from supertickets.statistics import PairedDifference, two_level_bootstrap
 from supertickets.studies.answers import predictions_frame
 from supertickets.studies.experiments import full_run, ticket_sweep
@@ -82,6 +82,7 @@ def find(
     choose: str = "best",
     margin: float = 0.01,
     say: Callable[[str], object] | None = None,
+    choices: str | Sequence[str] = (),
 ) -> Found:
     """Finds the super ticket of a task and writes it to the folder ``out``.
 
@@ -90,12 +91,13 @@ def find(
     resumes from it). The level is chosen by the mean selection score over ``seeds``, the full model being one of the
     candidates (:func:`chosen_level` has ``choose`` and ``margin``); the model kept is that of the seed with the best
     selection score at this level. ``keep_full`` also saves the full model of that seed, whose scores the ticket was
-    made of. ``say`` is told, before the first run, what was made of the data, and every doubt about them.
+    made of. ``say`` is told, before the first run, what was made of the data, and every doubt about them. ``choices``
+    name where runs do as the published code (:data:`supertickets.runs.CHOICES`).
 
     Raises SuperticketsError if a run failed (the others are kept), for data or an encoder with which no run can be
     carried out, if ``out`` holds the result of other data, or anything cannot be read or written.
     """
-    out = Path(out)
+    out, choices = Path(out), choices_of(choices)
     _require_places(out, None if keep_full is None else Path(keep_full), data)
     hyper = default_hyper(encoder) if hyper is None else hyper
     task, say = data.load(), say or (lambda _line: None)
@@ -103,7 +105,8 @@ def find(
     notes = notes_before(task, encoder, hyper, selection_fraction)
     for note in notes:
         say(f"Note: {note}")
-    fulls = [full_run(encoder, data, seed, hyper, selection_fraction=selection_fraction) for seed in seeds]
+    given = {"selection_fraction": selection_fraction, "choices": choices}
+    fulls = [full_run(encoder, data, seed, hyper, **given) for seed in seeds]
     specs = [spec for full in fulls for spec in ticket_sweep(full, levels, ("winning",))]
     listed = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
     say(f"Runs: {len(specs)} ({listed}), in {hyper.precision} on {device_name()}.")

@@ -7,42 +7,20 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from supertickets.errors import SuperticketsError
-from supertickets.runs import CHOICES, Hyper, choices_of
-from supertickets.studies.training_sets import MAP_NOISES, MAP_SIZES, TrainingSets, map_cells
+from supertickets.runs import Hyper, choices_of
+from supertickets.studies.training_sets import (
+    CASES,
+    MAP_NOISES,
+    MAP_SIZES,
+    Adaptation,
+    Subsets,
+    TrainingSets,
+    map_cells,
+)
 from supertickets.tickets import KINDS, LEVELS
 
 TASK_DROPOUT: Mapping[str, float] = {"MNLI": 0.3, "CoLA": 0.05, "inference": 0.3, "acceptability": 0.05}
 """Task-head dropout where it is not 0.1 (A.1.2), for the paper's tasks and their kin in the lab."""
-
-CASES = ("paper", *(name for name in CHOICES if name != "divisor"), "published")
-"""What the audit compares: the paper's text, each choice alone, and all. The lab's encoders have too few layers for
-"divisor", which is of the paper's large model."""
-
-
-@dataclass(frozen=True)
-class Subsets:
-    """Training sizes of one task that Figure 5 sets beside the whole training set."""
-
-    task: str
-    sizes: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Adaptation:
-    """Table 4: from the task ``source`` to each target, with so many of its training examples (None: all of them).
-
-    Of every size but the whole, each seed has ``draws`` random subsets of its own. The first ``n_seeds`` of the
-    profile's seeds are run, at each of the learning ``rates``, of which one is chosen on the selection split (A.3.2;
-    none: the profile's). ``data`` holds further arguments of :func:`supertickets.tasks.load_task` for source and
-    targets.
-    """
-
-    source: str
-    sizes: Mapping[str, tuple[int | None, ...]]
-    draws: int = 3
-    n_seeds: int = 5
-    rates: tuple[float, ...] = ()
-    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,8 +35,8 @@ class Profile:
     sets on which the central claim, that light pruning beats the full model, is put to a powered test, ``map`` those of
     chapter 10 (``map_cells``), ``audit`` those on which the choices ``audited`` are tried one by one (appendix A): one
     task alone, then with the others. ``choices`` are those in which all runs do as the published code
-    (:data:`supertickets.runs.CHOICES`). ``large`` names the profile that stands to this one as BERT-large does to BERT-base,
-    "" for none.
+    (:data:`supertickets.runs.CHOICES`). ``large`` names the profile that stands to this one as BERT-large does to
+    BERT-base, "" for none.
     """
 
     name: str

@@ -1,17 +1,21 @@
-"""Training sets drawn many times over: those of Figure 1, of its powered test, and of the map."""
+"""Which training sets an experiment uses: of Figure 1, its powered test, the map, the audit, Figure 5 and Table 4."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from supertickets.errors import SuperticketsError
-from supertickets.runs import Hyper
+from supertickets.runs import CHOICES, Hyper
 
 MAP_SIZES, MAP_NOISES = (50, 100, 200, 400, 800, 1600), (0.0, 0.1, 0.2, 0.3, 0.4)
 """Training-set sizes and rates of wrong labels of the map."""
 MAP_DEV_SIZE = 400
 """Its dev examples: a cell has many training sets, and the records of all must fit into the book."""
+CASES = ("paper", *(name for name in CHOICES if name != "divisor"), "published")
+"""What the audit compares: the paper's text, each choice alone, and all. The lab's encoders have too few layers for
+"divisor", which is of the paper's large model."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,32 @@ class TrainingSets:
     first: int = 0
     noise: float | None = None
     hyper: Hyper | None = None
+
+
+@dataclass(frozen=True)
+class Subsets:
+    """Training sizes of one task that Figure 5 sets beside the whole training set."""
+
+    task: str
+    sizes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """Table 4: from the task ``source`` to each target, with so many of its training examples (None: all of them).
+
+    Of every size but the whole, each seed has ``draws`` random subsets of its own. The first ``n_seeds`` of the
+    profile's seeds are run, at each of the learning ``rates``, of which one is chosen on the selection split (A.3.2;
+    none: the profile's). ``data`` holds further arguments of :func:`supertickets.tasks.load_task` for source and
+    targets.
+    """
+
+    source: str
+    sizes: Mapping[str, tuple[int | None, ...]]
+    draws: int = 3
+    n_seeds: int = 5
+    rates: tuple[float, ...] = ()
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 def map_cells(

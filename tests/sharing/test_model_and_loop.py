@@ -585,3 +585,35 @@ def test_a_diverged_loss_is_named():
     bad = replace(c, train=replace(c.train, labels=np.full_like(c.train.labels, np.inf)))
     with pytest.raises(SuperticketsError, match=r"task \w is (nan|inf).*diverged"):
         train_together(shared, [a, b, bad], HYPER, 0)
+
+
+def test_leaky_updates_are_adamax_with_zero_gradients_outside_the_ticket():
+    """As the published code (audit D31): a gradient of zero, not none, so that old momentum goes on."""
+    shared = share(three_models(), TICKETS)
+    generator = torch.Generator().manual_seed(0)
+    with isolated(shared) as whole:
+        weights = torch.nn.Parameter(whole.vector.clone())
+        optimiser = torch.optim.Adamax([weights], lr=3e-3, foreach=True)
+        for step in range(6):
+            name = "aabcb"[step % 5]
+            mine = torch.from_numpy(whole.owned(name))
+            slope = torch.randn(len(weights), generator=generator, dtype=weights.dtype) * mine
+            weights.grad, before = slope.clone(), whole.vector.clone()
+            whole.gradient.copy_(slope)
+            torch.nn.utils.clip_grad_norm_([weights], 2.0)
+            optimiser.step()
+            whole.update(name, 3e-3, clip=2.0, leaky=True)
+            torch.testing.assert_close(whole.vector, weights.detach(), rtol=0, atol=1e-12)
+            assert bool((whole.vector[~mine] != before[~mine]).any()) == (step > 1)  # from the second task's step on
+
+
+def test_leaky_training_is_another_and_full_tickets_of_one_task_have_nothing_to_leak():
+    def trained(models: dict, tickets: dict, leaky: bool):
+        shared = share(models, tickets)
+        train_together(shared, [a_task(name, OUTPUTS[name]) for name in tickets], HYPER, 0, leaky=leaky)
+        return weights_of(shared)
+
+    for tickets, differs in ((TICKETS, True), ({"a": FULL}, False)):
+        models = {name: model for name, model in three_models().items() if name in tickets}
+        one, other = (trained(copy.deepcopy(models), tickets, leaky) for leaky in (False, True))
+        assert any(not torch.allclose(one[name], other[name], atol=1e-9) for name in one) == differs

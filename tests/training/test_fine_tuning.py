@@ -50,7 +50,7 @@ def other(value):
     if isinstance(value, str):
         return {"fp32": "bf16", "example": "token", "winning": "losing"}.get(value, value + "x")
     if isinstance(value, tuple):
-        return (*value, "x")
+        return (*value, "x") if value else ("fixed_batches",)
     return 7 if value is None else value
 
 

@@ -182,7 +182,7 @@ def sweep(
     data_dir: options.DataDir = None,
     workers: options.Workers = None,
     engine: options.Engine = "processes",
-    runs_per_gpu: options.RunsPerGpu = 1,
+    runs_per_gpu: options.RunsPerGpu = options.RUNS_PER_GPU,
     address: options.Address = "",
     retry_failed: Annotated[bool, typer.Option(help="carry out failed runs again")] = False,
     quiet: options.Quiet = False,
@@ -241,7 +241,7 @@ def retry(
     data_dir: options.DataDir = None,
     workers: options.Workers = None,
     engine: options.Engine = "processes",
-    runs_per_gpu: options.RunsPerGpu = 1,
+    runs_per_gpu: options.RunsPerGpu = options.RUNS_PER_GPU,
     address: options.Address = "",
     quiet: options.Quiet = False,
 ) -> None:

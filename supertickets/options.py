@@ -37,6 +37,8 @@ Workers = Annotated[
     int | None, typer.Option(min=1, help="runs side by side (default: one per core, or --runs-per-gpu per GPU)")
 ]
 Engine = Annotated[str, typer.Option(help="local (this process), processes, or ray")]
+RUNS_PER_GPU = 2
+"""So many runs share a GPU unless told otherwise: while one reads data, scores or writes, the other's steps fill it."""
 RunsPerGpu = Annotated[int, typer.Option(min=1, help="runs that share a GPU; without GPUs it changes nothing")]
 Address = Annotated[str, typer.Option(help="Ray cluster: auto, HOST:PORT or ray://HOST:PORT (default: a Ray here)")]
 Task = Annotated[str | None, typer.Option(help="a lab task, a GLUE task, or a folder's name in --data-dir")]

@@ -21,6 +21,7 @@ import loky
 from supertickets.engines.execution import execute
 from supertickets.engines.scheduling import Outcome, Pool
 from supertickets.errors import SuperticketsError
+from supertickets.options import RUNS_PER_GPU
 from supertickets.runs import RunStore, Spec, spec_from_json
 
 SHOWS_UP = 60.0
@@ -33,7 +34,11 @@ _OWN_MEMORY = 100_000_000  # bytes of Ray's object store, in which nothing of ou
 
 
 def ray_pool(
-    store: RunStore, models: str | None = None, workers: int | None = None, runs_per_gpu: int = 1, address: str = ""
+    store: RunStore,
+    models: str | None = None,
+    workers: int | None = None,
+    runs_per_gpu: int = RUNS_PER_GPU,
+    address: str = "",
 ) -> Pool:
     """The workers of a Ray cluster as a pool: ``workers`` runs at once, by default as many as it has room for.
 

@@ -20,6 +20,7 @@ from supertickets.engines.progress import Progress
 from supertickets.engines.resources import default_workers
 from supertickets.engines.scheduling import Outcome, Pool, orphaned, scheduled
 from supertickets.errors import SuperticketsError
+from supertickets.options import RUNS_PER_GPU
 from supertickets.runs import RunStore, Spec, tidy
 
 ENGINES = ("local", "processes", "ray")
@@ -35,7 +36,7 @@ class Engine:
     """
 
     name: str = "processes"
-    runs_per_gpu: int = 1
+    runs_per_gpu: int = RUNS_PER_GPU
     address: str = ""
 
     def __post_init__(self) -> None:

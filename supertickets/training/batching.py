@@ -10,18 +10,23 @@ import functools
 import hashlib
 import itertools
 import json
+import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from supertickets.errors import SuperticketsError
-from supertickets.tasks import Examples, Task, shuffled
+from supertickets.tasks import Examples, Task, cache_folder, shuffled
 
 POOL = 50  # batches among which examples of like length are brought together
 _CHUNK = 20_000  # texts per call of the tokenizer, which bounds the memory its lists take
@@ -192,7 +197,27 @@ def cached_encode(
 
 @functools.lru_cache(maxsize=16)
 def _encoded(key: _Encoding) -> EncodedSplit:
-    return encode(getattr(key.task, key.split), key.tokenizer, key.max_length, key.limit)
+    examples = getattr(key.task, key.split)
+    made = functools.partial(encode, examples, key.tokenizer, key.max_length, key.limit)
+    return _on_disk(key, made) if key.fingerprint and len(examples) > _CHUNK else made()
+
+
+def _on_disk(key: _Encoding, made: Callable[[], EncodedSplit]) -> EncodedSplit:
+    """A large split's encoding from the cache folder: the first process makes it, all of a machine share its memory."""
+    name = [key.fingerprint, key.split, key.tokenizer_fingerprint, key.max_length, key.limit]
+    path = cache_folder() / "encoded" / f"{hashlib.sha256(json.dumps(name).encode()).hexdigest()[:32]}.safetensors"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            if not path.exists():
+                arrays = {name: array for name, array in vars(made()).items() if array is not None}
+                save_file(arrays, half := path.with_suffix(f".{os.getpid()}"))
+                half.replace(path)
+        # torch maps the file, where safetensors' own arrays would be copies.
+        found = {name: tensor.numpy() for name, tensor in load_file(path).items()}
+    except (OSError, SafetensorError):  # no room or no right to write: this process has its own
+        return made()
+    return EncodedSplit(**{"type_ids": None, **found})
 
 
 _FINGERPRINTS: weakref.WeakKeyDictionary[PreTrainedTokenizerBase, str] = weakref.WeakKeyDictionary()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 
@@ -23,7 +23,8 @@ def run_conditions() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with kept_memory():
+        # Steps on a GPU ask nothing of the host's memory, and a worker there should not keep what its data once took.
+        with kept_memory() if not torch.cuda.is_available() else nullcontext():
             yield
     finally:
         torch.set_num_threads(before)

@@ -59,7 +59,7 @@ def adamax_step(
         steps = torch._foreach_mul(averages, list(factors))
         torch._foreach_add_(weights, torch._foreach_div(steps, infinities))
     else:
-        factors = [-rate / (1 - BETAS[0] ** times) for times in updates]
+        factors = [-float(rate) / (1 - BETAS[0] ** times) for times in updates]
         torch._foreach_addcdiv_(weights, averages, infinities, factors)
     torch._foreach_zero_(gradients)
 

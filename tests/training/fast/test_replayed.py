@@ -27,7 +27,8 @@ def a_split(n: int = 29, low: int = 4, high: int = 12) -> EncodedSplit:
 
 def trained(capture, split, hyper=HYPER, epochs: int = 3, dtype=torch.float64):
     """The weights and losses after some epochs, and the step that led there; no dropout."""
-    model = tiny_model().to(dtype)
+    model = tiny_model()
+    model.to(dtype)  # pyright: ignore[reportArgumentType]  # a decorator of transformers hides its self
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0

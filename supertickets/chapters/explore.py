@@ -62,7 +62,7 @@ def tickets_html(scales: Sequence[tuple[str, Sequence[Record], Sequence[float]]]
     if not scales:
         return ""
     tables = [importance_table(records) for _, records, _ in scales]
-    drawn = next((table for table in tables if table["task"].nunique() > 1), tables[0])
+    drawn = next((table for table in tables if len(set(table["task"])) > 1), tables[0])
     shares = task_shares(drawn)
     alt = "A pie for every head and FFN by layer, as large as it is important; slices are the shares of the tasks."
     caption = "How much every head and FFN matters, and to which tasks."

@@ -113,7 +113,9 @@ def _opened(path: Path) -> tuple[Mapping[str, Any], frozenset[str]]:
 
 def runs_html(found: Evidence, experiment: str) -> tuple[str, dict[str, pd.DataFrame]]:
     """The page of an experiment, and the rows of its records, by the name of the CSV that the page links to."""
-    parts, frames = [f"<h1>Runs: {html.escape(EXPERIMENTS[experiment])}</h1>"], {}
+    pages = [page for page, names in BEHIND.items() if experiment in " ".join(names.values()).split()]
+    links = ", ".join(f'<a href="../{page}.html">{page.split("/")[-1].replace("_", " ")}</a>' for page in pages)
+    parts, frames = [f"<h1>Runs: {html.escape(EXPERIMENTS[experiment])}</h1><p>Shown in: {links}.</p>"], {}
     for scale, specs, records in sorted(found.runs(experiment), key=lambda one: not one[2]):
         parts.append(f'<section id="{scale.key}"><h2>{html.escape(scale.title)}</h2>')
         if not records:

@@ -25,6 +25,7 @@ EXPERIMENTS = {
     "figure1": "Figure 1: bias and variance",
     "light": "The powered test of light pruning",
     "map": "The map: training-set size and wrong labels",
+    "audit": "The audit: the paper's text and the published code",
     "table1": "Tables 1, 6, 7 and 9, Figures 3, 4 and 7",
     "table2": "Table 2: test scores",
     "table3": "Tables 3, 5 and 8: multi-task models",
@@ -115,7 +116,10 @@ def runs_html(found: Evidence, experiment: str) -> tuple[str, dict[str, pd.DataF
     """The page of an experiment, and the rows of its records, by the name of the CSV that the page links to."""
     pages = [page for page, names in BEHIND.items() if experiment in " ".join(names.values()).split()]
     links = ", ".join(f'<a href="../{page}.html">{page.split("/")[-1].replace("_", " ")}</a>' for page in pages)
-    parts, frames = [f"<h1>Runs: {html.escape(EXPERIMENTS[experiment])}</h1><p>Shown in: {links}.</p>"], {}
+    parts, frames = (
+        [f"<h1>Runs: {html.escape(EXPERIMENTS[experiment])}</h1><p>Shown in: {links or 'no chapter yet'}.</p>"],
+        {},
+    )
     for scale, specs, records in sorted(found.runs(experiment), key=lambda one: not one[2]):
         parts.append(f'<section id="{scale.key}"><h2>{html.escape(scale.title)}</h2>')
         if not records:

@@ -95,7 +95,8 @@ def test_tables_and_figures_lead_to_their_runs_and_these_to_their_records(site) 
         for start, behind in names.items():
             assert any(name.startswith(start) for name in shown), (page, start)  # nothing is named that is gone
             assert all(f"runs/{one}.html" in text for one in behind.split()), (page, start)
-    for name in EXPERIMENTS:
+    shown = {one for names in BEHIND.values() for behind in names.values() for one in behind.split()}
+    for name in shown:
         text = (site / "runs" / f"{name}.html").read_text(encoding="utf-8")
         files = re.findall(rf'href="({name}-\w+\.csv)">The records \(CSV, (\d+) rows\)', text)
         assert any("smoke" in file for file, _ in files), name
@@ -112,4 +113,9 @@ def test_the_status_page_tells_every_chapter_and_its_runs(site) -> None:
     )
     assert chapters == sorted(path.stem for path in (site.parents[1] / "chapters").glob("*.ipynb"))
     for name in EXPERIMENTS:
-        assert re.search(rf'href="runs/{name}\.html#smoke">(\d+) of \1<', text), name
+        assert f'href="runs/{name}.html">' in text, name
+        if (
+            "No runs yet"
+            not in (site / "runs" / f"{name}.html").read_text(encoding="utf-8").split('id="smoke"')[1][:60]
+        ):
+            assert re.search(rf'href="runs/{name}\.html#smoke">(\d+) of \1<', text), name

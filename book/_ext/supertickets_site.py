@@ -29,6 +29,7 @@ from supertickets.chapters.chapter import RECORDED
 from supertickets.chapters.claims import HOLDS, REVERSED, UNKNOWN
 from supertickets.chapters.inconsistencies import paper_notes
 from supertickets.chapters.paper import paper_facts
+from supertickets.chapters.provenance import experiments_behind
 from supertickets.notebooks import executed_stamp
 from supertickets.rooms import floors
 from supertickets.runs import RunStore, commit_id, library_versions
@@ -197,7 +198,8 @@ def first_figure(notebook: Path, scales: dict[str, str]) -> str:
 
 
 CAPTIONS = re.compile(
-    r'(?P<tabs><div class="st-tabs">)|(?P<end></section></div>)|<p class="st-tab-title">(?P<title>[^<]*)</p>|'
+    r'(?P<tabs><div class="st-tabs">)|<section class="st-tab" data-tab="(?P<tab>[^"]*)">|'
+    r'(?P<end></section></div>)|<p class="st-tab-title">(?P<title>[^<]*)</p>|'
     r'<figure class="st-(?P<kind>figure|table)|'
     r'<figcaption data-name="(?P<name>[^"]*)"(?: data-scale="(?P<scale>[^"]*)")?>(?P<words>[^<]*)'
 )
@@ -212,13 +214,14 @@ def number_captions(page: str, body: str) -> str:
     """
     chapter = re.match(r"chapters/0*(\w+?)_", page)
     before, counts = f"{chapter[1]}." if chapter else "", {"Figure": 0, "Table": 0}
+    up = "../" * page.count("/")
     known: dict[tuple[str, str, int], int] = {}
     pieces: list[str] = []
-    place, group, kind, title = 0, 0, "", ""
+    place, group, kind, title, tab = 0, 0, "", "", ""
     for found in CAPTIONS.finditer(body):
         if found["tabs"] or found["end"]:
-            group, title = group + 1, ""
-        title = found["title"] or title
+            group, title, tab = group + 1, "", ""
+        title, tab = found["title"] or title, found["tab"] or tab
         kind = (found["kind"] or kind).capitalize()
         if found["name"] is None:
             continue
@@ -231,7 +234,12 @@ def number_captions(page: str, body: str) -> str:
         words = words[theirs.end() :] if theirs else words
         notes = ", ".join(filter(None, (theirs and f"the paper's {theirs[1]}", found["scale"] or title)))
         label = f"<b>{kind} {before}{known[key]}</b>{f' ({notes})' if notes else ''}."
-        pieces += [body[place : found.start("words")], f"{label} {words[:1].upper()}{words[1:]} "]
+        behind = experiments_behind(page, found["name"])
+        places = {f"{up}runs/{one}.html{tab and '#'}{tab}": one for one in behind}
+        links = [
+            f'<a class="st-runs" href="{to}">Runs{f" ({one})" * (len(behind) > 1)}</a> ' for to, one in places.items()
+        ]
+        pieces += [body[place : found.start("words")], f"{label} {words[:1].upper()}{words[1:]} ", *links]
         place = found.end("words")
     return "".join(pieces) + body[place:]
 

@@ -6,6 +6,7 @@ import base64
 import html
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
@@ -218,7 +219,7 @@ def table_html(
     body = "".join(f"<tr>{''.join(_cell(words, i == 0) for i, words in enumerate(row))}</tr>" for row in rows)
     link = _csv_link(frame if data is None else data, own, index=index, left=left)
     if THEIRS in "".join((*head, *(words for row in rows for words in row))):
-        more = 'Below ours, <span class="st-theirs">the paper\'s</span>. '
+        more = "Below ours, in italics, the paper's. "
     return (
         f'<figure class="st-table" id="table-{html.escape(own)}"><div class="st-scroll" tabindex="0" role="region" '
         f'aria-label="{html.escape(caption)}"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
@@ -280,7 +281,7 @@ def _cell(words: str, first: bool) -> str:
 
 def _kind(words: Sequence[str]) -> str:
     """The class of cells of words, or of sentences."""
-    if not any(word[:1].isalpha() for word in words):
+    if not any(re.match(r"[^\W\d]|.*[^\W\d]{3}", word.replace(NEVER, "")) for word in words):
         return ""
     return ' class="st-words st-long"' if max(map(len, words)) > 24 else ' class="st-words"'
 

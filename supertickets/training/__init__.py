@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from supertickets.training.adaptation import adapt
     from supertickets.training.batching import Batch, EncodedSplit, cached_encode, encode, eval_batches, train_batches
     from supertickets.training.conditions import run_conditions
-    from supertickets.training.fine_tuning import fine_tune
+    from supertickets.training.fine_tuning import fine_tune, fine_tuned
     from supertickets.training.loop import autocast, best_device, epoch_values, fit, predict, ready, scored_splits
     from supertickets.training.optimiser import adamax_step, warmup_then_decay
     from supertickets.training.timing import step_profile, step_times

@@ -18,8 +18,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from transformers import PretrainedConfig, PreTrainedModel
 
-from supertickets.models import compact, known_family, layers_of, load_encoder, load_tokenizer, masked, shape_of
 from supertickets.errors import SuperticketsError
+from supertickets.models import compact, known_family, layers_of, load_encoder, load_tokenizer, masked, shape_of
 from supertickets.runs import Hyper
 from supertickets.tasks import DataRef
 from supertickets.tickets import LEVELS, Ticket, full_ticket, random_ticket

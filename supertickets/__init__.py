@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from supertickets.training import encode as encode
     from supertickets.training import eval_batches as eval_batches
     from supertickets.training import fine_tune as fine_tune
+    from supertickets.training import fine_tuned as fine_tuned
     from supertickets.training import predict as predict
 else:
     __getattr__, __dir__ = handed_on(__name__)

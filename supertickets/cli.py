@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from supertickets.engines import Summary
     from supertickets.runs import RunStore
-    from supertickets.studies import Inputs
 
 app = typer.Typer(
     add_completion=False,
@@ -120,6 +119,14 @@ def share(
     tasks: Annotated[list[str], typer.Option(help="NAME=TICKET: a task and its ticket's file; more may follow")],
     more: Annotated[list[str] | None, typer.Argument(help="further NAME=TICKET", metavar="NAME=TICKET...")] = None,
     data_dir: options.DataDir = None,
+    train: options.OfTask = None,
+    dev: options.OfTask = None,
+    dev_share: options.DevShare = None,
+    text: options.OfTask = None,
+    label: options.OfTask = None,
+    kind: options.OfTask = None,
+    metric: options.OfTask = None,
+    positive: options.OfTask = None,
     train_size: options.TrainSize = None,
     out: Annotated[Path, typer.Option(help="folder for the results")] = Path("shared"),
     seed: Annotated[int, typer.Option(min=0, help="of task heads, batches and dropout")] = 0,
@@ -135,7 +142,11 @@ def share(
     from supertickets.studies import default_hyper, multi_task_hyper, named_tickets
     from supertickets.studies import share as share_tickets
 
-    refs, tickets = named_tickets([*tasks, *(more or [])], data_dir=data_dir, train_size=train_size)
+    meaning = {"text": text, "label": label, "kind": kind, "metrics": metric, "positive": positive}
+    common = {"data_dir": data_dir, "train_size": train_size, "dev_share": dev_share}
+    refs, tickets = named_tickets([*tasks, *(more or [])], common, train=train, dev=dev, **meaning)
+    if precision == "auto" and any(ref.load().kind == "regression" for ref in refs.values()):
+        precision = ""  # bf16 leaves few different scores
     given = {"learning_rate": learning_rate, "batch_size": batch_size, "epochs": epochs, "max_length": max_length}
     hyper = default_hyper(encoder, precision, **given)
     hyper = hyper if epochs else multi_task_hyper(hyper)
@@ -158,13 +169,13 @@ def plan(
     """Say how much of an experiment is done, and how much time and memory the rest will take."""
     from supertickets.studies import get_profile
 
-    chosen = get_profile(
-        profile, tasks, seeds, choices=choices
-    )  # first, for a slip is to be said before torch is loaded
+    # First, for a slip is to be said before torch is loaded.
+    chosen = get_profile(profile, tasks, seeds, choices=choices)
+    from supertickets.studies import inputs_for
     from supertickets.studies import plan as plan_experiment
 
-    opened = _store(store)
-    found = plan_experiment(experiment, chosen, opened, _inputs(opened, data_dir), workers)
+    opened = _store(store, new=True)
+    found = plan_experiment(experiment, chosen, opened, inputs_for(opened, data_dir), workers)
     typer.echo(str(found))
     if by_task:
         typer.echo(found.table())
@@ -197,7 +208,7 @@ def sweep(
 
     how = Engine(engine, runs_per_gpu, address)
     options = {"retry_failed": retry_failed, "progress": not quiet}
-    _tell(sweep_experiment(experiment, chosen, _store(store), at_hand(data_dir), workers, how, **options))
+    _tell(sweep_experiment(experiment, chosen, _store(store, new=True), at_hand(data_dir), workers, how, **options))
 
 
 @app.command()
@@ -211,17 +222,16 @@ def status(
 ) -> None:
     """Say what is in a run store, what is under way and how fast, and what has failed."""
     from supertickets.runs import told
-    from supertickets.studies import get_profile
+    from supertickets.studies import get_profile, inputs_for
     from supertickets.studies import plan as plan_experiment
     from supertickets.studies import status as status_of
 
-    opened = _store(store)
-    found = status_of(opened)
+    found = status_of(opened := _store(store))
     typer.echo(str(found))
     for path, manifest in opened.manifests().items():
         typer.echo(f"{path}: {told(manifest)}")
     if experiment:
-        chosen, inputs = get_profile(profile, tasks, seeds), _inputs(opened, data_dir)
+        chosen, inputs = get_profile(profile, tasks, seeds), inputs_for(opened, data_dir)
         typer.echo(found.left(plan_experiment(experiment, chosen, opened, inputs)))
     _echo_failures(found.failed)
 
@@ -291,19 +301,10 @@ def pack(
     typer.echo(f"{packed}\nWritten: {to}")
 
 
-def _store(path: str) -> RunStore:
+def _store(path: str, new: bool = False) -> RunStore:
     from supertickets.runs import RunStore
 
-    return RunStore(path)
-
-
-def _inputs(store: RunStore, data_dir: str | None) -> Inputs:
-    """The data at hand; for a packed store, which takes no runs, those that its runs had."""
-    from supertickets.studies import at_hand, recorded
-
-    if store.read_only and data_dir is None:
-        return recorded(record.spec for record in store.records())
-    return at_hand(data_dir)
+    return RunStore(path) if new else RunStore(path).there()
 
 
 def _tell(found: Summary) -> None:

@@ -52,6 +52,7 @@ Metric = Annotated[
     list[str] | None, typer.Option(help="accuracy, f1, macro_f1, mcc, pearson, spearman, or your MODULE:FUNCTION")
 ]
 Positive = Annotated[str | None, typer.Option(help="the class that f1 is of (default: the last in order)")]
+OfTask = Annotated[list[str] | None, typer.Option(metavar="[NAME=]VALUE", help="as in find; of one task, or of all")]
 Out = Annotated[Path | None, typer.Option(help="folder for the results (default: found-TASK)")]
 KeepFull = Annotated[Path | None, typer.Option(help="also save the fully fine-tuned model in this folder")]
 FindSeeds = Annotated[str, typer.Option(help="numbers from 0, comma-separated")]

@@ -40,8 +40,25 @@ SLIPS = {
     "find's seeds": ((*LAB, "--seeds=-1"), "Seeds are different whole numbers from 0, such as 0,1,2 (--seeds), not"),
     "fraction": ((*LAB, "--selection-fraction", "1.5"), "--selection-fraction 1.5 does not lie between 0 and 1"),
     "plan's seeds": (("plan", "table1", "--seeds=-1"), "Seeds are different whole numbers"),
+    "one column twice": (
+        ("find", "--encoder", "lab-base", "--train", "t.csv", "--dev", "d.csv", "--text", "x", "--label", "x"),
+        "Column 'x' cannot be text and label at once (--text, --label).",
+    ),
     "sweep's seeds": (("sweep", "table1", "--seeds", "0,0"), "Seeds are different whole numbers"),
 }
+
+
+@pytest.mark.parametrize("command", ["status", "log 12ab", "retry", "verify", "pack --to x.zip"])
+def test_a_store_that_is_not_there_is_said(command, tmp_path, monkeypatch, capsys):
+    name, *rest = command.split()
+    store = [str(tmp_path / "typo")] if name == "pack" else ["--store", f"{tmp_path},{tmp_path / 'typo'}"]
+    monkeypatch.setattr(sys, "argv", ["supertickets", name, *rest, *store])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert error == f"supertickets: There is no run store {tmp_path / 'typo'}; check the path (--store).\n"
+    assert not (tmp_path / "typo").exists()
 
 
 @pytest.mark.parametrize("slip", SLIPS)

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
         name_labels,
         set_task_dropout,
     )
-    from supertickets.models.families import Family, family_of, layer_parts, layers_of, reads_in, shape_of
+    from supertickets.models.families import Family, family_of, known_family, layer_parts, layers_of, reads_in, shape_of
     from supertickets.models.gates import gate_heads, masked
     from supertickets.models.importance import importance_scores
-    from supertickets.models.saved import load_compacted, save_compacted, write_model
+    from supertickets.models.saved import load_compacted, save_compacted, write_model, write_readme
 else:
     __getattr__, __dir__ = handed_on(__name__)

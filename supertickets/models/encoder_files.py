@@ -31,13 +31,15 @@ def encoder_folder(name: str) -> Path:
     Raises SuperticketsError for an unknown name, a folder without weights, weights that are not safetensors, a failed
     checksum, or a Hub that cannot be reached.
     """
-    if name.startswith("lab-"):
+    if name in lab.encoder_names():
         return lab.encoder_path(name)
     if name in PUBLISHED:
         return published_folder(name)
     folder = Path(name).expanduser()
     if folder.is_dir():
         return _checked(folder, name)
+    if name.startswith("lab-"):
+        return lab.encoder_path(name)  # which says what there is
     if name.count("/") > 1 or name.startswith((".", "~", "/")) or not name:
         raise SuperticketsError(f"There is no encoder folder {name!r}; give a folder with config.json and safetensors.")
     return _checked(hub_snapshot(name), name)
@@ -57,7 +59,7 @@ def encoder_revision(name: str) -> str:
     for path in sorted(folder.glob("*.safetensors")) + [folder / file for file in files]:
         if path.is_file():
             digest.update(file_sha256(path).encode())
-    if not (name.startswith("lab-") or name in PUBLISHED):  # whose files are known
+    if not (name in lab.encoder_names() or name in PUBLISHED):  # whose files are known
         digest.update(_token_rules(folder, (*files, "config.json")).encode())
     return digest.hexdigest()[:16]
 

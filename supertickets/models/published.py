@@ -138,7 +138,7 @@ def published_folder(name: str) -> Path:
 
 def licence_of(name: str) -> str | None:
     """The licence of an encoder's weights as its own page names it, if that is at hand: nothing is downloaded."""
-    if name.startswith("lab-"):
+    if name in lab.encoder_names():
         return "mit"
     name = PUBLISHED[name].hub_id if name in PUBLISHED else name
     folder = Path(name).expanduser() if Path(name).expanduser().is_dir() else _cached_snapshot(name)

@@ -128,6 +128,13 @@ class RunStore:
             fix = f"name a folder before it, which takes what is new (runs,{self._first})"
             raise SuperticketsError(f"The packed store {self._first} is read-only; {fix}.")
 
+    def there(self) -> RunStore:
+        """Itself; raises SuperticketsError if there is no such store, or one of several: nobody has run anything."""
+        for store in (self, *self._others):
+            if not (store._pack or store.files.there("", folder=True)):
+                raise SuperticketsError(f"There is no run store {store._first}; check the path (--store).")
+        return self
+
     def save(self, record: Record) -> None:
         """Writes a record; afterwards its run is done and any earlier failure of it is forgotten.
 

@@ -78,9 +78,9 @@ class StoreFiles:
                     raise content
                 yield content if isinstance(content, bytes) else None
 
-    def there(self, path: str) -> bool:
-        """Whether there is such a file."""
-        return self._fs.isfile(self.at(path))
+    def there(self, path: str, folder: bool = False) -> bool:
+        """Whether there is such a file or folder."""
+        return self._fs.isdir(self.at(path)) if folder else self._fs.isfile(self.at(path))
 
     def size(self, path: str) -> int:
         """Bytes in a file; raises FileNotFoundError."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         training_set_sweeps,
     )
     from supertickets.studies.finding import Found, find
-    from supertickets.studies.inputs import Inputs, at_hand, recorded
+    from supertickets.studies.inputs import Inputs, at_hand, inputs_for, recorded
     from supertickets.studies.plans import plan
     from supertickets.studies.profiles import (
         Profile,

@@ -8,29 +8,26 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-from scipy.stats import binomtest
-from transformers import PreTrainedModel
 
 from supertickets.engines import Summary, run_all
 from supertickets.errors import SuperticketsError
-from supertickets.models import load_compacted, load_encoder, load_tokenizer
+from supertickets.models import load_compacted, load_encoder, load_tokenizer, write_readme
 from supertickets.runs import Hyper, Record, RunStore, choices_of, device_name, means_by
-from supertickets.statistics import PairedDifference, two_level_bootstrap
+from supertickets.statistics import PairedDifference
 from supertickets.studies.answers import predictions_frame
 from supertickets.studies.experiments import full_run, ticket_sweep
+from supertickets.studies.gains import footprint, learnt, measured, report_gain
 from supertickets.studies.settings import default_hyper
-from supertickets.tasks import DataRef, Task, best_constant, data_notes, inferred, score, split_dev
+from supertickets.tasks import DataRef, Task, best_constant, data_notes, inferred, split_dev
 from supertickets.tickets import LEVELS, Ticket
-from supertickets.training import EncodedSplit, cached_encode, fine_tune, run_conditions
+from supertickets.training import cached_encode, fine_tune, run_conditions
 
 CHOICES = ("best", "smallest-within")
 RESULTS = ("ticket.json", "predictions.csv", "curve.csv", "report.html")
@@ -135,8 +132,10 @@ def find(
     ticket = replace(chosen.ticket(), scores=full.scores(fulls[0].estimators[0]))
     ticket.save(out / "ticket.json")
     _keep_model(chosen, None if level == 0 else full, models, out / "model")
+    write_readme(out / "model", measured(task, chosen.arrays))
     if keep_full is not None:
         _keep_model(full, None, models, Path(keep_full))
+        write_readme(Path(keep_full), measured(task, full.arrays))
     shutil.rmtree(models, ignore_errors=True)
     predictions_frame(task, chosen).to_csv(out / "predictions.csv", index=False)
     frame.to_csv(out / "curve.csv", index=False)
@@ -202,96 +201,37 @@ def chosen_level(frame: pd.DataFrame, choose: str = "best", margin: float = 0.01
     return float(means.loc[means["selection_score"] >= best["selection_score"] - margin - 1e-9, "level"].max())
 
 
-def report_gain(
-    task: Task, pairs: Sequence[tuple[Record, Record]], n_resamples: int = 500, tried: int = 1
-) -> PairedDifference:
-    """Mean gain of the first record of each pair over the second on the report split (pairs: one per seed).
-
-    p is corrected for the levels ``tried``, of which this one did best on the selection rows (Bonferroni): runs that
-    were lucky there are so on the report rows too. Of a classification it is at least that of an exact test on the
-    examples whose answers differ (McNemar's for accuracy), so that a handful of them decides nothing.
-    """
-    found = _difference(task, [(new.arrays, old.arrays) for new, old in pairs], n_resamples)
-    if np.isnan(found.p):
-        return found
-    found = replace(found, p=min(1.0, tried * found.p))
-    if task.kind == "regression":
-        return found
-    report = ~pairs[0][0].arrays["selection"]
-    answers = [[side.arrays["dev_logits"][report].argmax(axis=1) for side in pair] for pair in pairs]
-    new, old = np.swapaxes(np.array(answers), 0, 1)  # (seeds, examples) each
-    if task.metrics == ("accuracy",):
-        right = task.dev.labels[report]
-        more = ((new == right).astype(int) - (old == right)).sum(axis=0)
-        exact = binomtest(int((more > 0).sum()), int((more != 0).sum())).pvalue if more.any() else 1.0
-    else:
-        exact = min(1.0, 2.0 ** (1 - int((new != old).any(axis=0).sum())))
-    return replace(found, p=max(found.p, float(exact)))
-
-
-def learnt(task: Task, models: Sequence[Mapping[str, np.ndarray]], n_resamples: int = 500) -> PairedDifference:
-    """What models (their arrays) score above the best constant answer on the report split: the mean, over examples."""
-    constant = {"dev_logits": best_constant(task)[0]}
-    return _difference(task, [(model, constant) for model in models], n_resamples, over_seeds=False)
-
-
-def _difference(
-    task: Task,
-    pairs: Sequence[tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]],
-    n_resamples: int,
-    over_seeds: bool = True,
-) -> PairedDifference:
-    report = np.flatnonzero(~pairs[0][0]["selection"])
-
-    def gains(drawn: np.ndarray) -> list[float]:
-        rows = report[drawn]
-        cut = None if task.dev.groups is None else task.dev.groups[rows]
-        values = [
-            [score(task.metrics, task.dev.labels[rows], arrays["dev_logits"][rows], cut)["score"] for arrays in pair]
-            for pair in pairs
-        ]
-        each = [new - old for new, old in values]
-        return each if over_seeds else [float(np.mean(each))]
-
-    return two_level_bootstrap(gains, len(report), n_resamples)
-
-
-def footprint(models: Mapping[str, PreTrainedModel], split: EncodedSplit, repeats: int = 5) -> pd.DataFrame:
-    """MB of weights, and milliseconds (median) for 32 examples in one batch, on this machine's CPU, in turn."""
-    inputs = split.batch(np.arange(min(32, len(split)))).inputs
-    seconds: dict[str, list[float]] = {name: [] for name in models}
-    with torch.inference_mode():
-        for turn in range(repeats + 1):
-            for name, model in models.items():
-                start = time.perf_counter()
-                model.eval()(**inputs)
-                seconds[name] += [time.perf_counter() - start] * (turn > 0)  # the first warms up
-    bytes_of = {name: sum(p.numel() * p.element_size() for p in model.parameters()) for name, model in models.items()}
-    rows = [(name, bytes_of[name] / 1e6, 1000 * float(np.median(seconds[name]))) for name in models]
-    return pd.DataFrame(rows, columns=["model", "MB", "ms for 32 examples"])
-
-
 def _require_places(out: Path, keep_full: Path | None, data: DataRef) -> None:
     """Refuses, before any work, places that cannot be written or hold what is not ours: a model replaces all there."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=out).close()
-    except OSError as error:
-        raise SuperticketsError(f"The results cannot be written to {out} ({error}); name another folder.") from error
+    make_folder(out)
     if keep_full is not None:
         target, own = keep_full.resolve(), out.resolve()
         if own.is_relative_to(target) or target in (own / name for name in ("model", "runs", ".models")):
             raise SuperticketsError(
                 f"The full model cannot take the place {keep_full}: the results go there; name another."
             )
-    for target in (out / "model", keep_full):
-        if target is None or not target.exists() or (target / "ticket.json").is_file():
+    require_free(out / "model", *([] if keep_full is None else [keep_full]))
+    _require_own(out, data)
+
+
+def make_folder(out: Path) -> None:
+    """Makes a folder for results, or finds one; raises SuperticketsError if nothing can be written there."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out).close()
+    except OSError as error:
+        raise SuperticketsError(f"The results cannot be written to {out} ({error}); name another folder.") from error
+
+
+def require_free(*folders: Path) -> None:
+    """Refuses places of models that hold something else, which saving a model would replace."""
+    for target in folders:
+        if not target.exists() or (target / "ticket.json").is_file():
             continue
         if not target.is_dir() or any(target.iterdir()):
             raise SuperticketsError(
                 f"{target} is there already and holds no model of ours; move it or name another folder."
             )
-    _require_own(out, data)
 
 
 def _require_own(out: Path, data: DataRef) -> None:

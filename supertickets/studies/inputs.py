@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from supertickets.models import encoder_revision
-from supertickets.runs import AdaptationSpec, Spec, data_of
+from supertickets.runs import AdaptationSpec, RunStore, Spec, data_of
 from supertickets.tasks import DataRef, canonical_name, data_ref
 
 
@@ -55,6 +55,13 @@ def recorded(specs: Iterable[Spec]) -> Inputs:
         return refs.get(_asked(asked), asked)
 
     return Inputs(data, lambda encoder: revisions.get(encoder, ""))
+
+
+def inputs_for(store: RunStore, data_dir: str | None) -> Inputs:
+    """The data at hand; for a packed store, which takes no runs, those that its runs had."""
+    if store.read_only and data_dir is None:
+        return recorded(record.spec for record in store.records())
+    return at_hand(data_dir)
 
 
 def _asked(ref: DataRef) -> DataRef:

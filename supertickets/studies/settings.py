@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from supertickets.errors import SuperticketsError
+from supertickets.lab import encoder_names
 from supertickets.runs import Hyper
 from supertickets.studies.profiles import PROFILES
 
@@ -22,7 +23,7 @@ def default_hyper(encoder: str, precision: str = "", **given: float | None) -> H
     if precision == "auto":
         from supertickets.engines import best_precision  # needs torch, which profiles do not
 
-        precision = "" if encoder.startswith("lab-") else best_precision()
+        precision = "" if encoder in encoder_names() else best_precision()
     usual = next((profile.hyper for profile in PROFILES.values() if profile.encoder == encoder), Hyper())
     settings = {**given, "precision": precision}
     return replace(usual, **{name: value for name, value in settings.items() if value not in (None, "")})

@@ -207,6 +207,8 @@ def _reference(name: str | None, **arguments: Any) -> DataRef:
             raise SuperticketsError(f"{key} must be at least 1, not {given[key]}.")
     if len(given["text"]) > 2 or len(set(given["text"])) < len(given["text"]):
         raise SuperticketsError(f"A task has one text column or two different ones, not {given['text']}.")
+    if given.get("label") in given["text"]:
+        raise SuperticketsError(f"Column {given['label']!r} cannot be text and label at once (--text, --label).")
     if name is None and not {"data_dir", "train"} & set(given):
         raise SuperticketsError("Name a task, or give a file to train on (train=, --train).")
     if given.get("dev_share") is not None and given["dev"]:

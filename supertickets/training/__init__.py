@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from supertickets.training.batching import Batch, EncodedSplit, cached_encode, encode, eval_batches, train_batches
     from supertickets.training.conditions import run_conditions
     from supertickets.training.fast import Replayed
-    from supertickets.training.fine_tuning import fine_tune
+    from supertickets.training.fine_tuning import fine_tune, fine_tuned
     from supertickets.training.loop import (
         best_device,
         epoch_values,

@@ -11,11 +11,14 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
+from transformers import PreTrainedModel
 
 from supertickets.models import (
     compact,
+    load_compacted,
     load_encoder,
     load_tokenizer,
     name_labels,
@@ -28,6 +31,13 @@ from supertickets.tickets import Scores
 from supertickets.training.batching import cached_encode
 from supertickets.training.loop import fit, predict, ready, scored, scored_splits
 from supertickets.training.published import chosen_hyper, chosen_scores
+
+
+def fine_tuned(spec: RunSpec, scores: Scores | None = None) -> tuple[PreTrainedModel, Record]:
+    """A run's trained model, compacted, in eval mode on the CPU, and its record: :func:`fine_tune` has the rest."""
+    with TemporaryDirectory() as folder:
+        record = fine_tune(spec, scores, folder)
+        return load_compacted(folder), record
 
 
 def fine_tune(

@@ -18,7 +18,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from transformers import PretrainedConfig, PreTrainedModel
 
-from supertickets.models import compact, layers_of, load_encoder, load_tokenizer, masked, shape_of
+from supertickets.errors import SuperticketsError
+from supertickets.models import compact, known_family, layers_of, load_encoder, load_tokenizer, masked, shape_of
 from supertickets.runs import Hyper
 from supertickets.tasks import DataRef
 from supertickets.tickets import LEVELS, Ticket, full_ticket, random_ticket
@@ -44,20 +45,25 @@ def operations(config: PretrainedConfig, ticket: Ticket, n_tokens: float) -> flo
     """Floating-point operations of the matrix products of one example's forward pass with a ticket.
 
     A product of an ``(a, b)`` with a ``(b, c)`` matrix takes ``2 a b c``. The last layer is computed for the first
-    token alone; a backward pass takes twice as many, whatever the ticket, so shares are the same in training.
+    token alone where layers are computed by hand; a backward pass takes twice as many, whatever the ticket, so shares
+    are the same in training. Raises SuperticketsError for DeBERTa, which has products of positions too.
 
     >>> config = load_encoder("lab-base", 2, seed=0).config
     >>> whole = operations(config, full_ticket((6, 8)), 25)
     >>> operations(config, Ticket(np.eye(6, 8, dtype=bool), np.zeros(6, dtype=bool)), 25) < 0.1 * whole
     True
     """
-    width, inner = config.hidden_size, config.intermediate_size
+    family = known_family(config.model_type, f"The encoder of a {type(config).__name__}")
+    if family.more_reads:
+        raise SuperticketsError(f"The operations of a {config.model_type} are not counted: it has products of its own.")
+    width, inner = config.hidden_size, getattr(config, "intermediate_size", None) or config.hidden_dim
     size = width // config.num_attention_heads
+    gated = config.model_type == "modernbert"  # its FFN reads twice
     total = 2.0 * width * width  # the pooler
     for index, (heads, ffn) in enumerate(zip(ticket.heads.sum(axis=1), ticket.ffns, strict=True)):
-        queries = 1 if index == len(ticket.heads) - 1 else n_tokens
+        queries = 1 if family.attention_sum and index == len(ticket.heads) - 1 else n_tokens
         total += 4 * heads * size * (width * (n_tokens + queries) + queries * n_tokens)
-        total += 4 * queries * width * inner * bool(ffn)
+        total += (6 if gated else 4) * queries * width * inner * bool(ffn)
     return float(total)
 
 

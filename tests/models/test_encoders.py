@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny import SMALL
+from tiny import SMALL, save_tiny_encoder
 from transformers import RobertaConfig, RobertaModel
 
 from supertickets.errors import SuperticketsError
 from supertickets.models import encoder_revision, example_losses, layer_parts, load_encoder, load_tokenizer, shape_of
 from supertickets.models.encoder_files import encoder_folder
-from supertickets.models.published import PUBLISHED
+from supertickets.models.published import PUBLISHED, licence_of
 
 
 @pytest.fixture
@@ -113,6 +113,14 @@ def test_the_lab_encoder_loads_with_its_tokenizer():
     tokenizer = load_tokenizer("lab-base")
     assert model.config.vocab_size == len(tokenizer)
     assert shape_of(model).n_layers == 6
+
+
+def test_a_folder_called_as_ours_might_be_is_a_folder(tmp_path, monkeypatch):
+    folder = save_tiny_encoder(tmp_path / "lab-notes")
+    monkeypatch.chdir(tmp_path)
+    assert encoder_revision("lab-notes") == encoder_revision(str(folder))
+    assert shape_of(load_encoder("lab-notes", 2, 0)).n_layers == 3
+    assert licence_of("lab-notes") is None
 
 
 def test_unknown_names(offline, tmp_path):

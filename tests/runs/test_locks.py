@@ -5,13 +5,14 @@ import json
 import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 
 import pytest
 
-from supertickets.runs import RunStore, claimed
+from supertickets.runs import RunStore, claimed, locks
 
 RUN = "0123456789abcdef0123"
 
@@ -93,6 +94,25 @@ def _compete(path: str, start: float, n: int) -> list[tuple[int, float, float]]:
                 time.sleep(0.003)
                 had.append((i, since, time.monotonic()))
     return had
+
+
+def test_on_windows_no_process_is_ended_by_the_question_whether_it_lives(store, monkeypatch):
+    monkeypatch.setattr(locks.sys, "platform", "win32")
+    monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("on Windows os.kill ends a process"))
+    owner = {"host": socket.gethostname(), "pid": 2**22 + 1, "token": "a"}
+    store.files.write(f"claims/{RUN}.json", json.dumps({**owner, "time": time.time()}).encode())
+    with claimed(store, RUN) as mine:
+        assert not mine
+    store.files.write(f"claims/{RUN}.json", json.dumps({**owner, "time": time.time() - 1}).encode())
+    with claimed(store, RUN, expiry=0.5) as mine:  # it was not renewed
+        assert mine
+
+
+def test_a_store_without_links_will_do(store, monkeypatch):
+    for name in ("link", "symlink"):
+        monkeypatch.setattr(os, name, lambda *_: pytest.fail("a file system without links"))
+    with claimed(store, RUN) as mine, claimed(store, RUN) as too:
+        assert (mine, too) == (True, False)
 
 
 def test_a_void_claim_is_taken_over_by_one_at_a_time(tmp_path):

@@ -6,6 +6,7 @@ import html
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -30,7 +31,8 @@ from supertickets.runs import Hyper, Record, RunStore
 from supertickets.statistics import Interval, PairedDifference
 from supertickets.studies import Found, find
 from supertickets.studies.answers import predict_texts, predictions_frame
-from supertickets.studies.finding import chosen_level, learnt, report_gain
+from supertickets.studies.finding import chosen_level
+from supertickets.studies.gains import learnt, report_gain
 from supertickets.tasks import DataRef, Examples, Task, data_ref
 from supertickets.tickets import Ticket
 from supertickets.training import cached_encode, eval_batches, predict
@@ -168,6 +170,23 @@ def test_the_report_says_verdict_level_caveats_and_provenance(found):
         assert part in page
     assert "src=" not in page.replace('src="data:', "")
     assert "http" not in "".join(line for line in page.splitlines() if "<link" in line or "<script" in line)
+
+
+def test_the_readme_beside_the_model_has_data_scores_sizes_and_licence(found):
+    arrays = found.chosen.arrays
+    labels, answers = found.task.dev.labels[~arrays["selection"]], arrays["dev_logits"][~arrays["selection"]].argmax(1)
+    accuracy = (labels == answers).mean()
+    for folder, record in ((found.out / "model", found.chosen), (found.out.parent / "full", found.full)):
+        text = (folder / "README.md").read_text(encoding="utf-8")
+        for part in ("| task | train |", f"fingerprint {found.task.fingerprint[:16]}", "licence of that encoder"):
+            assert part in text
+        assert "| examples | 48 to train on, 18 to choose by, 42 to report on |" in text
+        low, high = map(float, re.findall(r"accuracy, report rows \| [\d.]+ \[([\d.]+), ([\d.]+)\]", text)[0])
+        score = record.metrics["report"]["accuracy"]
+        assert f"| accuracy, report rows | {score:.3f} [{low:.3f}, {high:.3f}] |" in text
+        half = 1.96 * math.sqrt(score * (1 - score) / 42)  # of a share, by the normal distribution
+        assert (low, high) == pytest.approx((score - half, min(1, score + half)), abs=0.05)
+    assert f"(the model's: {accuracy:.3f})" in (found.out / "model" / "README.md").read_text(encoding="utf-8")
 
 
 def gained(found: Found, low: float, high: float, p: float, seeds: int) -> str:

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from supertickets.chapters.claims import HOLDS, claim, judged
-from supertickets.studies.finding import chosen_level, report_gain
+from supertickets.studies.finding import chosen_level
+from supertickets.studies.gains import report_gain
 from supertickets.tasks import Examples, Task, split_dev
 from supertickets.tickets import LEVELS
 

@@ -2,8 +2,10 @@
 
 import json
 import sys
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from tiny import write_toy_task
@@ -81,6 +83,59 @@ def test_the_saved_models_give_the_scores(places, encoder, tmp_path):
                 load_compacted(tmp_path / "a" / row["task"]), encode(task.dev, load_tokenizer(str(encoder)))
             )
         assert row["dev_accuracy"] == pytest.approx((logits.argmax(1) == task.dev.labels).mean())
+
+
+def test_own_files_as_find_takes_them(places, encoder, tmp_path, monkeypatch, capsys):
+    """One file's two label columns are two tasks; a third has files, columns and a metric of its own."""
+    frame = pd.read_csv(places / "data" / "kind" / "train.csv").rename(columns={"sentence": "words", "label": "kind"})
+    frame.assign(length=[0.1 * len(words) for words in frame["words"]]).to_csv(tmp_path / "t.csv", index=False)
+    other = frame.rename(columns={"words": "text", "kind": "label"})
+    other.to_json(tmp_path / "other.jsonl", orient="records", lines=True)
+    ticket, out = places / "ticket.json", tmp_path / "out"
+    given = [f"{name}={ticket}" for name in ("mood", "size", "other")]
+    given += ["--train", tmp_path / "t.csv", "--train", f"other={tmp_path / 'other.jsonl'}", "--dev-share", "0.5"]
+    given += ["--text", "words", "--text", "other=text", "--label", "mood=kind", "--label", "size=length"]
+    given += ["--label", "other=label", "--metric", "other=f1", "--positive", "other=kind", "--epochs", "1"]
+    common = ["share", "--encoder", encoder, "--quiet", "--out", out, "--batch-size", "16", "--tasks", *given]
+    status, said = run(monkeypatch, capsys, *common)
+    assert status == 0, said
+    scores = pd.read_csv(out / "scores.csv").set_index("task")
+    assert set(scores.index) == {"mood", "size", "other"}
+    assert scores.loc["other"].dropna().index.str.endswith("f1").sum() == 3
+    assert load_compacted(out / "size").config.problem_type == "regression"
+    assert load_compacted(out / "other").config.id2label == {0: "unkind", 1: "kind"}
+    readme = (out / "other" / "README.md").read_text(encoding="utf-8")
+    content = json.loads((out / "shared.json").read_text())
+    for part in ("# other", "F1 of class 'kind', report rows", content["data"]["other"][:16], str(encoder)):
+        assert part in readme
+    weights = [path.relative_to(out).parts[0] for path in out.rglob("model.safetensors")]
+    assert weights == ["shared-encoder"]  # once, and of each task its head
+    status, said = run(monkeypatch, capsys, *common, "--label", "mood=length")
+    assert status == 2 and "Task mood takes one --label, not 2: say whose, NAME=VALUE." in said
+
+
+def test_results_of_other_calls_and_files_of_others_stay(places, encoder, tmp_path):
+    refs = {name: data_ref(name, data_dir=places / "data") for name in ("kind", "nice")}
+    tickets = {"kind": places / "ticket.json", "nice": places / "authors"}
+
+    def again(out, seed=0, tickets=tickets):
+        share(refs, tickets, str(encoder), out, seed, QUICK, progress=False)
+        return {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+    before = again(tmp_path / "out")
+    assert again(tmp_path / "out") == before  # the same call may be repeated
+    changes: list[dict[str, Any]] = [{"seed": 1}, {"tickets": {**tickets, "nice": places / "ticket.json"}}]
+    for changed in changes:
+        with pytest.raises(SuperticketsError, match=r"holds the result of another call.*name another folder"):
+            again(tmp_path / "out", **changed)
+    for name in ("kind/notes.txt", "shared-encoder/notes.txt", "scores.csv", "shared.json"):
+        mine = tmp_path / name.replace("/", "-") / name
+        mine.parent.mkdir(parents=True)
+        mine.write_text("mine")
+        with pytest.raises(SuperticketsError, match="name another folder"):
+            again(tmp_path / name.replace("/", "-"))
+        assert [path for path in (tmp_path / name.replace("/", "-")).rglob("*") if path.is_file()] == [mine]
+        assert mine.read_text() == "mine"
 
 
 def test_mistakes_are_one_sentence(places, encoder, tmp_path, monkeypatch, capsys):

@@ -74,6 +74,13 @@ def test_home_and_the_names_of_benchmarks(tmp_path, monkeypatch):
         (tmp_path / f"{name}.csv").write_text(labelled("x", "y"))
         made = load_task(train=f"~/{name}.csv", dev=f"~/{name}.csv")
         assert (made.name, made.label_names) == (f"own-{name}", ("x", "y"))
+    for name in ("lab-notes", "entailment"):
+        (tmp_path / name).mkdir()
+        for split in ("train", "dev"):
+            (tmp_path / name / f"{split}.csv").write_text(labelled("x", "y"))
+        ref = data_ref(data_dir=tmp_path / name)
+        assert (ref.name, ref.in_lab, ref.without_places().in_lab) == (name, False, False)
+        assert ref.load().label_names == ("x", "y")
 
 
 # --- labels ---------------------------------------------------------------------------------------------------------

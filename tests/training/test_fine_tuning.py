@@ -26,7 +26,16 @@ from supertickets.studies import full_run
 from supertickets.studies.experiments import rewound
 from supertickets.tasks import data_ref
 from supertickets.tickets import Scores, random_ticket
-from supertickets.training import EncodedSplit, fine_tune, loop, predict, train_batches, warmup_then_decay
+from supertickets.training import (
+    EncodedSplit,
+    cached_encode,
+    fine_tune,
+    fine_tuned,
+    loop,
+    predict,
+    train_batches,
+    warmup_then_decay,
+)
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +73,14 @@ def variants(spec: RunSpec):
     for field in dataclasses.fields(spec):
         if field.name not in ("hyper", "ticket", "data"):
             yield field.name, dataclasses.replace(spec, **{field.name: other(getattr(spec, field.name))})
+
+
+def test_a_run_hands_back_its_model(full, record):
+    model, again = fine_tuned(rewound(full, "winning", 0.5), record.scores("example"))
+    dev = cached_encode(full.data.load(), "dev", load_tokenizer(full.encoder), full.hyper.max_length)
+    np.testing.assert_array_equal(predict(model, dev), again.arrays["dev_logits"])
+    assert model.config.id2label == {0: "kind", 1: "unkind"} and not model.training
+    assert again.size["heads_kept"] == 0.5
 
 
 def test_the_id_changes_with_every_field_but_the_places(full):

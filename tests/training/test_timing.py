@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
-from tiny import toy_full_run
+import torch
+from tiny import TICKETS, tiny_model, toy_full_run
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig
 
 from supertickets.chapters.speed.claims import profile_sentences
 from supertickets.errors import SuperticketsError
+from supertickets.models import compact
 from supertickets.runs import Hyper
 from supertickets.tasks import data_ref
 from supertickets.tickets import Ticket, full_ticket
@@ -44,6 +47,21 @@ def test_operations_of_a_ticket_count_what_it_keeps():
     one_head = products((n, 8, 4), (n, 8, 4), (n, 8, 4), (n, 4, 8), (n, 4, n), (n, n, 4))
     ffn, pooler = products((1, 8, 12), (1, 12, 8)), products((1, 8, 8))
     assert operations(CONFIG, ticket, n) == one_head + ffn + pooler
+
+
+@pytest.mark.parametrize("family", ["distilbert", "modernbert"])
+@pytest.mark.parametrize("ticket", [full_ticket((3, 4)), TICKETS[0], TICKETS[4]])
+def test_operations_of_other_families_are_those_that_torch_counts(family, ticket):
+    """Whose last layer is computed for all tokens; the FFN of ModernBERT is gated."""
+    model = compact(tiny_model(family, "eager"), ticket)
+    with FlopCounterMode(display=False) as counted:
+        model(torch.arange(2, 9)[None])
+    assert operations(model.config, ticket, 7) + products((1, 24, 3)) == counted.get_total_flops()
+
+
+def test_operations_of_deberta_are_refused():
+    with pytest.raises(SuperticketsError, match="The operations of a deberta-v2 are not counted"):
+        operations(tiny_model("deberta-v3").config, full_ticket((3, 4)), 7)
 
 
 def test_there_is_a_row_per_level_way_and_mode(times):

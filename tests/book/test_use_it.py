@@ -1,0 +1,56 @@
+"""The page "Use it on your data": its recipe for ONNX, carried out with and without this package."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny import TICKETS
+
+from supertickets.models import compact, load_encoder, load_tokenizer, save_compacted
+
+PAGE = Path(__file__).parents[2] / "book" / "use_it.md"
+WITHOUT = "import sys\nfor name in ('supertickets', 'torch', 'transformers'):\n    sys.modules[name] = None\n"
+TEXTS = ["the film was very good", "the meal was dull", "a book"]
+
+
+def blocks() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def run(code: str, folder: Path) -> str:
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_recipe_for_onnx(encoder, tmp_path):
+    for name in ("onnx", "onnxruntime", "onnxscript"):
+        pytest.importorskip(name, reason="the extra supertickets[onnx] is not installed")
+    ticket = replace(TICKETS[3], heads=TICKETS[0].heads)  # without an FFN, and with heads in every layer
+    assert ticket.heads.any(axis=1).all() and not ticket.ffns.all()
+    model = compact(load_encoder(str(encoder), 2, 0), ticket).eval()
+    model.config.id2label = {0: "kind", 1: "unkind"}
+    tokenizer = load_tokenizer(str(encoder))
+    save_compacted(model, ticket, tmp_path / "found" / "model", tokenizer)
+    export, serve = (next(block for block in blocks() if mark in block) for mark in ("onnx.export", "def answer"))
+    run(export, tmp_path)
+    with torch.no_grad():
+        wanted = model(**tokenizer(TEXTS, padding=True, return_tensors="pt")).logits.numpy()
+    serve = serve.replace("    logits = ", "    global last\n    last = logits = ")
+    told = f"\nprint([answer({TEXTS!r}), last.tolist()])"
+    for file, tolerance in (("model.onnx", 1e-5), ("model-int8.onnx", 0.05 * np.abs(wanted).max())):
+        answers, logits = ast.literal_eval(
+            run(WITHOUT + serve.replace("found/model.onnx", f"found/{file}") + told, tmp_path)
+        )
+        np.testing.assert_allclose(logits, wanted, atol=tolerance)
+        if file == "model.onnx":
+            assert answers == [model.config.id2label[index] for index in wanted.argmax(1)]

@@ -73,4 +73,6 @@ def _rates(profile: Profile) -> list[float]:
 
 
 def _words(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    if not isinstance(value, list | tuple):
+        return str(value)
+    return ", ".join(map(str, value)) if len(value) < 6 else f"{len(value)}: {value[0]} to {value[-1]}"

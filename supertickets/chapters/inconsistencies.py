@@ -143,7 +143,9 @@ def recomputed(identifier: str) -> pd.DataFrame:
     >>> recomputed("P4").columns.tolist()
     ['', 'Table 7', 'Figure 3']
     """
-    return pd.DataFrame({"": thing, **numbers} for thing, numbers in _groups(computed(identifier)).items())
+    return pd.DataFrame(
+        {"": thing or identifier, **numbers} for thing, numbers in _groups(computed(identifier)).items()
+    )
 
 
 def _groups(numbers: dict[str, float]) -> dict[str, dict[str, float]]:

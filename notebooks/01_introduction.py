@@ -66,9 +66,16 @@ workers = 0  # worker processes; 0: one per core
 # %% tags=["hide-input"]
 from dataclasses import replace
 
+import numpy as np
+
 from supertickets.chapters.bias_variance.claims import directions, disagreements
 from supertickets.chapters.bias_variance.figures import trade_off_figure
-from supertickets.chapters.bias_variance.tables import trade_off, variance_parts
+from supertickets.chapters.bias_variance.tables import (
+    predictions_of,
+    trade_off,
+    usable_runs,
+    variance_parts,
+)
 from supertickets.chapters.chapter import Chapter, each
 from supertickets.chapters.claims import sentences
 from supertickets.chapters.display import (
@@ -92,7 +99,7 @@ from supertickets.studies import (
 chosen = get_profile(profile, encoder=encoder, dev_size=dev_size)
 chosen = with_training_sets(chosen, task, train_size, n_sets, kinds)
 chapter = Chapter(chosen, store, results, data_dir, workers)
-scales = chapter.scales("figure1")
+scales, here = chapter.scales("figure1"), chapter.here()
 print(chapter.told("figure1"))
 if wrong := chosen.sets.noise:
     print(
@@ -256,7 +263,6 @@ for scale, large in pairs.items():
 # seeds.
 
 # %%
-here = chapter.here()
 few = replace(here.profile, levels=here.profile.levels[:1])
 twice = training_set_sweeps(few, here.inputs, ["winning"], repeats=2)
 found = here.carried_out(twice)
@@ -268,6 +274,62 @@ show_table(
     "parts",
     decimals=4,
 )
+for row in parts.to_dict("records"):
+    share = min(max(row["initialisation"] / row["variance"], 0), 1)
+    measured(
+        f"{share:.0%} of the variance of the {row['kind']} model at"
+        f" {row['level']:.0%} is the seed's: it would be there with one and the"
+        f" same training set ({row['sets']} sets, {row['seeds']} seeds each)."
+    )
+
+# %% [markdown]
+# ## Exercises
+#
+# **1.** A committee answers with the mean of the probabilities of the full
+# models of all training sets. Which of the three terms does it lower, and by
+# how much? Guess from the formula, then count.
+
+# %% tags=["hide-cell"]
+usable, first, report, kind, _ = usable_runs(records[here], loss)
+full = usable["full", 0.0].values()
+answers = np.stack([predictions_of(run, first, report, kind) for run in full])
+answers = answers.reshape(*answers.shape[:2], -1)  # a score is one number
+labels = first.arrays["dev_labels"][report]
+best = labels[:, None]
+if kind != "squared":
+    best = np.eye(answers.shape[-1])[labels]
+alone = ((answers - best) ** 2).sum(-1).mean()
+together = ((answers.mean(axis=0) - best) ** 2).sum(-1).mean()
+spread = answers.var(axis=0, ddof=1).sum(-1).mean()
+print(
+    f"on true labels, one model loses {alone:.4f}, all together {together:.4f}"
+)
+print(f"the variance is {spread:.4f}; of that 1/{len(answers)} stays")
+assert abs(alone - together - (1 - 1 / len(answers)) * spread) < 1e-9
+
+# %% [markdown]
+# **2.** How sure could one be with a third of the training sets?
+
+# %% tags=["hide-cell"]
+for scale in judged:
+    drawn = sorted({run.spec.data.train_seed for run in records[scale]})
+    some = drawn[: max(3, len(drawn) // 3)]
+    less = [run for run in records[scale] if run.spec.data.train_seed in some]
+    for number, found in ((len(drawn), changes[scale]), (len(some), None)):
+        row = (directions(less) if found is None else found).iloc[0]
+        ends = f"{row['low']:+.2f} to {row['high']:+.2f}"
+        print(f"{scale.title}, {number} sets: {row['claim']}, {ends}")
+
+# %% [markdown]
+# **3.** A model of the lab answers 94% of the true labels of a two-class task
+# right. The labels it is judged on by the 0-1 loss are wrong as often as those
+# it was trained on. What is its error on them?
+
+# %% tags=["hide-cell"]
+for share in (0.0, wrong):
+    error = 0.94 * share + 0.06 * (1 - share)
+    print(f"{share:.0%} of the labels wrong: error {error:.0%}")
+print("So a score of .94 and a loss near the noise are no contradiction.")
 
 # %% [markdown]
 # ## What was found

@@ -264,7 +264,7 @@ print(f"with the second {weights[by_row].shape}: half the work and the memory")
 # Holes all over a matrix save nothing by themselves: a processor multiplies by
 # zero as fast as by anything else. A matrix with fewer rows is smaller for
 # everybody. The price is freedom: there are far fewer structured tickets to
-# choose from. [Chapter 9](09_discussion) measures what heads and FFNs save.
+# choose from. [Appendix D](D_costs) measures what heads and FFNs save.
 
 # %% [markdown]
 # ### Rewinding

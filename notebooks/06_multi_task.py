@@ -42,6 +42,8 @@ data_dir = ""  # folder with TASK/train.tsv ...; empty: the lab, or the Hub
 workers = 0  # worker processes; 0: one per core
 
 # %% tags=["hide-input"]
+import supertickets as st
+from supertickets.chapters import paper
 from supertickets.chapters.chapter import Chapter, each
 from supertickets.chapters.claims import sentences
 from supertickets.chapters.display import measured, show_claims, show_table
@@ -52,6 +54,7 @@ from supertickets.chapters.multi_task.tables import (
     table3,
 )
 from supertickets.studies import get_profile
+from supertickets.tickets import shared_units
 
 limits = {"train_size": train_size, "dev_size": dev_size}
 chosen = get_profile(
@@ -133,11 +136,52 @@ caption = (
     "The claims of section 6.2: differences in points, 95% t intervals over "
     "seeds."
 )
+judged = {}
 for scale in each(scales):
     if len(frame := scale.judged("table3")):
         claims = sharing_claims(frame, size=sizes[scale])
         show_claims(claims, caption, "claims")
-        measured(*sentences(claims))
+        judged[scale] = claims
+
+# %% [markdown]
+# ## Exercises
+#
+# **1.** Three tasks each keep a random 70% of the heads. How many heads does
+# the shared model store? And ten tasks?
+
+# %% tags=["hide-cell"]
+for n in (3, 10):
+    drawn = {f"{i}": st.random_ticket((12, 12), 0.3, seed=i) for i in range(n)}
+    union = shared_units(drawn).union
+    share = union.kept_heads / union.heads.size
+    print(f"{n} tasks: {share:.0%}, expected {1 - 0.3**n:.0%}")
+
+# %% [markdown]
+# **2.** The paper's Table 3 averages over tasks, its Table 2 over columns. Does
+# the order of the models of Table 3 depend on that?
+
+# %% tags=["hide-cell"]
+printed = paper.scores(3)
+for rule in ("tasks", "columns"):
+    means = {x: paper.average_score(row, rule) for x, row in printed.items()}
+    print(rule, *sorted(means, key=lambda x: -means[x]), sep="\n  ")
+
+# %% [markdown]
+# **3.** Does a difference between two models hang on one task? Leave out each.
+
+# %% tags=["hide-cell"]
+frame = chapter.here().frame("table3")
+for out in ("", *dict.fromkeys(frame["task"])):
+    mean = averages(frame[frame["task"] != out]).mean()
+    gain = mean["Ticket-Share"] - mean["MT-DNN"]
+    print(f"without {out or 'none'}: Ticket-Share minus MT-DNN {gain:+.2f}")
+
+# %% [markdown]
+# ## What was found
+
+# %% tags=["hide-input"]
+for scale in each(judged):
+    measured(*sentences(judged[scale]))
 
 # %% [markdown]
 # **What differs from the paper, and why.** Only the parameters of a task's
@@ -150,3 +194,5 @@ for scale in each(scales):
 # (what the learning rate does is in [chapter 8](08_analysis)). At profile `lab`
 # the tasks are three and small, and the pre-trained encoder knows most of what
 # they have in common already.
+#
+# **Next**: [from one domain to another](07_domain_adaptation).

@@ -53,6 +53,8 @@ data_dir = ""  # folder with TASK/train.tsv ...; empty: the lab, or the Hub
 workers = 0  # worker processes; 0: one per core
 
 # %% tags=["hide-input"]
+import pandas as pd
+
 from supertickets.chapters.chapter import Chapter, each
 from supertickets.chapters.claims import sentences
 from supertickets.chapters.display import (
@@ -68,7 +70,7 @@ from supertickets.chapters.domain_adaptation.claims import (
 )
 from supertickets.chapters.domain_adaptation.figures import adaptation_figure
 from supertickets.chapters.domain_adaptation.tables import table4
-from supertickets.chapters.inconsistencies import paper_notes
+from supertickets.chapters.inconsistencies import computed, paper_notes
 from supertickets.studies import get_profile, with_adaptation
 
 limits = {"train_size": train_size, "dev_size": dev_size}
@@ -134,6 +136,7 @@ caption = (
     "What a source with tickets gains, points, 95% t intervals over seeds, "
     "each with subsets of its own."
 )
+judged = {}
 for scale in each(scales):
     if len(frame := scale.judged("table4")):
         show_claims(adaptation_gains(frame), caption, "adaptation-gains")
@@ -143,7 +146,48 @@ for scale in each(scales):
             "The claims of section 7.2: differences in points.",
             "adaptation-claims",
         )
-        measured(*sentences(claims))
+        judged[scale] = claims
+
+# %% [markdown]
+# ## Exercises
+#
+# **1.** A test that only looks at signs asks how often the model with tickets
+# is better. What is the smallest p that it can give with this many seeds? How
+# many does it take for less than 5%?
+
+# %% tags=["hide-cell"]
+for n in (chosen.adaptation.n_seeds, 5, 6):
+    print(f"{n} seeds, all of one sign: p = {2 * 0.5**n:.3g}, two-sided")
+
+# %% [markdown]
+# **2.** Is it the subset that was drawn, or the seed? Compare the spread of the
+# scores of one seed with that of the seeds' means, at the smallest size.
+
+# %% tags=["hide-cell"]
+frame = chapter.here().frame("table4")
+same = ["task", "model", "learning_rate"]
+least = frame[
+    frame["fraction"] == frame.groupby("task")["fraction"].transform("min")
+]
+scores = least.groupby([*same, "seed"])["report_score"].agg(["mean", "std"])
+within = scores["std"].groupby(same).mean().groupby(same[:2]).mean()
+between = scores["mean"].groupby(same).std().groupby(same[:2]).mean()
+print((100 * pd.DataFrame({"one seed": within, "seeds": between})).round(1))
+
+# %% [markdown]
+# **3.** The paper gives SciTail's sizes as 23, 235, 23k and 235k examples for
+# 0.1%, 1%, 10% and all. What is wrong with that?
+
+# %% tags=["hide-cell"]
+for what, size in computed("P6").items():
+    print(f"{what}: {size:,.0f}")
+
+# %% [markdown]
+# ## What was found
+
+# %% tags=["hide-input"]
+for scale in each(judged):
+    measured(*sentences(judged[scale]))
 
 # %% [markdown]
 # **What differs from the paper, and why.** Scores are reported on dev examples
@@ -154,4 +198,4 @@ for scale in each(scales):
 # and the multi-task sources have not been trained on a three-way task, as
 # MT-DNN has been on MNLI: their task head is new.
 #
-# **Before**: [training many tasks together](06_multi_task).
+# **Next**: [analysis](08_analysis), how far all of this spreads.

@@ -232,6 +232,39 @@ for scale in scales:
         measured(agreement_sentence(both))
 
 # %% [markdown]
+# ## Exercises
+#
+# **1.** If light pruning did nothing anywhere, how many of 30 independent
+# cells would have a star? With what probability would none?
+
+# %% tags=["hide-cell"]
+print(f"{30 * 0.05:.1f} on average; none with probability {0.95**30:.0%}")
+
+# %% [markdown]
+# **2.** What gain do the slopes above promise where pruning takes two
+# hundredths off the variance and leaves the bias alone? How sure is that?
+
+# %% tags=["hide-cell"]
+for scale in scales:
+    row = slopes[scale].iloc[0]
+    print(
+        f"{scale.title}: {row['claim']}, {2 * row['effect']:+.2f} points",
+        end="",
+    )
+    print(f" ({2 * row['low']:+.2f} to {2 * row['high']:+.2f})")
+
+# %% [markdown]
+# **3.** Carry out a cell of your own: 100 examples, 20% of the labels wrong,
+# two training sets. Is it like its neighbours?
+
+# %% tags=["hide-cell"]
+whole = get_profile("lab").map
+own = replace(few, map=some_cells(whole, "100", "0.2", 2))
+mine = Chapter(own, store, workers=workers).here().records("map")
+cell = map_table(cells(mine))
+print(cell.drop(columns=["encoder", "task"], errors="ignore").T.to_string())
+
+# %% [markdown]
 # ## What was found
 
 # %% tags=["hide-input"]

@@ -39,8 +39,8 @@ os.environ["SUPERTICKETS_CACHE"] = folder  # so that nothing is left behind
 # ## Data
 #
 # A file, a data frame or a data set of the `datasets` library. Here a frame is
-# made of the lab's pairs of sentences; dev is cut from it. The score may be a function of
-# yours, named by its module.
+# made of the lab's pairs of sentences; dev is cut from it. The score may be a
+# function of yours, named by its module.
 
 # %%
 size = 100 if profile == "smoke" else 600
@@ -61,9 +61,10 @@ print(task.label_names, len(task.train), len(task.dev))
 # %% [markdown]
 # ## A run, and its model
 #
-# A spec says what determines the result. {func}`~supertickets.training.fine_tuned`
-# carries it out and hands back the model with the record;
-# {func}`~supertickets.training.fine_tune` gives the record alone.
+# A spec says what determines the result.
+# {func}`~supertickets.training.fine_tuned` carries it out and hands back the
+# model with the record; {func}`~supertickets.training.fine_tune` gives the
+# record alone.
 
 # %%
 hyper = st.Hyper(learning_rate=1e-3, batch_size=16, epochs=6, max_length=64)
@@ -115,5 +116,5 @@ st.save_compacted(smaller, ticket, f"{folder}/model", tokenizer)
 st.predict_texts(f"{folder}/model", list(zip(*columns, strict=True))[:3])
 
 # %% [markdown]
-# `st.find(data, encoder, out="found")` does all of this at eight levels, chooses
-# one, and reports; [Use it on your data](../use_it) has the command.
+# `st.find(data, encoder, out="found")` does all of this at eight levels,
+# chooses one, and reports; [Use it on your data](../use_it) has the command.

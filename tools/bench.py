@@ -1,7 +1,7 @@
 """Our sweep beside the Trainer's on the same specs, steps beside their operations, what each trick gives, the engine.
 
 ``make bench`` runs every measurement in a process of its own, one after another, and writes one JSON file of rows with
-what produced them, which chapter 9 shows. Times of a machine mean nothing elsewhere; ratios of one run do.
+what produced them, which appendix D shows. Times of a machine mean nothing elsewhere; ratios of one run do.
 """
 
 from __future__ import annotations

@@ -27,7 +27,8 @@ from sphinx.util.nodes import make_refnode
 import supertickets
 from supertickets.chapters.chapter import RECORDED
 from supertickets.chapters.claims import HOLDS, REVERSED, UNKNOWN
-from supertickets.chapters.inconsistencies import paper_notes
+from supertickets.chapters.display import box_html, table_html
+from supertickets.chapters.inconsistencies import paper_notes, recomputed
 from supertickets.chapters.paper import paper_facts
 from supertickets.chapters.provenance import experiments_behind
 from supertickets.notebooks import executed_stamp
@@ -121,12 +122,23 @@ def modules_text() -> str:
     )
 
 
+def inconsistencies_text() -> str:
+    """A section for each place where the paper disagrees with itself: what we found, and the numbers behind it."""
+    parts = []
+    for name, texts in paper_facts()["inconsistencies"].items():
+        parts += [f"## {name}: {texts['where']}", _raw(box_html("We found", paper_notes([name]), "found"))]
+        if len(numbers := recomputed(name)):
+            caption = f"{name}, printed and recomputed."
+            parts.append(_raw(table_html(numbers, caption, name.lower())))
+    return "\n\n".join(parts)
+
+
 def fill_markers(app: Sphinx, page: str, source: list[str]) -> None:
     """Replace the markers of the API page, the front page and the list of inconsistencies by what there is."""
     fillers = {
         "<!-- public names -->": lambda: public_names_text(),
         "<!-- modules -->": lambda: modules_text(),
-        "<!-- inconsistencies -->": lambda: "\n\n".join(paper_notes(list(paper_facts()["inconsistencies"]))),
+        "<!-- inconsistencies -->": inconsistencies_text,
         "<!-- verdicts -->": lambda: _raw(verdicts.verdicts_html(claims, titles)),
         "<!-- summary -->": lambda: "\n".join(f"- {line}" for line in verdicts.summary(claims, titles)),
         "<!-- evidence -->": lambda: evidence_text(Path(app.srcdir), stamps),

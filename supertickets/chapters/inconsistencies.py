@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import numpy as np
+import pandas as pd
 
 from supertickets.chapters.paper import average_score, figure3, paper_facts, printed_count, scores
 from supertickets.errors import SuperticketsError
@@ -136,12 +137,28 @@ def paper_notes(identifiers: Sequence[str]) -> list[str]:
     return notes
 
 
-def _sentence(computed: dict[str, float]) -> str:
-    """The numbers of one inconsistency, those of one thing ("STS-B: Table 7", "STS-B: Figure 3") together."""
+def recomputed(identifier: str) -> pd.DataFrame:
+    """All numbers of an inconsistency (:func:`computed`), a row per thing and a column per source; empty without any.
+
+    >>> recomputed("P4").columns.tolist()
+    ['', 'Table 7', 'Figure 3']
+    """
+    return pd.DataFrame(
+        {"": thing or identifier, **numbers} for thing, numbers in _groups(computed(identifier)).items()
+    )
+
+
+def _groups(numbers: dict[str, float]) -> dict[str, dict[str, float]]:
+    """The numbers of one thing ("STS-B: Table 7", "STS-B: Figure 3") together."""
     groups: dict[str, dict[str, float]] = {}
-    for label, value in computed.items():
+    for label, value in numbers.items():
         thing, _, what = label.rpartition(": ")
         groups.setdefault(thing, {})[what] = value
+    return groups
+
+
+def _sentence(computed: dict[str, float]) -> str:
+    groups = _groups(computed)
     if len(groups) > 4 and all("printed" in group for group in groups.values()):
         others = [what for what in next(iter(groups.values())) if what != "printed"]
         far = [max(abs(group[what] - group["printed"]) for group in groups.values()) for what in others]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from supertickets.studies.inputs import Inputs, at_hand, inputs_for, recorded
     from supertickets.studies.plans import plan
     from supertickets.studies.profiles import (
+        TASK_DROPOUT,
         Profile,
         get_profile,
         multi_task_hyper,

@@ -75,6 +75,19 @@ def test_lines_fit_a_page_and_logic_lives_in_the_package(source: Path) -> None:
     assert "run_all" not in text
 
 
+FORM = ("**You will see**", "**Claim", "**Cost**", "## Exercises", "## What was found", "**What differs")
+
+
+@pytest.mark.parametrize("source", [x for x in SOURCES if x.stem[0].isdigit()], ids=lambda source: source.stem)
+def test_chapters_open_and_end_alike(source: Path) -> None:
+    text = source.read_text(encoding="utf-8")
+    places = [text.find(words) for words in FORM]
+    assert -1 not in places and places == sorted(places), dict(zip(FORM, places, strict=True))
+    assert re.search(r"# \*\*(Next|Back to)\*\*: .*\n(#.*\n)*\Z", text)
+    exercises = text[places[3] : places[4]]
+    assert len(re.findall(r"^# \*\*\d\.\*\* ", exercises, re.MULTILINE)) == exercises.count('tags=["hide-cell"]') >= 3
+
+
 def test_every_cell_of_imports_is_folded_on_its_page() -> None:
     from supertickets_site import PRESENTS
 

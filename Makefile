@@ -5,6 +5,7 @@ VENV ?= .venv
 PROFILE ?= lab
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+GPU_PYTHON ?= python3
 LAB_ARGS ?=
 NOTEBOOKS ?=
 # Chosen, not resolved: a release with builds for CPU only and for GPUs. All other pins follow from pyproject.toml.
@@ -27,7 +28,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PYDEVD_DISABLE_FILE_VALIDATION = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install book lab test slow bench lint format sync smoke lock clean distclean
+.PHONY: help install book lab test slow bench gpu lint format sync smoke lock clean distclean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -64,6 +65,11 @@ slow: $(READY) ## run the tests marked slow
 
 bench: $(READY) ## time our sweeps beside the Trainer's (BENCH_ARGS="--data-dir DIR"), write book/results/benchmarks.json
 	$(BIN)/python tools/bench.py $(BENCH_ARGS)
+
+# On the machine's own torch, since requirements.lock pins builds for a CPU.
+gpu: ## on a GPU: its tests, then what it does, into book/results/gpu.json (8 minutes; GPU_PYTHON, BENCH_ARGS)
+	$(GPU_PYTHON) -m pytest -q -p no:cacheprovider -m gpu
+	$(GPU_PYTHON) tools/bench.py --suites gpu --out book/results/gpu.json $(BENCH_ARGS)
 
 lint: $(READY) ## check style, formatting and types
 	$(BIN)/ruff check

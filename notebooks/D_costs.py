@@ -285,6 +285,33 @@ if stored and "profile" in set(stored.frame["side"]):
     )
 
 # %% [markdown]
+# ## On a GPU
+#
+# A small model's step is bound by the launches of its kernels, of which a GPU
+# carries out hundreds. There a step is captured once for every length of batch
+# as a CUDA graph and replayed
+# ({py:mod}`supertickets.training.fast.replayed`), and two runs share the card.
+
+# %%
+gpu = path.with_name("gpu.json")
+if gpu.is_file():
+    on_gpu = read_benchmarks(gpu)
+    print(made_sentence(on_gpu.made))
+    show_table(
+        throughput_table(on_gpu.frame),
+        "Runs per minute on a GPU, ours and the Trainer's.",
+        "gpu-throughput",
+    )
+    show_table(
+        profile_table(on_gpu.frame),
+        "A training step on a GPU; columns as above.",
+        "gpu-profile",
+        decimals=4,
+    )
+else:
+    print("No GPU has been measured for this copy of the book (`make gpu`).")
+
+# %% [markdown]
 # ## Memory
 #
 # Workers side by side each hold a model. The peak over a whole sweep, of all
@@ -327,7 +354,8 @@ if stored:
 # - **First token only**: the task head reads the first token, so the last layer
 #   computes no other.
 # - **Batches of like length** ({py:mod}`supertickets.training.batching`): texts
-#   are tokenised once per worker, and little padding is computed. Other
+#   are tokenised once per worker (large sets once per machine, whose workers
+#   share the memory), and little padding is computed. Other
 #   examples meet in a batch than in random batches.
 # - **One thread per worker, one worker per core**: small models get slower with
 #   more threads; runs go side by side where none needs another's scores.

@@ -36,6 +36,8 @@ def specs_of(suite: str, precision: str, seeds: Sequence[int], data_dir: str) ->
 
     if suite == "lab":
         return phase_transition(get_profile("lab", tasks=TASKS, seeds=seeds))
+    if suite == "gpu":  # few examples, many runs: what a GPU is worst at
+        return phase_transition(get_profile("lab", tasks=TASKS[:1], seeds=seeds[:1]))
     if suite == "engine":  # runs without parents, of a second or so
         profile = get_profile("lab", tasks=TASKS[:1], seeds=range(30), levels=(0.4, 0.5, 0.6, 0.7))
         return [spec for spec in phase_transition(profile, ["random"]) if spec.ticket.kind == "random"]
@@ -202,6 +204,15 @@ def all_of_it(options: argparse.Namespace) -> list[dict[str, Any]]:
     for suite in options.suites:
         if suite == "engine":
             rows += measured("engine", suite, 1, workers, options)
+            continue
+        if suite == "gpu":
+            from supertickets.engines import default_workers
+
+            on = "RTE" if options.data_dir else "lab"
+            for side in ("steps", "profile"):
+                rows += measured(side, suite, 1, 1, options, on=on, precision="bf16")
+            rows += measured("ours", suite, 1, options.workers or default_workers(), options)
+            rows += measured("theirs", suite, n, 1, options)
             continue
         if suite == "tricks":
             for on in ("lab", *(["RTE"] if options.data_dir else [])):

@@ -153,11 +153,13 @@ def train_batches(encoded: EncodedSplit, batch_size: int, seed: int, epoch: int)
         yield encoded.batch(order[part * batch_size : (part + 1) * batch_size])
 
 
-def eval_batches(encoded: EncodedSplit, max_tokens: int = 2048) -> Iterator[Batch]:
+def eval_batches(encoded: EncodedSplit, max_tokens: int = 0) -> Iterator[Batch]:
     """Yield each example once, longest first, in batches of at most ``max_tokens`` tokens, padding included.
 
-    ``out[batch.index] = ...`` puts results back in the split's order. A longer example is a batch of its own.
+    0: 2,048, or 8,192 where there is a GPU. ``out[batch.index] = ...`` puts results back in the split's order. A longer
+    example is a batch of its own.
     """
+    max_tokens = max_tokens or (8192 if torch.cuda.is_available() else 2048)
     order = np.argsort(-encoded.lengths, kind="stable")
     start = 0
     while start < len(order):

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast
 
 from supertickets.errors import SuperticketsError
 from supertickets.tasks import Examples, Task
-from supertickets.training import EncodedSplit, cached_encode, eval_batches, train_batches
+from supertickets.training import EncodedSplit, batching, cached_encode, eval_batches, train_batches
 from supertickets.training.batching import encode, tokenizer_fingerprint
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *(f"w{i}" for i in range(40))]
@@ -224,6 +224,28 @@ def test_an_encoding_is_made_once():
     assert cached_encode(task("once"), "train", tokenizer(type_ids=False), 32).type_ids is None
     unnamed = task("")
     assert cached_encode(unnamed, "train", made, 32) is not cached_encode(unnamed, "train", made, 32)
+
+
+@pytest.mark.parametrize("type_ids", [True, False])
+def test_a_large_split_is_tokenised_once_per_machine(tmp_path, monkeypatch, type_ids):
+    monkeypatch.setenv("SUPERTICKETS_CACHE", str(tmp_path))
+    monkeypatch.setattr(batching, "_CHUNK", 1)
+    given, made = task(f"large {type_ids}"), tokenizer(type_ids=type_ids)
+    first = cached_encode(given, "train", made, 32)
+    (file,) = (tmp_path / "encoded").glob("*.safetensors")
+    batching._encoded.cache_clear()  # as another process would find it
+    with monkeypatch.context() as patched:
+        patched.setattr(batching, "encode", lambda *_: pytest.fail("tokenised again"))
+        again = cached_encode(given, "train", made, 32)
+    assert again is not first
+    for name, array in vars(encode(given.train, made, 32)).items():
+        np.testing.assert_array_equal(getattr(again, name), array, err_msg=name)
+    # A file that cannot be read, or a folder that cannot be written, costs time and nothing else.
+    (damaged := tmp_path / "damaged").write_bytes(b"cut short")
+    for spoil in (lambda: damaged.replace(file), lambda: monkeypatch.setenv("SUPERTICKETS_CACHE", str(file))):
+        spoil()
+        batching._encoded.cache_clear()
+        np.testing.assert_array_equal(cached_encode(given, "train", made, 32).ids, first.ids)
 
 
 @pytest.mark.parametrize("split", ["test", "selection"])

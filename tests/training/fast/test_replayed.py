@@ -9,7 +9,7 @@ from supertickets.models import family_of
 from supertickets.runs import Hyper
 from supertickets.training import Batch, EncodedSplit, fine_tune, train_batches
 from supertickets.training import loop as loops
-from supertickets.training.fast import Replayed, padded_widths
+from supertickets.training.fast import Replayed, cuda_graphs, padded_widths
 from supertickets.training.fast.forward import by_hand, first_token_only
 from supertickets.training.fast.replayed import WARM_UP, filled
 from supertickets.training.loop import training_step
@@ -25,10 +25,10 @@ def a_split(n: int = 29, low: int = 4, high: int = 12) -> EncodedSplit:
     return EncodedSplit(ids, None, np.cumsum(lengths) - lengths, lengths, rng.integers(0, 3, n))
 
 
-def trained(capture, split, hyper=HYPER, epochs: int = 3, dtype=torch.float64):
+def trained(capture, split, hyper=HYPER, epochs: int = 3, dtype=torch.float64, device: str = "cpu"):
     """The weights and losses after some epochs, and the step that led there; no dropout."""
     model = tiny_model()
-    model.to(dtype)  # pyright: ignore[reportArgumentType]  # a decorator of transformers hides its self
+    model.to(device, dtype)  # pyright: ignore[reportArgumentType]  # a decorator of transformers hides its self
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
@@ -47,6 +47,41 @@ def trained(capture, split, hyper=HYPER, epochs: int = 3, dtype=torch.float64):
 def as_a_call(carry_out):
     """A capture that computes nothing now and everything at each replay, as CUDA's does."""
     return carry_out
+
+
+@pytest.mark.gpu
+def test_captured_steps_are_the_ordinary_ones_on_a_gpu():
+    split = a_split(160)
+    plain = trained(None, split, dtype=torch.float32, device="cuda")
+    captured = trained(cuda_graphs(), split, dtype=torch.float32, device="cuda")
+    assert not captured[2].fault
+    assert len(captured[2].graphs) > 1
+    np.testing.assert_allclose(captured[1][:20], plain[1][:20], rtol=0, atol=1e-5)
+
+
+@pytest.mark.gpu
+def test_after_a_capture_that_fails_a_gpu_goes_on_step_by_step():
+    def asks(carry_out):
+        def and_waits():
+            loss = carry_out()
+            loss.item()  # which a capture refuses
+            return loss
+
+        return cuda_graphs()(and_waits)
+
+    split = a_split(160)
+    plain = trained(None, split, dtype=torch.float32, device="cuda")
+    fallen = trained(asks, split, dtype=torch.float32, device="cuda")
+    assert fallen[2].fault
+    np.testing.assert_allclose(fallen[1][:20], plain[1][:20], rtol=0, atol=1e-5)
+    assert torch.isfinite(torch.nn.functional.dropout(torch.ones(9, device="cuda"))).all()  # its generator goes on
+
+
+@pytest.mark.gpu
+def test_dropout_differs_from_replay_to_replay():
+    layer = torch.nn.Dropout(0.5)
+    replay = cuda_graphs()(lambda: layer(torch.ones(1000, device="cuda")))
+    assert not torch.equal(replay().clone(), replay())
 
 
 def test_a_step_that_is_replayed_is_the_ordinary_one_bit_for_bit():

@@ -180,7 +180,7 @@ for scale in each(scales):
 # with four ways to choose.
 
 # %%
-gains = {scale: selection_gains(scale, frames[scale].get("paper")) for scale in scales}
+gains = {scale: selection_gains(scale, frames[scale]["paper"]) for scale in scales}
 judged = {scale: gain_claims(gains[scale]) for scale in scales}
 
 # %% tags=["hide-input"]

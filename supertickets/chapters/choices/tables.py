@@ -64,7 +64,7 @@ def audit_scores(frames: Mapping[str, pd.DataFrame], task: str) -> dict[str, pd.
             continue
         together = frame["stage"].notna() if "stage" in frame else pd.Series(False, frame.index)
         wide = paired_scores(frame.loc[(frame["task"] == task) & ~together])
-        if together.any():
+        if together.to_numpy().any():
             wide["shared", 0.5] = frame.loc[together].groupby("seed")["report_score"].mean()
         found[case] = 100 * wide
     return found
@@ -79,10 +79,10 @@ def changed(scores: Mapping[str, pd.DataFrame], case: str, kind: str) -> pd.Seri
 
 def lead(scores: pd.DataFrame, over: str) -> pd.Series:
     """The lead of winning tickets by training set: over the full model at 20%, or over random ones at all levels."""
-    if over == "full":
-        return scores["winning", 0.2] - scores["full", 0.0]
-    levels = [level for level in _LEVELS if ("random", level) in scores.columns]
-    return pd.concat([scores["winning", level] - scores["random", level] for level in levels], axis=1).mean(axis=1)
+    levels = [0.2] if over == "full" else [level for level in _LEVELS if ("random", level) in scores.columns]
+    others = [("full", 0.0) if over == "full" else ("random", level) for level in levels]
+    leads = [(scores["winning", x] - scores[other]).to_numpy() for x, other in zip(levels, others, strict=True)]
+    return pd.Series(np.mean(leads, axis=0), scores.index)
 
 
 def replacement_sentence(units: int = 144, level: float = 0.8) -> str:

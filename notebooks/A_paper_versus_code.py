@@ -32,7 +32,7 @@
 
 # %% tags=["parameters"]
 profile = "lab"  # whose runs are carried out here: lab or smoke
-cases = "paper, replacement"  # what is carried out here: paper, names of choices, published
+cases = "paper, replacement"  # made here: paper, any choices, published
 n_sets = 1  # on how many training sets
 store = "../runs"  # folder (or fsspec URL) of the run store
 results = "../book/results"  # folder of recorded runs; empty: none
@@ -42,7 +42,11 @@ workers = 0  # worker processes; 0: one per core
 from dataclasses import replace
 
 from supertickets.chapters.chapter import Chapter, each
-from supertickets.chapters.choices.claims import change_claims, conclusion_claims, gain_claims
+from supertickets.chapters.choices.claims import (
+    change_claims,
+    conclusion_claims,
+    gain_claims,
+)
 from supertickets.chapters.choices.figures import changes_figure, random_figure
 from supertickets.chapters.choices.tables import (
     audit_frames,
@@ -55,7 +59,13 @@ from supertickets.chapters.choices.tables import (
     selection_gains,
 )
 from supertickets.chapters.claims import sentences
-from supertickets.chapters.display import inconsistencies, measured, show, show_claims, show_table
+from supertickets.chapters.display import (
+    inconsistencies,
+    measured,
+    show,
+    show_claims,
+    show_table,
+)
 from supertickets.chapters.map.claims import agreement_sentence
 from supertickets.chapters.map.tables import agreement
 from supertickets.studies import get_profile
@@ -86,7 +96,9 @@ for scale in scales:
 # rounds them down as we do.
 
 # %% tags=["hide-input"]
-show_table(choice_table(), "Every choice: the paper's text and the code.", "choices")
+show_table(
+    choice_table(), "Every choice: the paper's text and the code.", "choices"
+)
 
 # %% [markdown]
 # ## What each choice changes
@@ -108,8 +120,9 @@ changes = {scale: change_claims(scores[scale]) for scale in scales}
 
 # %% tags=["hide-input"]
 alt = (
-    "A line per choice, the one that moves scores most on top: change of the score of full, winning, random or shared "
-    "models as published, with 95% intervals around a line at zero."
+    "A line per choice, the one that moves scores most on top: change of the "
+    "score of full, winning, random or shared models as published, with 95% "
+    "intervals around a line at zero."
 )
 for scale in each(scales):
     if len(changes[scale]):
@@ -118,26 +131,32 @@ for scale in each(scales):
             alt,
             changes[scale],
             name="changes",
-            caption="A choice matters if its interval stays away from zero; filled: it stands after the correction.",
+            caption="A choice matters if its interval stays away from "
+            "zero; filled: it stands after the correction.",
         )
-        show_claims(changes[scale], "Changes, the largest first, corrected together.", "choice-changes")
+        show_claims(
+            changes[scale],
+            "Changes, the largest first, corrected together.",
+            "choice-changes",
+        )
 
 # %% [markdown]
 # ## Random tickets that are not as sparse as they say
 #
 # The code draws the units that a random ticket loses with replacement, so that
 # the paper's random tickets are compared, at every level, with winning tickets
-# that lost more. On the left, tickets stand where they are said to stand; on the right, where
-# they do. If sparsity is all that differs, the lines of the right panel are
-# one. (A ticket drawn with replacement loses a part of what its partner does,
-# so the difference is that of the missing units alone.)
+# that lost more. On the left, tickets stand where they are said to stand; on
+# the right, where they do. If sparsity is all that differs, the lines of the
+# right panel are one. (A ticket drawn with replacement loses a part of what its
+# partner does, so the difference is that of the missing units alone.)
 
 # %% tags=["hide-input"]
 notes = [replacement_sentence(level=level) for level in (0.5, 0.8)]
 inconsistencies(*notes, what="random tickets lose less than they are said to")
 alt = (
-    "Two panels: score of random tickets against nominal sparsity, where tickets drawn with replacement lie higher, "
-    "and against the share of heads really pruned."
+    "Two panels: score of random tickets against nominal sparsity, where "
+    "tickets drawn with replacement lie higher, and against the share of heads "
+    "really pruned."
 )
 for scale in each(scales):
     table = random_table(frames[scale], task[scale])
@@ -146,9 +165,14 @@ for scale in each(scales):
         alt,
         table,
         name="random",
-        caption="Random tickets at their nominal and at their real sparsity, 95% intervals.",
+        caption="Random tickets at their nominal and at their real sparsity, "
+        "95% intervals.",
     )
-    show_table(table, "Random tickets: what they lose and what they score.", "random-sparsity")
+    show_table(
+        table,
+        "Random tickets: what they lose and what they score.",
+        "random-sparsity",
+    )
 
 # %% [markdown]
 # ## The FFN that is pruned first
@@ -163,11 +187,17 @@ for scale in each(scales):
 for scale in each(scales):
     ffns = ffn_table(scale, frames[scale])
     if len(ffns):
-        show_table(ffns, "FFNs by layer: mean rank over training sets (1 goes first).", "ffn-ranks")
+        show_table(
+            ffns,
+            "FFNs by layer: mean rank over training sets (1: first).",
+            "ffn-ranks",
+        )
         last = ffns.iloc[-1]
         measured(
-            f"The last FFN is pruned first in {last['paper: pruned first']:.0%} of the training sets by the paper's "
-            f"score, in {last['per token: pruned first']:.0%} by that of the code."
+            f"The last FFN is pruned first in "
+            f"{last['paper: pruned first']:.0%} of the training sets by the "
+            f"paper's score, in {last['per token: pruned first']:.0%} by that "
+            f"of the code."
         )
 
 # %% [markdown]
@@ -180,12 +210,18 @@ for scale in each(scales):
 # with four ways to choose.
 
 # %%
-gains = {scale: selection_gains(scale, frames[scale]["paper"]) for scale in scales}
+gains = {
+    scale: selection_gains(scale, frames[scale]["paper"]) for scale in scales
+}
 judged = {scale: gain_claims(gains[scale]) for scale in scales}
 
 # %% tags=["hide-input"]
 for scale in each(scales):
-    show_claims(judged[scale], "The super ticket's gain, by how it is chosen.", "selection")
+    show_claims(
+        judged[scale],
+        "The super ticket's gain, by how it is chosen.",
+        "selection",
+    )
 
 # %% [markdown]
 # ## Do the conclusions depend on it?
@@ -195,12 +231,16 @@ conclusions = {scale: conclusion_claims(scores[scale]) for scale in scales}
 
 # %% tags=["hide-input"]
 for scale in each(scales):
-    show_claims(conclusions[scale], "The paper's conclusions under both protocols.", "conclusions")
-    stand = changes[scale].loc[changes[scale]["verdict"] != "cannot tell"] if len(changes[scale]) else changes[scale]
+    show_claims(
+        conclusions[scale],
+        "The paper's conclusions under both protocols.",
+        "conclusions",
+    )
+    stand = changes[scale].loc[changes[scale]["verdict"] != "cannot tell"]
     measured(
         *sentences(conclusions[scale]),
         *sentences(judged[scale]),
-        f"Of {len(changes[scale])} changes, {len(stand)} stand after the correction.",
+        f"Of {len(changes[scale])} changes, {len(stand)} stand when corrected.",
         *sentences(stand),
     )
 
@@ -211,7 +251,11 @@ for scale in each(scales):
 for scale in scales:
     both = agreement(live, scale.frame("audit"))
     if not scale.live and len(both):
-        show_table(both, "Runs carried out here and their records, report scores in points.", "again")
+        show_table(
+            both,
+            "Runs carried out here and their records, scores in points.",
+            "again",
+        )
         measured(agreement_sentence(both))
 
 # %% [markdown]

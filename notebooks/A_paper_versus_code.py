@@ -54,7 +54,6 @@ from supertickets.chapters.choices.tables import (
     choice_table,
     ffn_table,
     random_table,
-    recorded_audit,
     replacement_sentence,
     selection_gains,
 )
@@ -67,7 +66,7 @@ from supertickets.chapters.display import (
     show_table,
 )
 from supertickets.chapters.map.claims import agreement_sentence
-from supertickets.chapters.map.tables import agreement
+from supertickets.chapters.map.tables import agreement, recorded_maps
 from supertickets.studies import get_profile
 
 few = get_profile(profile)
@@ -78,7 +77,7 @@ few = replace(
 )
 here = Chapter(few, store, results, workers=workers).here()
 live = here.frame("audit")  # carried out now, whatever is recorded
-scales = recorded_audit(results) or [here]
+scales = recorded_maps(results, "audit") or [here]
 for scale in scales:
     print(scale.told("audit"))
 

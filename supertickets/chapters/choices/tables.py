@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from supertickets.chapters.chapter import Scale
-from supertickets.runs import CHOICES, RunStore, paired_scores, super_tickets
+from supertickets.runs import CHOICES, paired_scores, super_tickets
 from supertickets.statistics import mean_interval
-from supertickets.studies import audit_runs, get_profile, recorded
+from supertickets.studies import audit_runs
 
 PAPER, PUBLISHED = "paper", "published"
 KINDS = {
@@ -31,19 +30,6 @@ def choice_table() -> pd.DataFrame:
     columns = {"paper": "the paper", "code": "the published code", "where": "file and lines"}
     rows = [{"choice": name, **vars(choice)} for name, choice in CHOICES.items()]
     return pd.DataFrame(rows).rename(columns={**columns, "acts": "acts on"})
-
-
-def recorded_audit(results: str) -> list[Scale]:
-    """The recorded audit, of the packs of the lab in the folder ``results``; empty without any complete set.
-
-    >>> recorded_audit("nowhere")
-    []
-    """
-    if not (packs := sorted(Path(results).glob("lab-*.zip")) if results else []):
-        return []
-    store = RunStore(",".join(map(str, packs)))
-    scale = Scale("Lab, base", get_profile("lab"), store, recorded(record.spec for record in store.records()))
-    return [scale] if len(scale.frame("audit")) else []
 
 
 def audit_frames(scale: Scale) -> dict[str, pd.DataFrame]:

@@ -169,6 +169,8 @@ def t_power(effect: float, sd: float, n: float, alpha: float = ALPHA) -> float:
 
     >>> round(t_power(1.0, 1.0, 10), 2), t_power(1.0, 1.0, 1)
     (0.8, 0.0)
+    >>> t_power(0.9, 0.2, 12)
+    1.0
     """
     if math.isnan(effect) or math.isnan(sd):
         return 0.0 if n < 2 and not math.isnan(effect) else math.nan
@@ -177,7 +179,8 @@ def t_power(effect: float, sd: float, n: float, alpha: float = ALPHA) -> float:
     if sd == 0:
         return float(effect > 0)
     away, edge = effect / sd * math.sqrt(n), float(stats.t.ppf(1 - alpha / 2, n - 1))
-    return float(stats.nct.sf(edge, n - 1, away) + stats.nct.cdf(-edge, n - 1, away))
+    wrong_side = np.nan_to_num(stats.nct.cdf(-edge, n - 1, away))  # scipy has NaN where next to nothing is left
+    return float(stats.nct.sf(edge, n - 1, away) + wrong_side)
 
 
 def runs_needed(effect: float, sd: float, power: float = POWER, alpha: float = ALPHA) -> float:

@@ -145,9 +145,9 @@ def measured(*lines: str) -> None:
         _emit(measured_html(lines))
 
 
-def inconsistencies(*notes: str) -> None:
-    """Show where the paper disagrees with itself, which is a finding of ours, one paragraph per note."""
-    _emit(box_html("We found: the paper disagrees with itself", notes, "found"))
+def inconsistencies(*notes: str, what: str = "the paper disagrees with itself") -> None:
+    """Show where the paper disagrees with itself, or with its code, a finding of ours, one paragraph per note."""
+    _emit(box_html(f"We found: {what}", notes, "found"))
 
 
 def measured_html(lines: Sequence[str]) -> str:

@@ -50,6 +50,7 @@ BEHIND: Mapping[str, Mapping[str, str]] = {
         **{"spread-tests": "rates table1 table3", "power": "", "figure-6": "figure6", "agreement": "figure6"},
         **{"dominated": "figure6", "share-claims": "figure6"},
     },
+    "chapters/A_paper_versus_code": {"": "audit", "choices": ""},
     "chapters/10_map": {"": "map", "real-encoders": "light figure1"},
 }
 """By page and beginning of a table's or figure's name, the longest that fits: the experiments whose runs it shows."""

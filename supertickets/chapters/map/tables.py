@@ -54,8 +54,8 @@ class Cell:
         return len(self.gains)
 
 
-def recorded_maps(results: str) -> list[Scale]:
-    """The scales of :data:`MAPS` of which a pack in the folder ``results`` has runs.
+def recorded_maps(results: str, experiment: str = "map") -> list[Scale]:
+    """The scales of :data:`MAPS` of which a pack in the folder ``results`` has runs of the experiment.
 
     >>> recorded_maps("nowhere")
     []
@@ -65,7 +65,7 @@ def recorded_maps(results: str) -> list[Scale]:
     store = RunStore(",".join(map(str, packs)))
     inputs = recorded(record.spec for record in store.records())
     scales = [Scale(title, get_profile(name), store, inputs) for name, title in MAPS.items()]
-    return [scale for scale in scales if len(scale.frame("map"))]
+    return [scale for scale in scales if len(scale.frame(experiment))]
 
 
 def cells(records: Iterable[Record]) -> list[Cell]:

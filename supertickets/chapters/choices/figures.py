@@ -1,0 +1,71 @@
+"""What the choices change, ranked, and the random tickets' curve over nominal and real sparsity."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.pyplot import subplots
+
+from supertickets.chapters.drawing import FULL_COLOUR, STYLE
+
+_LOOK = {
+    "full": (FULL_COLOUR, "D"),
+    **{kind: STYLE[kind] for kind in ("winning", "random")},
+    "shared": ("#7A5CC4", "P"),
+}
+
+
+def changes_figure(claims: pd.DataFrame) -> Figure:
+    """Every change with its 95% interval, a line per choice, the one that moves most on top; filled: it stands.
+
+    ``claims`` are the rows of :func:`~supertickets.chapters.choices.claims.change_claims`.
+    """
+    claims = claims.dropna(subset=["effect"])
+    cases = list(dict.fromkeys(claims["where"]))
+    with sns.axes_style("ticks"):
+        fig, axis = subplots(figsize=(7.2, 1.2 + 0.34 * len(cases)), layout="constrained")
+    axis.axvline(0, color=FULL_COLOUR, linewidth=0.8)
+    for (kind, (colour, marker)), shift in zip(_LOOK.items(), (-0.24, 0.0, 0.24, 0.0), strict=True):
+        own = claims.loc[claims["kind"] == kind]
+        if own.empty:
+            continue
+        at = np.array([cases.index(where) for where in own["where"]]) + shift
+        ends = np.nan_to_num([own["effect"] - own["low"], own["high"] - own["effect"]])
+        axis.errorbar(own["effect"], at, xerr=ends, fmt="none", ecolor=colour, elinewidth=1)
+        stands = (own["verdict"] != "cannot tell").to_numpy()
+        faces = [colour if filled else "white" for filled in stands]
+        axis.scatter(own["effect"], at, 30, c=faces, edgecolors=colour, marker=marker, label=kind, zorder=3)
+    axis.set_yticks(range(len(cases)), cases)
+    axis.set(ylim=(len(cases) - 0.4, -0.6), xlabel="change of the score as published (points)")
+    fig.legend(loc="outside upper right", ncols=4, frameon=False)
+    sns.despine(ax=axis)
+    return fig
+
+
+def random_figure(table: pd.DataFrame) -> Figure:
+    """Scores of random tickets against the level they are named by, and against the share of heads they really lose.
+
+    ``table`` is :func:`~supertickets.chapters.choices.tables.random_table`'s; bars are 95% intervals.
+    """
+    with sns.axes_style("ticks"):
+        fig, axes = subplots(1, 2, figsize=(7.2, 3.2), layout="constrained", sharey=True)
+    looks = {
+        "paper": (STYLE["random"][0], "s", "-"),
+        "replacement": ("#CC79A7", "o", "--"),
+        "published": ("#555555", "^", ":"),
+    }
+    for axis, column, title in zip(
+        axes, ("level", "heads pruned"), ("nominal sparsity", "heads really pruned"), strict=True
+    ):
+        for case, own in table.groupby("case", sort=False):
+            colour, marker, line = looks[str(case)]
+            ends = np.nan_to_num([own["score"] - own["low"], own["high"] - own["score"]])
+            style = {"color": colour, "marker": marker, "linestyle": line, "markersize": 5, "elinewidth": 0.8}
+            axis.errorbar(own[column], own["score"], ends, label=case if column == "level" else None, **style)
+        axis.set(xlabel=title)
+    axes[0].set_ylabel("score (points)")
+    fig.legend(loc="outside upper right", ncols=3, frameon=False)
+    sns.despine(fig)
+    return fig

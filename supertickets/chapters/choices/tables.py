@@ -1,0 +1,147 @@
+"""The choices in a table, and what each does to scores, random tickets, FFN rankings and the super ticket's gain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from supertickets.chapters.chapter import Scale
+from supertickets.runs import CHOICES, paired_scores, super_tickets
+from supertickets.statistics import mean_interval
+from supertickets.studies import audit_runs
+
+PAPER, PUBLISHED = "paper", "published"
+KINDS = {
+    "training": ("full", "winning", "random"),
+    "scores": ("winning",),
+    "tickets": ("winning", "random"),
+    "random": ("random",),
+    "sharing": ("shared",),
+}
+"""Which scores a choice can move, by what it acts on."""
+_LEVELS = (0.2, 0.5, 0.8)
+
+
+def choice_table() -> pd.DataFrame:
+    """Every choice: its number in the audit, what it acts on, what the paper says and what the code does, where."""
+    columns = {"paper": "the paper", "code": "the published code", "where": "file and lines"}
+    rows = [{"choice": name, **vars(choice)} for name, choice in CHOICES.items()]
+    return pd.DataFrame(rows).rename(columns={**columns, "acts": "acts on"})
+
+
+def audit_frames(scale: Scale) -> dict[str, pd.DataFrame]:
+    """The rows of every case's runs, of training sets of which all cases are there; a live scale carries them out."""
+    there = set(frame["run"]) if len(frame := scale.frame("audit")) else set()
+    runs = audit_runs(scale.profile, scale.inputs)
+    return {case: scale.store.frame([spec for spec in specs if spec.id in there]) for case, specs in runs.items()}
+
+
+def audit_scores(frames: Mapping[str, pd.DataFrame], task: str) -> dict[str, pd.DataFrame]:
+    """Report scores by case, in points: a row per training set, a column per (kind, level) of the task.
+
+    The column ("shared", 0.5) is Ticket-Share's mean over tasks, where it was trained.
+    """
+    found = {}
+    for case, frame in frames.items():
+        if frame.empty:
+            continue
+        together = frame["stage"].notna() if "stage" in frame else pd.Series(False, frame.index)
+        wide = paired_scores(frame.loc[(frame["task"] == task) & ~together])
+        if together.to_numpy().any():
+            wide["shared", 0.5] = frame.loc[together].groupby("seed")["report_score"].mean()
+        found[case] = 100 * wide
+    return found
+
+
+def changed(scores: Mapping[str, pd.DataFrame], case: str, kind: str) -> pd.Series:
+    """What a case changes in the scores of a kind of model, in points by training set, mean over the levels of both."""
+    ours, theirs = scores[case], scores[PAPER]
+    columns = [c for c in ours.columns if c[0] == kind and c in theirs.columns and c[1] in (0.0, *_LEVELS)]
+    return (ours[columns] - theirs[columns]).mean(axis=1, skipna=False).dropna()
+
+
+def lead(scores: pd.DataFrame, over: str) -> pd.Series:
+    """The lead of winning tickets by training set: over the full model at 20%, or over random ones at all levels."""
+    levels = [0.2] if over == "full" else [level for level in _LEVELS if ("random", level) in scores.columns]
+    others = [("full", 0.0) if over == "full" else ("random", level) for level in levels]
+    leads = [(scores["winning", x] - scores[other]).to_numpy() for x, other in zip(levels, others, strict=True)]
+    return pd.Series(np.mean(leads, axis=0), scores.index)
+
+
+def replacement_sentence(units: int = 144, level: float = 0.8) -> str:
+    """What drawing with replacement leaves of a sparsity level (D10), of BERT-base's heads unless told otherwise.
+
+    >>> replacement_sentence()
+    '115 draws from 144 heads with replacement name 79.4 different ones on average: a nominal 80% is 55%.'
+    """
+    draws = int(level * units)
+    share = 1 - (1 - 1 / units) ** draws
+    start = f"{draws} draws from {units} heads with replacement name {share * units:.1f} different ones on average"
+    return f"{start}: a nominal {level:.0%} is {share:.0%}."
+
+
+def random_table(frames: Mapping[str, pd.DataFrame], task: str) -> pd.DataFrame:
+    """Random tickets by level, as the paper says, drawn with replacement, and as published: real sparsity and score.
+
+    Columns: case, level, ``heads pruned`` and ``FFNs pruned`` (shares), n, ``score`` with its 95% interval, in points.
+    """
+    rows = []
+    for case in (PAPER, "replacement", PUBLISHED):
+        frame = frames.get(case, pd.DataFrame())
+        own = frame.loc[(frame["task"] == task) & (frame["kind"] == "random")] if len(frame) else frame
+        for level, runs in own.groupby("level") if len(own) else ():
+            interval = mean_interval(100 * runs["report_score"].to_numpy())
+            row: dict[str, Any] = {"case": case, "level": level, "heads pruned": 1 - runs["heads_kept"].mean()}
+            row |= {"FFNs pruned": 1 - runs["ffns_kept"].mean(), "n": interval.n, "score": interval.mean}
+            rows.append(row | {"low": interval.low, "high": interval.high})
+    return pd.DataFrame(rows)
+
+
+def ffn_table(scale: Scale, frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """FFNs in the order of their layers: mean rank (1 is pruned first) and how often each is pruned first.
+
+    By the paper's score, in which a token's gradient has its sign, and by the published one, which counts tokens.
+    """
+    columns: dict[str, np.ndarray] = {}
+    for case, name in ((PAPER, "paper"), ("token_ffns", "per token")):
+        frame = frames.get(case, pd.DataFrame())
+        if frame.empty:
+            return pd.DataFrame()
+        runs = list(frame.loc[(frame["kind"] == "full") & (frame["task"] == scale.profile.audit[0].task), "run"])
+        ffns = np.array([record.scores("example").ffns for record in scale.store.records(runs, arrays=True)])
+        ranks = ffns.argsort(axis=1).argsort(axis=1) + 1
+        columns |= {f"{name}: mean rank": ranks.mean(axis=0), f"{name}: pruned first": (ranks == 1).mean(axis=0)}
+    table = pd.DataFrame(columns)
+    return table.set_axis(pd.Index(range(1, len(table) + 1), name="layer")).reset_index()
+
+
+def selection_gains(scale: Scale, frame: pd.DataFrame) -> pd.DataFrame:
+    """The super ticket's gain over the full model, in points by training set (rows), by how it is chosen and reported.
+
+    ``one dev set``: chosen by the score that is reported, on the whole dev set (D19). ``selection split``: the paper's
+    tenth of dev chooses, the rest reports. ``halves``: one half of dev chooses, the other reports, and the reverse, so
+    that as many examples choose and none of the luck is reported. ``no choice``: the mean of all levels up to 30%.
+    """
+    if frame.empty:
+        return frame
+    own = frame.loc[frame["task"] == scale.profile.audit[0].task]
+    own = own.loc[own["kind"].isin(["full", "winning"]) & (own["stage"].isna() if "stage" in own else True)]
+    picked, rows = super_tickets(own).set_index("seed"), {}
+    for seed, runs in own.groupby("seed"):
+        full, winning = (runs.loc[runs["kind"] == kind] for kind in ("full", "winning"))
+        records = scale.store.records([*full["run"], *winning.sort_values("level")["run"]], arrays=True)
+        arrays = [record.arrays for record in records]
+        right = np.array([a["dev_logits"].argmax(axis=1) == a["dev_labels"] for a in arrays])
+        halves = [right[:, start::2].mean(axis=1) for start in (0, 1)]
+        apart = [b[1 + a[1:].argmax()] - b[0] for a, b in (halves, halves[::-1])]
+        light = winning.loc[winning["level"] <= 0.3, "report_score"].mean()
+        rows[seed] = {
+            "one dev set": right[1:].mean(axis=1).max() - right[0].mean(),
+            "selection split": picked.loc[seed, "report_score"] - full["report_score"].iloc[0],
+            "halves": np.mean(apart),
+            "no choice": light - full["report_score"].iloc[0],
+        }
+    return 100 * pd.DataFrame(rows).T.rename_axis("seed")

@@ -202,7 +202,7 @@ with isolated(shared) as whole:
         theta[mine] -= rate * step
 
         before = whole.vector.clone()
-        whole.update(name, rate=rate, clip=1.0, weight_decay=decay)
+        whole.update(name, whole.coming(name), rate, 1.0, decay)
         moved = whole.vector != before
         print(
             f"step of {name}: moved {int(moved[mine].sum()):,} of its"

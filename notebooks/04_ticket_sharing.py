@@ -202,7 +202,8 @@ with isolated(shared) as whole:
         theta[mine] -= rate * step
 
         before = whole.vector.clone()
-        whole.update(name, whole.coming(name), rate, 1.0, decay)
+        steps = whole.coming(name)  # how often each part has been updated
+        whole.update(name, steps, rate, clip=1.0, weight_decay=decay)
         moved = whole.vector != before
         print(
             f"step of {name}: moved {int(moved[mine].sum()):,} of its"

@@ -428,11 +428,14 @@ caption = (
 )
 for scale in each(scales):
     show_table(optimism(frames[scale], lucks[scale]), caption, "optimism")
-    promised = [points for points in lucks[scale].values() if points == points]
+    promised = ", ".join(
+        f"{points:.1f} ({task})"
+        for task, points in lucks[scale].items()
+        if points == points
+    )
     if promised:
         measured(
-            f"Luck alone promises {min(promised):.1f} to {max(promised):.1f}"
-            f" points, by task ({len(promised)} tasks): so much would the best"
+            f"Luck alone promises {promised} points: so much would the best"
             " level seem to gain if no level gained anything."
         )
 

@@ -169,8 +169,7 @@ def plan(
     """Say how much of an experiment is done, and how much time and memory the rest will take."""
     from supertickets.studies import get_profile
 
-    # First, for a slip is to be said before torch is loaded.
-    chosen = get_profile(profile, tasks, seeds, choices=choices)
+    chosen = get_profile(profile, tasks, seeds, choices=choices)  # first: a slip is said before torch is loaded
     from supertickets.studies import inputs_for
     from supertickets.studies import plan as plan_experiment
 

@@ -65,38 +65,8 @@ from supertickets.chapters.single_task.choice import (
     luck_of_the_choice,
     optimism,
 )
-from supertickets.chapters.single_task.claims import (
-    falls,
-    foreseen,
-    larger_models,
-    light_pruning,
-    phase_table,
-    smaller_data,
-    super_tickets_gain,
-    task_sizes,
-    transitions,
-    winners,
-)
-from supertickets.chapters.single_task.figures import (
-    figure3,
-    figure3_data,
-    figures_4_and_7,
-    phase_transition_data,
-    phase_transition_figure,
-    shrinking_data,
-    shrinking_figure,
-)
-from supertickets.chapters.single_task.tables import (
-    rates_table,
-    table1,
-    table1_layout,
-    table1_metrics,
-    table2,
-    table6,
-    table7,
-    table9,
-)
 from supertickets.runs import super_tickets
+from supertickets.chapters.single_task import claims, figures, tables
 from supertickets.studies import (
     full_run,
     get_profile,
@@ -129,7 +99,7 @@ judged = {
 
 # %%
 for scale in each(scales):
-    held = table9(scale.records("table1"))
+    held = tables.table9(scale.records("table1"))
     show_table(
         held,
         "The tasks: what they hold, beside the paper's row for the GLUE task "
@@ -149,7 +119,7 @@ inconsistencies(*paper_notes(["P8"]))
 for scale in each(tuned := chapter.scales("rates", 0)[:-1]):
     if len(frame := scale.judged("rates", 0)):
         show_table(
-            rates_table(frame),
+            tables.rates_table(frame),
             "Mean selection score by learning rate, points, and the rate "
             "chosen.",
             "rates",
@@ -177,7 +147,7 @@ if not tuned:
 
 # %%
 for scale in each(scales):
-    for name, frame in figures_4_and_7(frames[scale]).items():
+    for name, frame in figures.figures_4_and_7(frames[scale]).items():
         alt = (
             "Score against weights remaining for "
             f"{', '.join(dict.fromkeys(frame['task']))}: winning tickets in "
@@ -192,9 +162,9 @@ for scale in each(scales):
             "dashed line, the smaller model wins."
         )
         show(
-            phase_transition_figure(frame),
+            figures.phase_transition_figure(frame),
             alt,
-            phase_transition_data(frame),
+            figures.phase_transition_data(frame),
             name,
             caption,
         )
@@ -213,7 +183,7 @@ for scale in each(scales):
 # %%
 for scale in each(scales):
     show_table(
-        phase_table(frames[scale]),
+        claims.phase_table(frames[scale]),
         "Boundaries between the phases, by task.",
         "phases",
     )
@@ -232,7 +202,10 @@ caption = (
 )
 for scale in each(judged):
     show_claims(
-        winners(judged[scale]), caption, "ordering", scale.so_far("table1")
+        claims.winners(judged[scale]),
+        caption,
+        "ordering",
+        scale.so_far("table1"),
     )
 
 # %% [markdown]
@@ -251,7 +224,10 @@ caption = (
 )
 for scale in each(judged):
     show_claims(
-        light_pruning(judged[scale]), caption, "light", scale.so_far("table1")
+        claims.light_pruning(judged[scale]),
+        caption,
+        "light",
+        scale.so_far("table1"),
     )
 
 # %% [markdown]
@@ -272,9 +248,11 @@ print(chapter.told("light"))
 for scale in each([scale for scale in powered if powered[scale]]):
     by_size = powered[scale]
     if not scale.live and len(other := scale.judged("figure1")):
-        measured("Beforehand. " + foreseen(other, scale.profile.light[0].n))
+        measured(
+            "Beforehand. " + claims.foreseen(other, scale.profile.light[0].n)
+        )
     rows = [
-        light_pruning(frame).assign(examples=size)
+        claims.light_pruning(frame).assign(examples=size)
         for size, frame in by_size.items()
     ]
     show_claims(
@@ -287,7 +265,7 @@ for scale in each([scale for scale in powered if powered[scale]]):
         for row in table[~table["detail"].astype(bool)].to_dict("records"):
             measured(f"{row['examples']} examples. {sentence(row)}")
     if len(by_size) > 1:
-        less = smaller_data(by_size)
+        less = claims.smaller_data(by_size)
         measured(*sentences(less[~less["detail"].astype(bool)]))
 
 # %% [markdown]
@@ -322,9 +300,9 @@ for scale in each(large_frames):
     alt = f"The curves of Figure 4 for {bigger[scale].profile.encoder}."
     caption = "The large model, read in the same way."
     show(
-        phase_transition_figure(frame),
+        figures.phase_transition_figure(frame),
         alt,
-        phase_transition_data(frame),
+        figures.phase_transition_data(frame),
         "figure-4-large",
         caption,
     )
@@ -339,7 +317,7 @@ for scale in each(large_frames):
 
 # %%
 subset_frame = here.frame("figure5")
-shrinking = shrinking_data(subset_frame)
+shrinking = figures.shrinking_data(subset_frame)
 whole, *smaller = dict.fromkeys(shrinking["train_size"])
 print(here.told("figure5"))
 
@@ -351,7 +329,7 @@ alt = (
     f"{', '.join(map(str, smaller))} examples."
 )
 show(
-    shrinking_figure(subset_frame),
+    figures.shrinking_figure(subset_frame),
     alt,
     shrinking,
     name="figure-5",
@@ -386,23 +364,23 @@ caption = (
 )
 for scale in each(scales):
     show_table(
-        table1_layout(frames[scale]),
+        tables.table1_layout(frames[scale]),
         f"{caption} As the paper lays it out.",
         "table-1-layout",
         decimals=1,
     )
     if scale in judged:
-        table = table1(judged[scale], luck=lucks[scale])
+        table = tables.table1(judged[scale], luck=lucks[scale])
         show_table(table, f"{caption} {scale.so_far('table1')}", "table-1")
     show_table(
-        table1_metrics(frames[scale]),
+        tables.table1_metrics(frames[scale]),
         "The same, every metric of every task.",
         "table-1-metrics",
     )
     if scale in large_frames:
         name = bigger[scale].profile.name
         show_table(
-            table1(large_frames[scale], size="large"),
+            tables.table1(large_frames[scale], size="large"),
             f"Table 1, {name}.",
             "table-1-large",
         )
@@ -454,7 +432,7 @@ for scale in each(scales):
 test_frame = here.frame("table2")
 print(here.told("table2"))
 show_table(
-    table2(test_frame),
+    tables.table2(test_frame),
     "Table 2: test scores in points, the paper's from the GLUE server.",
     "table-2",
 )
@@ -473,9 +451,9 @@ alt = (
 )
 for scale in each(scales):
     show(
-        figure3(frames[scale]),
+        figures.figure3(frames[scale]),
         alt,
-        figure3_data(frames[scale]),
+        figures.figure3_data(frames[scale]),
         name="figure-3",
         caption="Figure 3: above zero the super ticket is better; if the paper "
         "is right, gains shrink as tasks grow.",
@@ -489,14 +467,14 @@ for scale in each(scales):
 
 # %%
 for scale in each(scales):
-    spread = table6(frames[scale])
+    spread = tables.table6(frames[scale])
     show_table(
         spread,
         "Table 6: standard deviation of the score over seeds, points.",
         "table-6",
         decimals=3,
     )
-    kept = table7(frames[scale])
+    kept = tables.table7(frames[scale])
     show_table(
         kept,
         "Table 7: weights remaining in the super tickets.",
@@ -526,7 +504,7 @@ for split in ("selection", "report"):
 
 # %% tags=["hide-cell"]
 few = frames[here].query("seed < 2")
-print(*sentences(light_pruning(few).query("not detail")), sep="\n")
+print(*sentences(claims.light_pruning(few).query("not detail")), sep="\n")
 
 # %% [markdown]
 # **3.** Train one seed more, of one task. Is its best level the one that the
@@ -549,24 +527,24 @@ print(*(f"{level:.0%}" for level in old["level"]))
 
 # %%
 tests = (
-    super_tickets_gain,
-    task_sizes,
-    light_pruning,
-    winners,
-    transitions,
-    falls,
+    claims.super_tickets_gain,
+    claims.task_sizes,
+    claims.light_pruning,
+    claims.winners,
+    claims.transitions,
+    claims.falls,
 )
 found = {
     scale: [test(frame) for test in tests] for scale, frame in judged.items()
 }
 for scale in [scale for scale in large_frames if scale in judged]:
     found[scale].append(
-        larger_models(judged[scale], bigger[scale].judged("table1"))
+        claims.larger_models(judged[scale], bigger[scale].judged("table1"))
     )
 sized = subset_frame.fillna({"train_size": whole}).groupby("train_size")
 by_size = {int(size): rows for size, rows in sized}
 if len(by_size) > 1:
-    found[here].append(smaller_data(by_size))
+    found[here].append(claims.smaller_data(by_size))
 
 # %% tags=["hide-input"]
 caption = "The statements of sections 5.3 and 5.4; 95% intervals over seeds."

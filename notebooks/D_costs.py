@@ -44,27 +44,7 @@ from supertickets.chapters.display import (
     show_claims,
     show_table,
 )
-from supertickets.chapters.speed.claims import (
-    floor_sentences,
-    memory_sentences,
-    profile_sentences,
-    same_scores,
-    speed_claims,
-    speed_sentences,
-    step_sentences,
-    trick_sentences,
-)
-from supertickets.chapters.speed.figures import step_figure, throughput_figure
-from supertickets.chapters.speed.tables import (
-    benchmarks_path,
-    made_sentence,
-    memory_table,
-    profile_table,
-    read_benchmarks,
-    step_table,
-    throughput_table,
-    trick_table,
-)
+from supertickets.chapters.speed import claims, figures, tables
 from supertickets.studies import get_profile
 from supertickets.tasks import data_ref
 from supertickets.training import step_profile, step_times
@@ -76,8 +56,8 @@ scale = get_profile(
     train_size=train_size,
     dev_size=dev_size,
 )
-path = benchmarks_path(benchmarks)
-stored = read_benchmarks(path) if benchmarks or path.is_file() else None
+path = tables.benchmarks_path(benchmarks)
+stored = tables.read_benchmarks(path) if benchmarks or path.is_file() else None
 
 # %% [markdown]
 # ## What a ticket saves
@@ -115,7 +95,7 @@ alt = (
     "along the operations, masked do not."
 )
 show(
-    step_figure(times),
+    figures.step_figure(times),
     alt,
     times,
     name="steps",
@@ -123,12 +103,12 @@ show(
     "can be below the dashed line.",
 )
 show_table(
-    step_table(times),
+    tables.step_table(times),
     "Time of a step relative to the full model, measured while this page was "
     "built.",
     "step-table",
 )
-measured(*step_sentences(times))
+measured(*claims.step_sentences(times))
 
 # %% [markdown]
 # Masked models can take *longer* than the full model. They pay for the
@@ -159,7 +139,7 @@ show_table(
     "profile",
     decimals=3,
 )
-measured(*profile_sentences(shares))
+measured(*claims.profile_sentences(shares))
 
 # %% [markdown]
 # ## What a sweep costs
@@ -175,8 +155,8 @@ measured(*profile_sentences(shares))
 
 # %%
 if stored:
-    print(made_sentence(stored.made))
-    speeds = throughput_table(stored.frame)
+    print(tables.made_sentence(stored.made))
+    speeds = tables.throughput_table(stored.frame)
     show_table(
         speeds,
         "Runs per minute, ours and the Trainer's, on the same specs.",
@@ -188,7 +168,7 @@ if stored:
             "precision, with the targets."
         )
         show(
-            throughput_figure(stored.frame),
+            figures.throughput_figure(stored.frame),
             alt,
             speeds,
             name="throughput-figure",
@@ -212,7 +192,7 @@ else:
 
 # %%
 if stored:
-    same = same_scores(stored.frame)
+    same = claims.same_scores(stored.frame)
     caption = (
         "Ours minus the Trainer's report score, points; 95% intervals over "
         "tasks and seeds."
@@ -233,15 +213,15 @@ if stored and "steps" in set(stored.frame["side"]):
         "inference, a row of panels per task."
     )
     show(
-        step_figure(stored.frame),
+        figures.step_figure(stored.frame),
         alt,
-        step_table(stored.frame),
+        tables.step_table(stored.frame),
         name="stored-steps",
         caption="The same with a real encoder, as stored: a row of panels for "
         "each task.",
     )
     show_table(
-        step_table(stored.frame),
+        tables.step_table(stored.frame),
         "Time of a step relative to the full model, as stored.",
         "stored-steps-table",
     )
@@ -257,13 +237,13 @@ if stored and "steps" in set(stored.frame["side"]):
 
 # %%
 if stored:
-    claims = speed_claims(stored.frame)
+    targets = claims.speed_claims(stored.frame)
     show_table(
-        claims,
+        targets,
         "Targets and figures: multiples, and shares of time for the engine.",
         "speed-claims",
     )
-    measured(*speed_sentences(claims))
+    measured(*claims.speed_sentences(targets))
 
 # %% [markdown]
 # Where a target is missed, the profile of a step says why. Products shrink with
@@ -277,11 +257,14 @@ if stored and "profile" in set(stored.frame["side"]):
         "stored; columns as above."
     )
     show_table(
-        profile_table(stored.frame), caption, "stored-profile", decimals=3
+        tables.profile_table(stored.frame),
+        caption,
+        "stored-profile",
+        decimals=3,
     )
     measured(
-        *profile_sentences(profile_table(stored.frame)),
-        *floor_sentences(stored.frame),
+        *claims.profile_sentences(tables.profile_table(stored.frame)),
+        *claims.floor_sentences(stored.frame),
     )
 
 # %% [markdown]
@@ -295,15 +278,15 @@ if stored and "profile" in set(stored.frame["side"]):
 # %%
 gpu = path.with_name("gpu.json")
 if gpu.is_file():
-    on_gpu = read_benchmarks(gpu)
-    print(made_sentence(on_gpu.made))
+    on_gpu = tables.read_benchmarks(gpu)
+    print(tables.made_sentence(on_gpu.made))
     show_table(
-        throughput_table(on_gpu.frame),
+        tables.throughput_table(on_gpu.frame),
         "Runs per minute on a GPU, ours and the Trainer's.",
         "gpu-throughput",
     )
     show_table(
-        profile_table(on_gpu.frame),
+        tables.profile_table(on_gpu.frame),
         "A training step on a GPU; columns as above.",
         "gpu-profile",
         decimals=4,
@@ -320,9 +303,12 @@ else:
 # %%
 if stored:
     show_table(
-        memory_table(stored.frame), "Peak memory, MiB.", "memory", decimals=0
+        tables.memory_table(stored.frame),
+        "Peak memory, MiB.",
+        "memory",
+        decimals=0,
     )
-    measured(*memory_sentences(stored.frame))
+    measured(*claims.memory_sentences(stored.frame))
 
 # %% [markdown]
 # ## Where the speed comes from
@@ -373,8 +359,8 @@ if stored and "tricks" in set(stored.frame["side"]):
         "How many times the processor time a run takes without a trick; "
         "medians over rounds, quartiles."
     )
-    show_table(trick_table(stored.frame), caption, "tricks")
-    measured(*trick_sentences(stored.frame))
+    show_table(tables.trick_table(stored.frame), caption, "tricks")
+    measured(*claims.trick_sentences(stored.frame))
 
 # %% [markdown]
 # **What differs from the paper, and why.** The paper gives sizes, not times:

@@ -62,7 +62,7 @@ CHOICES: dict[str, Choice] = {
         "random",
         "“The random tickets are sampled uniformly across the network.” (5.4)",
         "Units to prune are drawn with replacement, so that fewer go than the level says.",
-        "data_utils/mask_utils.py:27,39,48",
+        "data_utils/mask_utils.py:27, 39, 48",
     ),
     "divisor": Choice(
         "D11",
@@ -90,7 +90,7 @@ CHOICES: dict[str, Choice] = {
         "training",
         "Nothing on how batches are made: commonly they are drawn anew in every epoch.",
         "Batches are contiguous parts of the file, shuffled once; every epoch repeats them in one order.",
-        "mt_dnn/batcher.py:26-46,65-73",
+        "mt_dnn/batcher.py:26-46, 65-73",
     ),
     "all_epochs": Choice(
         "D18",

@@ -602,7 +602,7 @@ def test_leaky_updates_are_adamax_with_zero_gradients_outside_the_ticket():
             whole.gradient.copy_(slope)
             torch.nn.utils.clip_grad_norm_([weights], 2.0)
             optimiser.step()
-            whole.update(name, 3e-3, clip=2.0, leaky=True)
+            whole.update(name, whole.coming(name, True), 3e-3, clip=2.0, leaky=True)
             torch.testing.assert_close(whole.vector, weights.detach(), rtol=0, atol=1e-12)
             assert bool((whole.vector[~mine] != before[~mine]).any()) == (step > 1)  # from the second task's step on
 

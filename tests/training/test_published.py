@@ -108,7 +108,9 @@ def test_matrices_decay_and_biases_do_not(rule):
     model = torch.nn.Linear(3, 2)
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
     with flat_parameters(model) as flat:
-        chosen_optimiser(model, flat, Hyper(weight_decay=0.01, learning_rate=0.1), 100, ("weight_decay", *rule)).step()
+        hyper = Hyper(weight_decay=0.01, learning_rate=0.1)
+        optimiser = chosen_optimiser(model, flat, hyper, 100, ("weight_decay", *rule))
+        optimiser.step(*optimiser.coming())
     assert torch.equal(model.bias, before["bias"])
     assert (model.weight.abs() < before["weight"].abs()).all()
 

@@ -16,6 +16,7 @@ from supertickets.chapters.finding import tickets_figure
 from supertickets.chapters.single_task.figures import phase_transition_figure
 from supertickets.runs import means_by
 from supertickets.statistics import FEWEST_SEEDS, Interval, PairedDifference
+from supertickets.tasks import metric_names
 
 if TYPE_CHECKING:
     from supertickets.studies import Found
@@ -42,6 +43,7 @@ table {{ border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabu
 th, td {{ text-align: right; padding: .25rem .7rem; border-bottom: 1px solid #8884; }}
 th:first-child, .st-words {{ text-align: left; font-weight: inherit; }}
 td {{ overflow-wrap: anywhere; }}
+.facts td {{ text-align: left; }}
 .verdict {{ border-left: 4px solid #0072B2; padding: .4rem 1rem; background: #0072b21a; }}
 code {{ font-size: .9em; }}
 pre {{ overflow-x: auto; padding: .6rem 1rem; background: #8882; }}
@@ -93,7 +95,7 @@ def verdict_sentence(found: Found) -> str:
     rule of :mod:`supertickets.chapters.claims`. One or two runs cannot say: then the sentence gives the spread over
     seeds (of the gain, as a standard deviation) below which they could.
     """
-    metric, told = " and ".join(found.task.metrics), _told(found.gain, found)
+    metric, told = " and ".join(metric_names(found.task)), _told(found.gain, found)
     if not found.learnt.interval.low > 0:
         reached = found.learnt.effect
         return (
@@ -207,7 +209,7 @@ def curve_table(found: Found) -> pd.DataFrame:
     }
     shown = found.frame.loc[found.frame["kind"].isin(["full", "winning"])]
     table = means_by(shown, "level", list(columns)[1:]).rename(columns=columns)
-    chosen = " (super ticket)" if found.level else " (kept)"
+    chosen = " (kept)" if not found.level else " (super ticket)" if found.learnt.interval.low > 0 else " (chosen)"
     table["level"] = [f"{level:.0%}" + chosen * (level == found.level) for level in table["level"]]
     return table
 
@@ -224,7 +226,7 @@ def class_table(found: Found) -> pd.DataFrame:
 
 def write_report(found: Found, command: str = "") -> Path:
     """Writes ``report.html`` into the folder of :func:`supertickets.studies.find` and returns its path."""
-    spec, metrics = found.chosen.spec, " and ".join(found.task.metrics)
+    spec, metrics = found.chosen.spec, " and ".join(metric_names(found.task))
     title = f"Super ticket: {found.task.name}, {spec.encoder}"
     fig = phase_transition_figure(found.frame, score_name=f"report score ({metrics})")
     alt = "Report score of the winning tickets against the weights remaining, with the full model as a dashed line."
@@ -233,7 +235,7 @@ def write_report(found: Found, command: str = "") -> Path:
     by_seed = ", ".join(f"{s}: {x:.3f}" for s, x in zip(at_level["seed"], at_level["report_score"], strict=True))
     settings = {
         "command": command,
-        "score": metrics + (f" (F1 of class {found.task.label_names[1]!r})" if "f1" in found.task.metrics else ""),
+        "score": metrics,
         "best constant answer": f"{found.constant}, {100 * found.learnt.effect:.1f} points below the full model",
         **{name.replace("_", " "): value for name, value in vars(spec.hyper).items()},
         "selection fraction": spec.selection_fraction,
@@ -271,4 +273,4 @@ def write_report(found: Found, command: str = "") -> Path:
 
 def _table(values: dict[str, object]) -> str:
     rows = "".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(str(v))}</td></tr>" for k, v in values.items() if v)
-    return f"<table>{rows}</table>"
+    return f'<table class="facts">{rows}</table>'

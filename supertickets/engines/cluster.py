@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 import time
 from collections.abc import Hashable, Sequence
 from dataclasses import asdict
@@ -27,6 +28,7 @@ from supertickets.runs import RunStore, Spec, spec_from_json
 SHOWS_UP = 60.0
 """Seconds within which a record that one node wrote must be seen from here; network file systems look rarely."""
 
+_ANSWERS = 5.0  # seconds within which a cluster takes up a connection
 _RESOURCES = 5.0  # seconds after which nodes are counted anew
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 _SINGLE_THREADED = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -103,9 +105,12 @@ def _connect(ray: Any, address: str) -> None:
     if not address:
         cores = loky.cpu_count()
         settings |= {"num_cpus": cores, "include_dashboard": False, "object_store_memory": _OWN_MEMORY}
+    host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
+        if port.isdigit():  # Ray itself tries for minutes, and talks
+            socket.create_connection((host.strip("[]"), int(port)), _ANSWERS).close()
         ray.init(address=address or "local", runtime_env={"env_vars": _SINGLE_THREADED}, **settings)
-    except (ConnectionError, ImportError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+    except (OSError, ImportError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         reason = str(error).strip().split("\n")[0].rstrip(".")
         raise SuperticketsError(
             f"No Ray cluster can be used at {address or 'this machine'} ({reason}); start one with ray start --head, "

@@ -32,7 +32,7 @@ class Engine:
     """What carries runs out: one of :data:`ENGINES`, with how many runs a GPU has at a time and a cluster's address.
 
     ``address`` is that of a Ray cluster (:func:`supertickets.engines.cluster.ray_pool`). Raises SuperticketsError for
-    an unknown engine.
+    an unknown engine, or an address that it cannot have.
     """
 
     name: str = "processes"
@@ -42,6 +42,8 @@ class Engine:
     def __post_init__(self) -> None:
         if self.name not in ENGINES:
             raise SuperticketsError(f"Unknown engine {self.name!r}; known: {', '.join(ENGINES)}.")
+        if self.address and self.name != "ray":
+            raise SuperticketsError(f"The engine {self.name} has no address ({self.address}): say --engine ray too.")
 
 
 PROCESSES = Engine()

@@ -166,11 +166,13 @@ def notes_before(task: Task, encoder: str, hyper: Hyper, selection_fraction: flo
     """
     notes = data_notes(task, split_dev(task, selection_fraction))
     tokenizer = load_tokenizer(encoder)
+    load_encoder(encoder, task.num_labels, 0)  # what is wrong with it is said now
     limit = min(hyper.max_length, tokenizer.model_max_length)
+    whose = "--max-length" if limit == hyper.max_length else "all that the encoder takes"
     for name in ("train", "dev"):
         split = cached_encode(task, name, tokenizer, hyper.max_length)
         if n := int((split.lengths >= limit).sum()):
-            notes.append(f"{n} of {len(split)} {name} texts are cut at {limit} word pieces (--max-length).")
+            notes.append(f"{n} of {len(split)} {name} texts are cut at {limit} word pieces ({whose}).")
         pieces = len(split.ids) - 1 - len(split) * tokenizer.num_special_tokens_to_add(len(task.train.texts[0]) == 2)
         unknown = float((split.ids == tokenizer.unk_token_id).sum() / pieces) if pieces > 0 else 1.0
         if unknown > 0.9:

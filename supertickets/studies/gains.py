@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from supertickets.runs import Record
 from supertickets.statistics import PairedDifference, two_level_bootstrap
-from supertickets.tasks import Task, best_constant, score
+from supertickets.tasks import Task, best_constant, metric_names, score
 from supertickets.training import EncodedSplit
 
 
@@ -63,8 +63,7 @@ def measured(task: Task, model: Mapping[str, np.ndarray], n_resamples: int = 500
     low, high = draws.quantile(0.025), draws.quantile(0.975)
     counts = f"{len(task.train)} to train on, {len(task.dev) - n} to choose by, {n} to report on"
     rows = [("data", f"{task.source}, fingerprint {task.fingerprint[:16]}"), ("examples", counts)]
-    for metric in task.metrics:
-        name = f"F1 of class {task.label_names[1]!r}" if metric == "f1" else metric
+    for metric, name in zip(task.metrics, metric_names(task), strict=True):
         rows.append((f"{name}, report rows", f"{found[metric]:.3f} [{low[metric]:.3f}, {high[metric]:.3f}]"))
     constant, answer = best_constant(task)
     always = _scores(task, {"dev_logits": constant}, report)["score"]

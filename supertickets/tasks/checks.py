@@ -17,15 +17,22 @@ def inferred(ref: DataRef, task: Task) -> str:
         least, most = float(task.train.labels.min()), float(task.train.labels.max())
         kind, other = f"regression on scores from {least:g} to {most:g}", "classification"
     else:
-        named = [f"{name} ({n})" for name, n in zip(task.label_names, _counts(task, task.train), strict=True)]
+        named = [f"{name[:40]} ({n})" for name, n in zip(task.label_names, _counts(task, task.train), strict=True)]
         listed = ", ".join(named[:12]) + (f" and {len(named) - 12} more" if len(named) > 12 else "")
         kind, other = f"classification, {len(named)} classes: {listed}", "regression"
-    told = "" if ref.kind or ref.in_lab or benchmark(ref.name) else f" (told from the labels; else --kind {other})"
-    metrics = [f"F1 of class {task.label_names[1]!r}" if name == "f1" else name for name in task.metrics]
+        if not all(name.lstrip("-").isdigit() for name in task.label_names):
+            other = ""  # words are nothing else
+    sure = not other or ref.kind or ref.in_lab or benchmark(ref.name)
+    told = "" if sure else f" (told from the labels; else --kind {other})"
     return (
-        f"Task {task.name}: {kind}{told}; scored by {' and '.join(metrics)}; {len(task.train)} training and "
+        f"Task {task.name}: {kind}{told}; scored by {' and '.join(metric_names(task))}; {len(task.train)} training and "
         f"{len(task.dev)} dev examples."
     )
+
+
+def metric_names(task: Task) -> list[str]:
+    """The task's metrics in words: F1 is that of a class."""
+    return [f"F1 of class {task.label_names[1]!r}" if name == "f1" else name for name in task.metrics]
 
 
 def data_notes(task: Task, selection: np.ndarray) -> list[str]:
@@ -78,7 +85,7 @@ def best_constant(task: Task) -> tuple[np.ndarray, str]:
     answers = [np.tile(row, (len(task.dev), 1)) for row in np.eye(task.num_labels)]
     scores = [score(task.metrics, task.dev.labels, answer, task.dev.groups)["score"] for answer in answers]
     best = int(np.argmax(scores))
-    return answers[best], repr(task.label_names[best])
+    return answers[best], repr(task.label_names[best][:40])
 
 
 def _counts(task: Task, split: Examples) -> list[int]:

@@ -71,7 +71,7 @@ def assemble(
                 labels += [-1 if names else math.nan] * len(rows)
             else:
                 rows = [row for row, value in enumerate(part) if not (known and names and value in _NO_GOLD)]
-                labels += _numbers(part, rows, table, label, names)
+                labels += _numbers(part, rows, table, label, names, known)
             texts += [every[row] for row in rows]
             groups += [group] * len(rows)
         array = np.array(labels, dtype=np.int64 if names else np.float64)
@@ -106,7 +106,9 @@ def _require_one_kind(parts: Sequence[tuple[list[str] | None, tuple[str, Table]]
         )
 
 
-def _numbers(part: list[str], rows: list[int], table: Table, column: str, names: tuple[str, ...]) -> list[float]:
+def _numbers(
+    part: list[str], rows: list[int], table: Table, column: str, names: tuple[str, ...], known: Benchmark | None
+) -> list[float]:
     """Return the labels of ``rows`` as class indices, or as scores if there are no classes."""
     # A file may give the class's name or, as GLUE's own often do, its index.
     indices = {str(index): index for index in range(len(names))} | {name: index for index, name in enumerate(names)}
@@ -115,6 +117,7 @@ def _numbers(part: list[str], rows: list[int], table: Table, column: str, names:
         number = indices.get(part[row]) if names else _float(part[row])
         if number is None or not math.isfinite(number):
             wanted = f"one of {', '.join(names)}" if names else "a finite number (for classes give the kind)"
+            wanted += f", as in the published task {known.name}: give a task of your own another name" if known else ""
             raise SuperticketsError(
                 f"Label {part[row]!r} (column {column!r}, data row {row + 1} of {table.path}) is not {wanted}."
             )

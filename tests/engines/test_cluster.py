@@ -209,6 +209,14 @@ def test_a_killed_worker_and_a_lost_node_cost_nothing_but_time(nodes, specs, und
     assert_undisturbed(RunStore(tmp_path / "store"), specs, undisturbed)
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1"])
+def test_where_no_cluster_answers_one_sentence_says_so_at_once(address, tmp_path):
+    started = time.monotonic()
+    with pytest.raises(SuperticketsError, match=f"No Ray cluster can be used at {address} .*refused"):
+        ray_pool(RunStore(tmp_path), address=address)
+    assert time.monotonic() - started < 20  # Ray itself would try for minutes
+
+
 def test_without_ray_one_sentence_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(SuperticketsError, match=r"pip install 'supertickets\[cluster\]'"):

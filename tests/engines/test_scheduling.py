@@ -144,3 +144,5 @@ def test_a_notebook_gets_a_bar_that_is_redrawn(specs, monkeypatch):
 def test_an_unknown_engine_is_refused(specs, tmp_path):
     with pytest.raises(SuperticketsError, match="Unknown engine 'slurm'; known: local, processes, ray"):
         Engine("slurm")
+    with pytest.raises(SuperticketsError, match=r"engine processes has no address \(h:1\): say --engine ray too"):
+        Engine("processes", address="h:1")

@@ -26,7 +26,7 @@ from supertickets import cli
 from supertickets.chapters.report import caveats, not_worth_it, verdict_sentence, write_report
 from supertickets.engines import best_precision
 from supertickets.errors import SuperticketsError
-from supertickets.models import importance_scores, load_compacted, load_tokenizer
+from supertickets.models import importance_scores, load_compacted, load_encoder, load_tokenizer, save_compacted
 from supertickets.runs import Hyper, Record, RunStore
 from supertickets.statistics import Interval, PairedDifference
 from supertickets.studies import Found, find
@@ -162,7 +162,8 @@ def test_the_model_reloads_and_gives_the_written_predictions(found):
 
 def test_the_report_says_verdict_level_caveats_and_provenance(found):
     page = (found.out / "report.html").read_text(encoding="utf-8")
-    marked = f"{found.level:.0%} ({'super ticket' if found.level else 'kept'})"
+    learnt = "super ticket" if found.learnt.interval.low > 0 else "chosen"
+    marked = f"{found.level:.0%} ({learnt if found.level else 'kept'})"
     for part in (verdict_sentence(found), *caveats(found), *not_worth_it(found), marked, found.chosen.id):
         assert html.escape(part) in page
     assert page.count("<svg") == 4  # two figures, each for wide and for narrow screens
@@ -467,7 +468,7 @@ def test_a_full_model_that_only_guesses_ends_the_verdict(found, metrics):
         arrays = {"selection": selection, "dev_logits": np.eye(2)[answers]}
         sentence = verdict_sentence(replace(found, task=task, learnt=learnt(task, [arrays])))
         assert ended == sentence.startswith("No verdict: the full model has not learnt the task.")
-        assert metrics[0] in sentence
+        assert ("F1 of class 'unkind'" if metrics == ("f1",) else metrics[0]) in sentence
 
 
 def test_a_regression_that_correlates_with_nothing_has_not_learnt():
@@ -532,10 +533,19 @@ def test_what_was_inferred_and_every_doubt_is_said_before_the_first_run(found, e
     out, said = Path(shutil.copytree(found.out, tmp_path / "out")), []
     find(reference(toy), str(encoder), out, SEEDS, LEVELS, HYPER, 0.3, 1, progress=False, say=said.append)
     assert said[0].startswith("Task train: classification, 2 classes: kind (")
-    assert "told from the labels; else --kind regression" in said[0] and "scored by accuracy" in said[0]
+    assert "--kind" not in said[0] and "scored by accuracy" in said[0]  # words can be nothing but classes
     assert said[-1].startswith("Runs: 6 (seeds 0, 1), in fp32 on CPU")
     assert any("dev texts are training texts too" in line for line in said)
     assert [f"Note: {note}" for note in found.notes] == said[1:-1]
+
+
+def test_what_is_wrong_with_an_encoder_is_said_before_the_first_run(found, toy, tmp_path):
+    ticket = replace(found.ticket, heads=np.eye(3, 4, dtype=bool))
+    encoder = save_compacted(load_encoder(found.full.spec.encoder, 2, 0), ticket, tmp_path / "small")
+    load_tokenizer(found.full.spec.encoder).save_pretrained(encoder)
+    with pytest.raises(SuperticketsError, match=r"^.*small is a compacted model, which cannot be an encoder: load it"):
+        find_toy(encoder, reference(toy), tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_an_encoder_that_knows_no_word_is_refused(encoder, tmp_path):

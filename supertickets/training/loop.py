@@ -121,7 +121,7 @@ def training_step(
 ) -> Step:
     """Forward and backward pass on a batch of the split, then the optimiser's ``update(updates, rate)``; the loss.
 
-    Replayed (:class:`~supertickets.training.fast.Replayed`) where there is a way to ``capture`` it, if ``n_steps`` of
+    Replayed (:class:`~supertickets.training.fast.replayed.Replayed`) where there is a way to ``capture`` it, if ``n_steps`` of
     training are to come.
     """
 

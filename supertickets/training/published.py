@@ -39,7 +39,7 @@ def chosen_hyper(spec: RunSpec) -> Hyper:
 
 
 def chosen_batches(choices: Collection[str]) -> Callable[[EncodedSplit, int, int, int], Iterator[Batch]]:
-    """How an epoch's batches are made: :func:`train_batches`, or as published (D17)."""
+    """How an epoch's batches are made: :func:`~supertickets.training.batching.train_batches`, or as published (D17)."""
     return fixed_batches if "fixed_batches" in choices else train_batches
 
 
@@ -78,7 +78,7 @@ def bert_adamax_step(
     weight_decay: float = 0.0,
     decayed: int | None = None,
 ) -> None:
-    """One step of the published Adamax (D23), with :func:`adamax_step`'s arguments.
+    """One step of the published Adamax (D23), with :func:`~supertickets.training.optimiser.adamax_step`'s arguments.
 
     The momentum's bias is not corrected, epsilon is added to the gradient's size and to the norm, and decay pulls at
     the weights themselves.

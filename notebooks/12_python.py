@@ -113,7 +113,8 @@ print(f"report score {pruned.metrics['report']['score']:.3f}", end=", ")
 print(f"{pruned.size['weights_remaining']:.0%} of the weights")
 
 st.save_compacted(smaller, ticket, f"{folder}/model", tokenizer)
-st.predict_texts(f"{folder}/model", list(zip(*columns, strict=True))[:3])
+texts = list(zip(*columns, strict=True))[:3]
+print(st.predict_texts(f"{folder}/model", texts).to_string(index=False))
 
 # %% [markdown]
 # `st.find(data, encoder, out="found")` does all of this at eight levels,

@@ -53,7 +53,10 @@ def conclusion_claims(scores: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def gain_claims(gains: pd.DataFrame) -> pd.DataFrame:
-    """That the super ticket beats the full model, by how it was chosen (``tables.selection_gains``), then what leaks."""
+    """That the super ticket beats the full model, by how it was chosen, then what leaks.
+
+    ``gains`` is :func:`~supertickets.chapters.choices.tables.selection_gains`.
+    """
     told = {"one dev set": "chosen on what is reported", "selection split": "chosen on a tenth of dev"}
     told |= {"halves": "chosen on one half of dev, reported on the other", "no choice": "not chosen: mean up to 30%"}
     if gains.empty:

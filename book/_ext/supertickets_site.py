@@ -34,7 +34,6 @@ from supertickets.chapters.provenance import experiments_behind
 from supertickets.notebooks import executed_stamp
 from supertickets.rooms import floors
 from supertickets.runs import RunStore, commit_id, library_versions
-from supertickets.studies import get_profile
 
 MATHJAX = "tex-svg-full.js"  # formulas as SVG: no web fonts, every TeX extension in one file
 MATHJAX_PARTS = (MATHJAX, "a11y", "sre", "ui")  # and what its menu and screen-reader support load on demand
@@ -149,7 +148,9 @@ def fill_markers(app: Sphinx, page: str, source: list[str]) -> None:
     chapters = Path(app.srcdir) / "chapters"
     stamps = [stamp for path in sorted(chapters.glob("*.ipynb")) if (stamp := executed_stamp(path))]
     claims = verdicts.read_claims(chapters)
-    titles = dict(reversed(RECORDED.items())) | {stamp["profile"]: stamp["profile"].capitalize() for stamp in stamps}
+    # The larger of the real encoders first, the lab last.
+    recorded = sorted(reversed(RECORDED.items()), key=lambda item: item[0].startswith("lab"))
+    titles = dict(recorded) | {stamp["profile"]: stamp["profile"].capitalize() for stamp in stamps}
     for marker, fill in fillers.items():
         if marker in source[0]:
             source[0] = source[0].replace(marker, fill())
@@ -180,11 +181,15 @@ def evidence_text(book: Path, stamps: list[dict[str, Any]]) -> str:
     packs = sorted(str(path) for path in (book / "results").glob("*.zip"))
     found: dict[str, list[str]] = {}
     for record in RunStore(",".join(packs)).records() if packs else ():
-        source = getattr(record.spec, "source", record.spec)
-        found.setdefault(source.encoder, []).append(record.environment.get("device", "a device not named"))
+        encoder = getattr(record.spec, "source", record.spec).encoder
+        who = "lab" if encoder.startswith("lab-") else encoder
+        found.setdefault(who, []).append(record.environment.get("device", "a device not named"))
     said = []
-    for name, title in RECORDED.items():
-        devices = found.get(get_profile(name).encoder, [])
+    for who, title in {
+        **{name: title for name, title in RECORDED.items() if "lab" not in name},
+        "lab": "the lab",
+    }.items():
+        devices = found.get(who, [])
         places = ", ".join(sorted(set(devices)))
         said.append(f"{len(devices)} recorded runs of {title} ({places})" if devices else f"no runs of {title} yet")
     for profile in dict.fromkeys(stamp["profile"] for stamp in stamps):

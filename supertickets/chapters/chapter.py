@@ -15,7 +15,7 @@ from supertickets.chapters.display import tabs
 from supertickets.runs import Record, RunStore, Spec, missing_sentence, task_of
 from supertickets.studies import Inputs, Profile, at_hand, get_profile, recorded, stages
 
-RECORDED = {"minilm": "MiniLM on GLUE", "mpnet": "MPNet on GLUE"}
+RECORDED = {"minilm": "MiniLM on GLUE", "mpnet": "MPNet on GLUE", "lab-eight": "Lab, eight tasks"}
 """Profiles of which runs are recorded in ``book/results``, with their titles."""
 
 

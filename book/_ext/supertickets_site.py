@@ -148,9 +148,9 @@ def fill_markers(app: Sphinx, page: str, source: list[str]) -> None:
     chapters = Path(app.srcdir) / "chapters"
     stamps = [stamp for path in sorted(chapters.glob("*.ipynb")) if (stamp := executed_stamp(path))]
     claims = verdicts.read_claims(chapters)
-    # The larger of the real encoders first, the lab last.
-    recorded = sorted(reversed(RECORDED.items()), key=lambda item: item[0].startswith("lab"))
-    titles = dict(recorded) | {stamp["profile"]: stamp["profile"].capitalize() for stamp in stamps}
+    # The larger of the real encoders first.
+    recorded = {name: RECORDED[name] for name in ("mpnet", "minilm")} | RECORDED
+    titles = recorded | {stamp["profile"]: stamp["profile"].capitalize() for stamp in stamps}
     for marker, fill in fillers.items():
         if marker in source[0]:
             source[0] = source[0].replace(marker, fill())
@@ -185,10 +185,8 @@ def evidence_text(book: Path, stamps: list[dict[str, Any]]) -> str:
         who = "lab" if encoder.startswith("lab-") else encoder
         found.setdefault(who, []).append(record.environment.get("device", "a device not named"))
     said = []
-    for who, title in {
-        **{name: title for name, title in RECORDED.items() if "lab" not in name},
-        "lab": "the lab",
-    }.items():
+    shown = {name: title for name, title in RECORDED.items() if get_profile(name).encoder == name} | {"lab": "the lab"}
+    for who, title in shown.items():
         devices = found.get(who, [])
         places = ", ".join(sorted(set(devices)))
         said.append(f"{len(devices)} recorded runs of {title} ({places})" if devices else f"no runs of {title} yet")

@@ -34,6 +34,7 @@ from supertickets.chapters.provenance import experiments_behind
 from supertickets.notebooks import executed_stamp
 from supertickets.rooms import floors
 from supertickets.runs import RunStore, commit_id, library_versions
+from supertickets.studies import get_profile
 
 MATHJAX = "tex-svg-full.js"  # formulas as SVG: no web fonts, every TeX extension in one file
 MATHJAX_PARTS = (MATHJAX, "a11y", "sre", "ui")  # and what its menu and screen-reader support load on demand

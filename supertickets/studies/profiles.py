@@ -151,7 +151,7 @@ _MINILM = replace(
             "SciTail": {"train_size": None},
         },  # of all, subsets are drawn
     },
-    rate_by_task={"SST-2": 3e-4, "CoLA": 6e-4, "STS-B": 3e-4},  # chosen by the experiment `rates`, as far as that is recorded
+    rate_by_task={"SST-2": 3e-4, "CoLA": 6e-4, "STS-B": 3e-4},  # chosen by `rates`, as far as that is recorded
     light=tuple(TrainingSets("SST-2", size, 60, hyper=_MINILM_FULL.hyper) for size in (500, 200, 100)),
     large="mpnet",
 )

@@ -92,6 +92,7 @@ class Replayed:
                 self.graphs[width] = places, self.capture(lambda: self._taken(places))
             except RuntimeError as fault:  # what CUDA or a library says of an operation that cannot be captured
                 self.capture, self.fault = None, str(fault).strip().splitlines()[0]
+                self.graphs.clear()  # their dropout's generator is no longer the usual one
         if width not in self.graphs:
             return self._taken(self._placed(given))
         places, replay = self.graphs[width]

@@ -153,6 +153,21 @@ def test_what_cannot_be_captured_is_carried_out_step_by_step_and_says_why():
     torch.testing.assert_close(fallen[0], plain[0], rtol=0, atol=1e-9)
 
 
+def test_if_a_later_length_cannot_be_captured_no_step_is_replayed():
+    tried = []
+
+    def once(carry_out):
+        tried.append(carry_out)
+        if len(tried) > 1:
+            raise RuntimeError("no memory for a second")
+        return carry_out
+
+    split = a_split()
+    plain, fallen = trained(None, split, epochs=25), trained(once, split, epochs=25)
+    assert (len(tried), len(fallen[2].graphs), fallen[2].fault) == (2, 0, "no memory for a second")
+    torch.testing.assert_close(fallen[0], plain[0], rtol=0, atol=1e-9)
+
+
 def test_a_replay_reads_what_was_copied_to_its_place():
     places_seen = []
 

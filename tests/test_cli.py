@@ -57,7 +57,7 @@ def test_a_store_that_is_not_there_is_said(command, tmp_path, monkeypatch, capsy
         cli.main()
     error = capsys.readouterr().err
     assert stopped.value.code == 2
-    assert error == f"supertickets: There is no run store {tmp_path / 'typo'}; check the path (--store).\n"
+    assert error == f"supertickets: There is no run store {tmp_path / 'typo'}; check the path.\n"
     assert not (tmp_path / "typo").exists()
 
 

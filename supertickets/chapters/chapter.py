@@ -17,6 +17,8 @@ from supertickets.studies import Inputs, Profile, at_hand, get_profile, recorded
 
 RECORDED = {"minilm": "MiniLM on GLUE", "mpnet": "MPNet on GLUE", "lab-eight": "Lab, eight tasks"}
 """Profiles of which runs are recorded in ``book/results``, with their titles."""
+TRIED = "lab-rates.zip"
+"""Of the lab's own runs, those that need not be made anew by every build."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,9 +145,12 @@ class Chapter:
         return self._here
 
     def at(self, profile: Profile) -> Scale:
-        """A profile carried out here. Recorded runs are not repeated, but those of the chapter's own lab."""
+        """A profile carried out here. Recorded runs are not repeated, but those of the chapter's own lab.
+
+        Of these only the learning rates that were tried beside the profile's own (:data:`TRIED`) are taken as recorded.
+        """
         found = profile.name in RECORDED or profile.name != self.profile.name
-        stores = ",".join([self.store, *(self._packs() if found else ())])
+        stores = ",".join([self.store, *(pack for pack in self._packs() if found or Path(pack).name == TRIED)])
         title = RECORDED.get(profile.name, profile.name.capitalize())
         return Scale(title, profile, RunStore(stores), at_hand(self.data_dir), True, self.workers or None)
 

@@ -132,7 +132,7 @@ class RunStore:
         """Itself; raises SuperticketsError if there is no such store, or one of several: nobody has run anything."""
         for store in (self, *self._others):
             if not (store._pack or store.files.there("", folder=True)):
-                raise SuperticketsError(f"There is no run store {store._first}; check the path (--store).")
+                raise SuperticketsError(f"There is no run store {store._first}; check the path.")
         return self
 
     def save(self, record: Record) -> None:

@@ -57,6 +57,15 @@ def test_the_large_models_recorded_runs_are_found_and_the_labs_own_are_made_anew
     assert "4 of 4 runs" in larger.told("table1") and len(larger.store.path.split(",")) == 2
 
 
+def test_of_the_labs_own_runs_those_at_other_rates_are_not_made_anew(results, tmp_path):
+    folder = tmp_path / "results"
+    folder.mkdir()
+    (folder / chapters.TRIED).write_bytes((results / "recorded.zip").read_bytes())
+    here = Chapter(ONE, str(tmp_path / "runs"), str(folder)).here()
+    assert "4 of 4 runs" in here.told("table1")
+    assert not (tmp_path / "runs" / "runs").exists()
+
+
 def test_of_recorded_runs_a_seed_counts_when_its_sweep_is_whole(results, tmp_path, monkeypatch):
     recorded = replace(ONE, name="recorded")
     monkeypatch.setattr(chapters, "RECORDED", {"recorded": "Recorded"})

@@ -218,7 +218,9 @@ def test_packing_refuses_what_makes_no_sense(made, tmp_path, monkeypatch, capsys
         pack(store.records(arrays=True), tmp_path / "thesis.txt")
     assert (tmp_path / "thesis.txt").read_text() == "mine"
     code, _, err = command_line(monkeypatch, capsys, "pack", str(tmp_path / "none"), "--to", str(tmp_path / "b.zip"))
-    assert (code, err) == (2, "supertickets: There is no finished run to pack.\n")
+    assert (code, err) == (2, f"supertickets: There is no run store {tmp_path / 'none'}; check the path.\n")
+    with pytest.raises(SuperticketsError, match="There is no finished run to pack"):
+        pack([], tmp_path / "b.zip")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["thesis.txt"]
     code, out, _ = command_line(
         monkeypatch, capsys, "pack", store.path, str(OLD), "--to", str(tmp_path / "b.zip"), "--note", "both"

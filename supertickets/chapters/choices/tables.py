@@ -26,10 +26,17 @@ _LEVELS = (0.2, 0.5, 0.8)
 
 
 def choice_table() -> pd.DataFrame:
-    """Every choice: its number in the audit, what it acts on, what the paper says and what the code does, where."""
-    columns = {"paper": "the paper", "code": "the published code", "where": "file and lines"}
-    rows = [{"choice": name, **vars(choice)} for name, choice in CHOICES.items()]
-    return pd.DataFrame(rows).rename(columns={**columns, "acts": "acts on"})
+    """Every choice with its number in the audit, what it acts on, what the paper says and what the code does, where."""
+    rows = [
+        {
+            "choice": f"{name} ({choice.audit})",
+            "acts on": choice.acts,
+            "the paper": choice.paper,
+            "the published code": f"{choice.code} ({choice.where})",
+        }
+        for name, choice in CHOICES.items()
+    ]
+    return pd.DataFrame(rows)
 
 
 def audit_frames(scale: Scale) -> dict[str, pd.DataFrame]:

@@ -147,7 +147,7 @@ def test_the_figure_ranks_and_fills_what_stands():
 
 def test_the_table_says_where_every_choice_is_to_be_found():
     table = choice_table()
-    assert list(table["choice"]) == list(CHOICES)
-    assert table["audit"].str.match(r"D\d+(, D\d+)?$").all()
-    assert table["file and lines"].str.contains(r"\w+\.(?:py|sh|yml)").all()
+    assert [name.split()[0] for name in table["choice"]] == list(CHOICES)
+    assert table["choice"].str.match(r"\w+ \(D\d+(, D\d+)?\)$").all()
+    assert table["the published code"].str.contains(r"\([\w/*, .:]+\.(?:py|sh|yml).*\)$").all()
     assert min(map(len, [*table["the paper"], *table["the published code"]])) > 5

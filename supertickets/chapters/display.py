@@ -280,8 +280,8 @@ def _cell(words: str, first: bool) -> str:
 
 
 def _kind(words: Sequence[str]) -> str:
-    """The class of cells of words, or of sentences."""
-    if not any(re.match(r"[^\W\d]|.*[^\W\d]{3}", word.replace(NEVER, "")) for word in words):
+    """The class of cells of words (lists of numbers among them), or of sentences."""
+    if not any(re.match(r"[^\W\d]|.*[^\W\d]{3}|[^[]*\d, ", word.replace(NEVER, "")) for word in words):
         return ""
     return ' class="st-words st-long"' if max(map(len, words)) > 24 else ' class="st-words"'
 

@@ -54,7 +54,7 @@ def random_figure(table: pd.DataFrame) -> Figure:
     looks = {
         "paper": (STYLE["random"][0], "s", "-"),
         "replacement": ("#CC79A7", "o", "--"),
-        "published": ("#555555", "^", ":"),
+        "published": (FULL_COLOUR, "^", ":"),
     }
     for axis, column, title in zip(
         axes, ("level", "heads pruned"), ("nominal sparsity", "heads really pruned"), strict=True

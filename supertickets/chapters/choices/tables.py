@@ -26,11 +26,10 @@ _LEVELS = (0.2, 0.5, 0.8)
 
 
 def choice_table() -> pd.DataFrame:
-    """Every choice with its number in the audit, what it acts on, what the paper says and what the code does, where."""
+    """Every choice with its number in the audit, what the paper says, and what the code does, where."""
     rows = [
         {
             "choice": f"{name} ({choice.audit})",
-            "acts on": choice.acts,
             "the paper": choice.paper,
             "the published code": f"{choice.code} ({choice.where})",
         }

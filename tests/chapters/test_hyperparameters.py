@@ -16,5 +16,5 @@ def test_every_setting_of_the_paper_stands_beside_the_profiles():
     assert rows.loc["word pieces of a text at most", "lab"] == "64"
     found = departures(table, "paper-base")
     assert "batch size" in found and "warm-up, share of the steps" not in found
-    assert not set(found) & set(rows.index[rows["the paper"] == SILENT])
+    assert not set(found) & set(table.loc[table["the paper"] == SILENT, "setting"])
     assert "tasks" in departures(table, "lab")

@@ -228,7 +228,7 @@ def write_report(found: Found, command: str = "") -> Path:
     """Writes ``report.html`` into the folder of :func:`supertickets.studies.find` and returns its path."""
     spec, metrics = found.chosen.spec, " and ".join(metric_names(found.task))
     title = f"Super ticket: {found.task.name}, {spec.encoder}"
-    fig = phase_transition_figure(found.frame, score_name=f"report score ({metrics})")
+    fig = phase_transition_figure(found.frame, score_name=f"report score ({metrics})", star=found.level)
     alt = "Report score of the winning tickets against the weights remaining, with the full model as a dashed line."
     units = f"{_pruned(found.ticket.heads)} heads and {_pruned(found.ticket.ffns)} FFNs"
     at_level = found.frame.loc[found.frame["level"] == found.level]

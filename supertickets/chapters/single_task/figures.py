@@ -69,15 +69,19 @@ def figures_4_and_7(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def phase_transition_figure(
-    frame: pd.DataFrame, tasks: Sequence[str] = (), score: str = "report_score", score_name: str = "score"
+    frame: pd.DataFrame,
+    tasks: Sequence[str] = (),
+    score: str = "report_score",
+    score_name: str = "score",
+    star: float | None = None,
 ) -> Figure:
     """Figure 4 (and 7): score of winning, random and losing tickets against the weights remaining, one panel per task.
 
     Points are means over seeds, bands 95% t intervals; the dashed line is the full model with its own band; a star
-    marks the level chosen most often as super ticket on selection data. What is there is drawn: a panel whose points
-    rest on different numbers of seeds says so, a task without runs gets an empty panel, and
-    :func:`supertickets.runs.missing_sentence` names what is missing. Bands far wider than the curves are cut at
-    the edge. Raises SuperticketsError without any run.
+    marks the level ``star`` (0: none), or that chosen most often as super ticket on selection data. What is there is
+    drawn: a panel whose points rest on different numbers of seeds says so, a task without runs gets an empty panel, and
+    :func:`supertickets.runs.missing_sentence` names what is missing. Bands far wider than the curves are cut at the
+    edge. Raises SuperticketsError without any run.
     """
     if frame.empty:
         raise SuperticketsError("There are no finished runs to draw; run the sweep first.")
@@ -93,7 +97,7 @@ def phase_transition_figure(
             axis.text(0.5, 0.5, "no finished runs", transform=axis.transAxes, ha="center", color="black")
             axis.set(xticks=[], yticks=[])
             continue
-        _panel(axis, panel, _usual_level(frame.loc[frame["task"] == task]))
+        _panel(axis, panel, _usual_level(frame.loc[frame["task"] == task]) if star is None else star)
     common_legend(fig, axes)
     return fig
 

@@ -39,6 +39,8 @@ def test_the_figure_draws_what_is_there(frame):
     assert axis.get_title() == "entailment (n = 4 seeds)"
     assert axis.xaxis_inverted()
     assert [line for line in axis.lines if line.get_marker() == "*"]
+    kept_whole = phase_transition_figure(frame, star=0.0).axes[0]  # the full model was chosen
+    assert not any(np.size(line.get_xdata()) for line in kept_whole.lines if line.get_marker() == "*")
     partial = phase_transition_figure(frame[(frame["kind"] == "winning") & (frame["seed"] == 0)])
     assert [text.get_text() for text in partial.legends[0].get_texts()] == ["winning"]
     plt.close("all")

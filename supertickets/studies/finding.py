@@ -29,7 +29,7 @@ from supertickets.tasks import DataRef, Task, best_constant, data_notes, inferre
 from supertickets.tickets import LEVELS, Ticket
 from supertickets.training import cached_encode, fine_tune, run_conditions
 
-CHOICES = ("best", "smallest-within")
+CHOOSE = ("best", "smallest-within")
 RESULTS = ("ticket.json", "predictions.csv", "curve.csv", "report.html")
 
 
@@ -192,8 +192,8 @@ def chosen_level(frame: pd.DataFrame, choose: str = "best", margin: float = 0.01
     level whose score is at most ``margin`` below that. Report scores play no part. Raises SuperticketsError for
     another word.
     """
-    if choose not in CHOICES:
-        raise SuperticketsError(f"--choose {choose!r} is not known: say {' or '.join(CHOICES)}.")
+    if choose not in CHOOSE:
+        raise SuperticketsError(f"--choose {choose!r} is not known: say {' or '.join(CHOOSE)}.")
     means = means_by(frame, "level", ["selection_score", "selection_loss"])
     # Rounded, so that means that differ by floating-point noise alone count as tied.
     means["selection_score"] = np.round(means["selection_score"], 9)

@@ -169,18 +169,12 @@ def test_if_a_later_length_cannot_be_captured_no_step_is_replayed():
 
 
 def test_a_replay_reads_what_was_copied_to_its_place():
-    places_seen = []
-
-    def capture(carry_out):
-        return lambda: carry_out()
-
-    split = a_split()
-    _, _, step = trained(capture, split)
-    for places, _ in step.graphs.values():
-        places_seen.append(places["input_ids"].data_ptr())
-        assert places["rate"].dtype == torch.float64
-        assert float(places["updates"][0]) > WARM_UP
-    assert len(set(places_seen)) == len(step.graphs)
+    split, n_steps = a_split(), 3 * 4
+    _, _, step = trained(as_a_call, split)
+    last = max(float(places["updates"][0]) for places, _ in step.graphs.values())
+    assert last == n_steps > WARM_UP
+    ids = {places["input_ids"].data_ptr() for places, _ in step.graphs.values()}
+    assert len(ids) == len(step.graphs)  # each length has a place of its own
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "electra", "mpnet"])
@@ -203,6 +197,3 @@ def test_a_runs_record_says_how_its_steps_were_carried_out(encoder, toy, monkeyp
     replayed = fine_tune(spec)
     assert "steps" not in plain.environment
     assert replayed.environment["steps"].startswith("replayed, captured at ")
-    assert [e.keys() for e in replayed.epochs] == [e.keys() for e in plain.epochs]
-    # Dropout draws for other shapes, so the two are alike as two seeds are.
-    assert replayed.metrics["report"]["loss"] == pytest.approx(plain.metrics["report"]["loss"], abs=0.5)

@@ -1,5 +1,6 @@
 """Paper against code: changes are those put in, on paired sets; what leaks is told from what is gained."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from supertickets.chapters.choices.tables import (
 )
 from supertickets.chapters.claims import HOLDS, REVERSED, UNKNOWN
 from supertickets.runs import CHOICES
+from supertickets.studies import get_profile
 from supertickets.tickets import Scores
 
 MODELS = [("full", 0.0), *((kind, level) for kind in ("winning", "random") for level in (0.2, 0.5, 0.8))]
@@ -151,3 +153,12 @@ def test_the_table_says_where_every_choice_is_to_be_found():
     assert table["choice"].str.match(r"\w+ \(D\d+(, D\d+)?\)$").all()
     assert table["the published code"].str.contains(r"\([\w/*, .:]+\.(?:py|sh|yml).*\)$").all()
     assert min(map(len, [*table["the paper"], *table["the published code"]])) > 5
+
+
+def test_the_numbers_in_the_appendix_are_those_of_the_audit():
+    text = (Path(__file__).parents[3] / "notebooks/A_paper_versus_code.py").read_text(encoding="utf-8")
+    prose = " ".join(text.replace("\n#", " ").split())
+    audited = get_profile("lab").audit[0]
+    assert (len(CHOICES), audited.n) == (16, 12) and "sixteen can move a number" in prose
+    assert "twelve training sets drawn independently" in prose
+    assert f"{audited.size} training examples with {audited.noise:.0%} of wrong labels" in prose

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 from supertickets.runs import CHOICES, RunSpec, SharingSpec, Spec, TicketRule
 from supertickets.studies.inputs import Inputs, at_hand
@@ -28,8 +29,9 @@ def audit_levels(case: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
 def audit_runs(profile: Profile, inputs: Inputs | None = None) -> dict[str, list[Spec]]:
     """The runs of the profile's ``audited`` cases, by case: "paper", a choice or "published".
 
-    Per training set a full model, winning and random tickets of the first task; of "leaky_updates" Ticket-Share on all
-    tasks, which "paper" has too if that is audited. Runs that a choice cannot touch are the paper's own, by their id.
+    Per training set and task a full model, winning and random tickets; of "leaky_updates" Ticket-Share on the first
+    task and those of ``audit_with``, which "paper" has too if that is audited. Runs that a choice cannot touch are the
+    paper's own, by their id.
     """
     inputs = inputs or at_hand()
     found: dict[str, list[Spec]] = {case: [] for case in profile.audited} if profile.audit else {}
@@ -37,7 +39,8 @@ def audit_runs(profile: Profile, inputs: Inputs | None = None) -> dict[str, list
         for case, specs in found.items():
             choices = () if case == "paper" else (case,)
             if case != "leaky_updates":
-                specs += _alone(profile, profile.audit[0], k, choices, *audit_levels(case), inputs)
+                for sets in profile.audit:
+                    specs += _alone(profile, sets, k, choices, *audit_levels(case), inputs)
             if case == "leaky_updates" or (case == "paper" and "leaky_updates" in found):
                 specs += _together(profile, k, choices, inputs)
     return found
@@ -52,8 +55,10 @@ def _alone(
     random: Iterable[float],
     inputs: Inputs,
 ) -> list[RunSpec]:
-    arguments = {"train_size": sets.size, "train_seed": sets.first + k, "noise": sets.noise, "dev_size": MAP_DEV_SIZE}
-    ref = inputs.data(sets.task, **{**profile.data_of(sets.task), **arguments})
+    drawn: dict[str, Any] = {"train_size": sets.size}
+    if sets.noise is not None:  # else Table 1's own training set, and only seeds differ
+        drawn |= {"train_seed": sets.first + k, "noise": sets.noise, "dev_size": MAP_DEV_SIZE}
+    ref = inputs.data(sets.task, **{**profile.data_of(sets.task), **drawn})
     hyper = replace(profile.hyper_of(ref.name), task_dropout=TASK_DROPOUT.get(ref.name, profile.hyper.task_dropout))
     revision = inputs.revision(profile.encoder)
     full = RunSpec(profile.encoder, revision, ref, sets.first + k, hyper, choices=tuple(choices))
@@ -63,7 +68,7 @@ def _alone(
 
 
 def _together(profile: Profile, k: int, choices: tuple[str, ...], inputs: Inputs) -> list[Spec]:
-    fulls = [_alone(profile, sets, k, (), (), (), inputs)[0] for sets in profile.audit]
+    fulls = [_alone(profile, sets, k, (), (), (), inputs)[0] for sets in (profile.audit[0], *profile.audit_with)]
     shared = SharingSpec(
         encoder=profile.encoder,
         encoder_revision=fulls[0].encoder_revision,

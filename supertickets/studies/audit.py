@@ -8,7 +8,7 @@ from typing import Any
 
 from supertickets.runs import CHOICES, RunSpec, SharingSpec, Spec, TicketRule
 from supertickets.studies.inputs import Inputs, at_hand
-from supertickets.studies.profiles import TASK_DROPOUT, Profile, multi_task_hyper
+from supertickets.studies.profiles import Profile, multi_task_hyper
 from supertickets.studies.training_sets import MAP_DEV_SIZE, TrainingSets
 from supertickets.tickets import LEVELS
 
@@ -59,8 +59,7 @@ def _alone(
     if sets.noise is not None:  # else Table 1's own training set, and only seeds differ
         drawn |= {"train_seed": sets.first + k, "noise": sets.noise, "dev_size": MAP_DEV_SIZE}
     ref = inputs.data(sets.task, **{**profile.data_of(sets.task), **drawn})
-    hyper = replace(profile.hyper_of(ref.name), task_dropout=TASK_DROPOUT.get(ref.name, profile.hyper.task_dropout))
-    revision = inputs.revision(profile.encoder)
+    revision, hyper = inputs.revision(profile.encoder), profile.hyper_of(ref.name)
     full = RunSpec(profile.encoder, revision, ref, sets.first + k, hyper, choices=tuple(choices))
     rules = [TicketRule("winning", level, full.id) for level in winning]
     rules += [TicketRule("random", level) for level in random]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import product, zip_longest
+from itertools import chain, product, zip_longest
 from typing import Any
 
 import pandas as pd
@@ -175,7 +175,6 @@ def multi_task(
     """
     inputs = inputs or at_hand()
     refs = [inputs.data(task, **profile.data_of(task)) for task in sorted(profile.tasks)]
-    dropouts = tuple(TASK_DROPOUT.get(ref.name, profile.hyper.task_dropout) for ref in refs)
     chosen = super_tickets(frame).set_index(["task", "seed"]) if len(frame) else frame
     together = multi_task_hyper(profile.hyper)
     rates = dict.fromkeys((profile.hyper.learning_rate, *profile.rates)) if fine_tuned else ()
@@ -186,7 +185,7 @@ def multi_task(
             "encoder": profile.encoder,
             "encoder_revision": inputs.revision(profile.encoder),
             "data": tuple(refs),
-            "dropouts": dropouts,
+            "dropouts": tuple(profile.hyper_of(ref.name).task_dropout for ref in refs),
             "seed": seed,
             "hyper": replace(together, learning_rate=rate or together.learning_rate),
             "fine_tuning": fine_tuning,
@@ -232,9 +231,8 @@ def adaptations(
     specs = []
     for target in chosen.sizes:
         ref = inputs.data(target, **{**profile.data_of(target), **chosen.data})
-        hyper = replace(profile.hyper, task_dropout=TASK_DROPOUT.get(ref.name, profile.hyper.task_dropout))
-        for size, rate in product(chosen.sizes[target], chosen.rates or (hyper.learning_rate,)):
-            at = replace(hyper, learning_rate=rate)
+        for size, rate in product(chosen.sizes[target], chosen.rates or (profile.hyper.learning_rate,)):
+            at = replace(profile.hyper_of(ref.name), learning_rate=rate)
             for k in range(1 if size is None else chosen.draws):
                 for source, along in sources:
                     draw = 0 if size is None else 1000 * source.seed + k
@@ -255,16 +253,18 @@ def on_test_sets(specs: Iterable[RunSpec], frame: pd.DataFrame, inputs: Inputs |
     return [replace(spec, data=refs[spec.data]) for spec in again]
 
 
-def _figure1(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
-    yield training_set_sweeps(profile, inputs)
+def map_sweeps(profile: Profile, inputs: Inputs | None = None) -> list[RunSpec]:
+    """The runs behind the map: those of :func:`light_sweeps` on the training sets of its cells."""
+    return light_sweeps(replace(profile, light=profile.map, data={**profile.data, "dev_size": MAP_DEV_SIZE}), inputs)
 
 
-def _light(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
-    yield light_sweeps(profile, inputs)
+def _at_once(runs: Callable[[Profile, Inputs], Iterable[Spec]]) -> _Stages:
+    """The one stage of an experiment whose runs hang on no other's results."""
 
+    def one_stage(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
+        yield list(runs(profile, inputs))
 
-def _map(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
-    yield light_sweeps(replace(profile, light=profile.map, data={**profile.data, "dev_size": MAP_DEV_SIZE}), inputs)
+    return one_stage
 
 
 def _rates(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
@@ -275,10 +275,6 @@ def _rates(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequen
     frame, sweep = store.frame(tuning), phase_transition(profile, ["winning"], inputs)
     light = [level for level in LIGHT_LEVELS if level in profile.levels]
     yield [*tuning, *sweep, *mismatched(tuning, sweep, light), *at_rates(sweep, frame)]
-
-
-def _table1(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
-    yield phase_transition(profile, inputs=inputs)
 
 
 def _table2(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
@@ -309,30 +305,18 @@ def _table4(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Seque
     yield adaptations(profile, store.frame(sources), multi_task(profile, store.frame(sweep), inputs), inputs)
 
 
-def _figure5(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
-    yield subset_sweeps(profile, inputs)
-
-
-def _figure6(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
-    yield importance_runs(profile, inputs)
-
-
-def _audit(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
-    yield [spec for runs in audit_runs(profile, inputs).values() for spec in runs]
-
-
 EXPERIMENTS: Mapping[str, _Stages] = {
     "rates": _rates,
-    "figure1": _figure1,
-    "light": _light,
-    "map": _map,
-    "audit": _audit,
-    "table1": _table1,
+    "figure1": _at_once(training_set_sweeps),
+    "light": _at_once(light_sweeps),
+    "map": _at_once(map_sweeps),
+    "audit": _at_once(lambda profile, inputs: chain(*audit_runs(profile, inputs).values())),
+    "table1": _at_once(lambda profile, inputs: phase_transition(profile, inputs=inputs)),
     "table2": _table2,
     "table3": _table3,
     "table4": _table4,
-    "figure5": _figure5,
-    "figure6": _figure6,
+    "figure5": _at_once(subset_sweeps),
+    "figure6": _at_once(importance_runs),
 }
 """Stages by name. The runs of Table 1 are also those of Tables 6 and 7 and of Figures 3, 4 and 7, the runs of Table 3
 those of Tables 5 and 8."""

@@ -72,8 +72,10 @@ class Profile:
         return {**self.data, **self.data_by_task.get(task, {})}
 
     def hyper_of(self, task: str) -> Hyper:
-        """The hyper-parameters of a task's runs, task-head dropout aside."""
-        return replace(self.hyper, learning_rate=self.rate_by_task.get(task, self.hyper.learning_rate))
+        """The hyper-parameters of a task's runs."""
+        dropout = TASK_DROPOUT.get(task, self.hyper.task_dropout)
+        rate = self.rate_by_task.get(task, self.hyper.learning_rate)
+        return replace(self.hyper, learning_rate=rate, task_dropout=dropout)
 
 
 GLUE = ("RTE", "MRPC", "CoLA", "SST-2", "STS-B", "QNLI", "QQP", "MNLI")

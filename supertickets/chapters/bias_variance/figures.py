@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,19 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.pyplot import subplots
 
 from supertickets.chapters.bias_variance.claims import LOSSES
-from supertickets.chapters.drawing import STYLE, common_legend, draw_curves
+from supertickets.chapters.drawing import common_legend, draw_curves
 from supertickets.chapters.single_task.figures import phase_transition_data
 from supertickets.statistics import PhaseBoundaries
 
 
-def trade_off_figure(
-    frame: pd.DataFrame,
-    terms: pd.DataFrame,
-    phases: PhaseBoundaries | None = None,
-    kinds: Sequence[str] = tuple(STYLE),
-    score: str = "report_score",
-    score_name: str = "score",
-) -> Figure:
+def trade_off_figure(frame: pd.DataFrame, terms: pd.DataFrame, phases: PhaseBoundaries | None = None) -> Figure:
     """Figure 1: phase transition (left), variance (middle) and bias^2 (right) against the weights remaining.
 
     ``frame`` holds the records of one task on many training sets, ``terms`` is
@@ -36,13 +28,13 @@ def trade_off_figure(
     """
     with sns.axes_style("ticks"):
         fig, axes = subplots(1, 3, figsize=(11.4, 3.5), layout="constrained")
-    data = phase_transition_data(frame, score)
-    draw_curves(axes[0], data.loc[data["kind"].isin(["full", *kinds])])
-    axes[0].set(title=f"phase transition (n = {frame['seed'].nunique()} training sets)", ylabel=score_name)
+    data = phase_transition_data(frame)
+    draw_curves(axes[0], data)
+    axes[0].set(title=f"phase transition (n = {frame['seed'].nunique()} training sets)", ylabel="score")
     axes[0].set_ylim(top=min(axes[0].get_ylim()[1], 1.03))
     names = {"variance": "variance", "bias2": "bias$^2$"}
     for axis, term in zip(axes[1:], names, strict=True):
-        chosen = terms.loc[(terms["term"] == term) & terms["kind"].isin(["full", *kinds])]
+        chosen = terms.loc[terms["term"] == term]
         draw_curves(axis, chosen.rename(columns={"value": "mean"}))
         axis.set(title=f"{names[term]} of the {LOSSES[chosen['loss'].iloc[0]]} loss", ylabel=names[term])
         axis.set_ylim(bottom=0)

@@ -69,14 +69,15 @@ def super_tickets_gain(frame: pd.DataFrame, column: str = "report_score", size: 
     Raises SuperticketsError as :func:`~supertickets.chapters.pairs.super_ticket_pairs` does.
     """
     pairs = super_ticket_pairs(frame, column)
-    by_task = {
-        str(task): pd.Series(own["super"].to_numpy() - own["full"].to_numpy(), own["seed"].to_list())
-        for task, own in pairs.groupby("task", sort=False)
-    }
-    return judged_apart(told("the super ticket beats the full model", by_task, expected=paper_gain(size)))
+    gains = _by_task(pairs.assign(gain=pairs["super"] - pairs["full"]), "gain")
+    return judged_apart(told("the super ticket beats the full model", gains, expected=paper_gain(size)))
 
 
-def light_pruning(frame: pd.DataFrame, levels: Sequence[float] = LIGHT_LEVELS, size: str = "base") -> pd.DataFrame:
+def _by_task(pairs: pd.DataFrame, column: str) -> dict[str, pd.Series]:
+    return {str(task): own.set_index("seed")[column] for task, own in pairs.groupby("task", sort=False)}
+
+
+def light_pruning(frame: pd.DataFrame, levels: Sequence[float] = LIGHT_LEVELS) -> pd.DataFrame:
     """The central claim: winning tickets of light levels beat the full model. In detail: by task and level."""
     values = {}
     for level in levels:
@@ -84,7 +85,7 @@ def light_pruning(frame: pd.DataFrame, levels: Sequence[float] = LIGHT_LEVELS, s
     tasks = list(dict.fromkeys(frame["task"]))
     together = TOGETHER if len(tasks) > 1 else tasks[0]
     at = f"{together}, mean of {', '.join(f'{level:.0%}' for level in levels)}"
-    return judged_apart(told("light pruning beats the full model", values, at, expected=paper_gain(size)))
+    return judged_apart(told("light pruning beats the full model", values, at, expected=paper_gain()))
 
 
 def foreseen(frame: pd.DataFrame, sets: int) -> str:
@@ -98,16 +99,16 @@ def foreseen(frame: pd.DataFrame, sets: int) -> str:
     )
 
 
-def winners(frame: pd.DataFrame, levels: Sequence[float] = MIDDLE_LEVELS, size: str = "base") -> pd.DataFrame:
+def winners(frame: pd.DataFrame) -> pd.DataFrame:
     """Observation 1: winning tickets lie above random ones, and random ones above losing ones, at the middle levels."""
     rows = []
     for better, worse in (("winning", "random"), ("random", "losing")):
         text = f"{better} tickets lie above {worse} ones"
-        rows += told(text, contrasts(frame, better, worse, levels), expected=paper_gain(size))
+        rows += told(text, contrasts(frame, better, worse, MIDDLE_LEVELS), expected=paper_gain())
     return judged_apart(rows)
 
 
-def transitions(frame: pd.DataFrame, size: str = "base") -> pd.DataFrame:
+def transitions(frame: pd.DataFrame) -> pd.DataFrame:
     """Observation 2: the winning curve rises above the full model and then falls below it.
 
     The effect is the smaller of rise and fall, the test that of both (:func:`supertickets.statistics.\
@@ -131,11 +132,11 @@ rises_then_falls`). All together, a seed's curve is its mean over tasks. The lev
         if len(curve) > 1 and len(levels) > 1:
             found = rises_then_falls([0.0, *levels], 100 * curve.to_numpy())
             effect, p = found.effect, found.p
-        rows.append(claim(text, name, effect, p=p, expected=paper_gain(size), detail=i > 0))
+        rows.append(claim(text, name, effect, p=p, expected=paper_gain(), detail=i > 0))
     return judged_apart(rows)
 
 
-def falls(frame: pd.DataFrame, size: str = "base") -> pd.DataFrame:
+def falls(frame: pd.DataFrame) -> pd.DataFrame:
     """Section 5.4 of the other two kinds: random tickets fall in every phase, losing tickets drop at once.
 
     The phases are those of the paper's figures: up to 30%, to 60%, and beyond; "at once" is the lightest level.
@@ -147,7 +148,7 @@ def falls(frame: pd.DataFrame, size: str = "base") -> pd.DataFrame:
         "random tickets fall from middle to heavy": contrasts(frame, "random", "random", heavy, middle),
         "losing tickets drop at once": contrasts(frame, "losing", levels=light[:1]),
     }
-    fields = {"side": "below", "expected": -paper_gain(size)}
+    fields = {"side": "below", "expected": -paper_gain()}
     return judged_apart(row for text, values in phases.items() for row in told(text, values, **fields))
 
 
@@ -170,7 +171,7 @@ def larger_models(base: pd.DataFrame, large: pd.DataFrame) -> pd.DataFrame:
     return judged_apart(rows + told("super tickets of the large model keep less", less, **smaller))
 
 
-def smaller_data(frames: Mapping[int, pd.DataFrame], size: str = "base") -> pd.DataFrame:
+def smaller_data(frames: Mapping[int, pd.DataFrame]) -> pd.DataFrame:
     """Observation 4: with less training data the light gain is greater. Each size against the largest, by seed.
 
     ``frames`` maps training sizes to the records of the same tasks at that size.
@@ -184,10 +185,10 @@ def smaller_data(frames: Mapping[int, pd.DataFrame], size: str = "base") -> pd.D
             if task in whole:
                 values[f"{task}, {n} against {largest} examples"] = (gain - whole[task]).dropna()
     together = f"fewer against {largest} examples"
-    return judged_apart(told("the light gain is greater with less data", values, together, expected=paper_gain(size)))
+    return judged_apart(told("the light gain is greater with less data", values, together, expected=paper_gain()))
 
 
-def task_sizes(frame: pd.DataFrame, column: str = "report_score", size: str = "base") -> pd.DataFrame:
+def task_sizes(frame: pd.DataFrame) -> pd.DataFrame:
     """Sections 5.3 and 5.4: in larger tasks super tickets gain less and keep more, light pruning gains less.
 
     Relations to the tasks' training sets (:func:`size_relation`); the last is how "the phase transition is more
@@ -195,27 +196,18 @@ def task_sizes(frame: pd.DataFrame, column: str = "report_score", size: str = "b
     Of a single task there is no row. Raises SuperticketsError as
     :func:`~supertickets.chapters.pairs.super_ticket_pairs` does.
     """
-    pairs = super_ticket_pairs(frame, column)
+    pairs = super_ticket_pairs(frame)
     if "train_examples" not in frame or len(set(frame["task"])) < 2:
         return judged_apart([])
     pairs["gain"], pairs["weights"] = pairs["super"] - pairs["full"], 100 * pairs["weights_remaining"]
     examples = dict(zip(frame["task"], frame["train_examples"], strict=True))
-    by_task = {
-        name: {
-            str(task): pd.Series(own[name].to_numpy(), own["seed"].to_list())
-            for task, own in pairs.groupby("task", sort=False)
-        }
-        for name in ("gain", "weights")
-    }
-    printed = {row["task"]: row for row in paper.figure3()}
-    gains = {task: row[f"gain {size}"] for task, row in printed.items()}
-    kept = {task: 100 * row[f"weights remaining {size}"] for task, row in printed.items()}
+    gains = {row["task"]: row["gain base"] for row in paper.figure3()}
+    kept = {row["task"]: 100 * row["weights remaining base"] for row in paper.figure3()}
+    gained, weights, light = _by_task(pairs, "gain"), _by_task(pairs, "weights"), contrasts(frame, "winning")
     rows = [
-        size_relation("super tickets gain less in larger tasks", by_task["gain"], examples, gains, side="below"),
-        size_relation("super tickets keep more in larger tasks", by_task["weights"], examples, kept, "% of weights"),
-        size_relation(
-            "light pruning gains less in larger tasks", contrasts(frame, "winning"), examples, gains, side="below"
-        ),
+        size_relation("super tickets gain less in larger tasks", gained, examples, gains, side="below"),
+        size_relation("super tickets keep more in larger tasks", weights, examples, kept, "% of weights"),
+        size_relation("light pruning gains less in larger tasks", light, examples, gains, side="below"),
     ]
     return judged_apart({**row, "detail": False} for row in rows)
 
@@ -247,12 +239,12 @@ def size_relation(
     return claim(text, where, slope, p=p, side=side, unit=unit, expected=float(expected))
 
 
-def boundaries(frame: pd.DataFrame, score: str = "report_score", chance: float | None = None) -> PhaseBoundaries:
+def boundaries(frame: pd.DataFrame, chance: float | None = None) -> PhaseBoundaries:
     """The three phases of a frame of records (:func:`supertickets.statistics.phase_boundaries`), seeds paired.
 
     Only levels and seeds that winning and random tickets both have are used. Raises SuperticketsError if too few.
     """
-    scores = paired_scores(frame, score)
+    scores = paired_scores(frame)
     levels = [level for kind, level in scores.columns if kind == "winning" and ("random", level) in scores]
     needed = [("full", 0.0), *((kind, level) for kind in ("winning", "random") for level in levels)]
     if len(levels) < 2 or ("full", 0.0) not in scores:
@@ -265,7 +257,7 @@ def boundaries(frame: pd.DataFrame, score: str = "report_score", chance: float |
     return phase_boundaries([0.0, *levels], winning, random, chance)
 
 
-def phase_table(frame: pd.DataFrame, score: str = "report_score") -> pd.DataFrame:
+def phase_table(frame: pd.DataFrame) -> pd.DataFrame:
     """The phases' boundaries by task, as sparsity levels with 95% bootstrap intervals over seeds.
 
     ``best`` ends Phase I, ``meeting`` begins Phase III, ``collapse`` is where half of what the full model has over a
@@ -274,7 +266,7 @@ def phase_table(frame: pd.DataFrame, score: str = "report_score") -> pd.DataFram
     rows = []
     for task, own in frame.groupby("task", sort=False):
         try:
-            found = boundaries(own, score, float(own["constant_score"].iloc[0]))
+            found = boundaries(own, float(own["constant_score"].iloc[0]))
         except SuperticketsError:  # runs are missing, and what is missing is said elsewhere
             continue
         row: dict[str, Any] = {"task": task, "seeds": found.n_seeds}

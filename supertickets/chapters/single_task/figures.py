@@ -23,34 +23,25 @@ from supertickets.chapters.drawing import (
     panels,
     seeds_said,
 )
-from supertickets.chapters.pairs import check_size, kin_of, super_ticket_pairs
+from supertickets.chapters.pairs import kin_of, super_ticket_pairs
 from supertickets.errors import SuperticketsError
 from supertickets.runs import super_tickets
 from supertickets.statistics import mean_interval, paired_difference
 
 
-def phase_transition_data(frame: pd.DataFrame, score: str = "report_score") -> pd.DataFrame:
+def phase_transition_data(frame: pd.DataFrame) -> pd.DataFrame:
     """Mean score and 95% t interval over seeds, by task, kind and level: the numbers behind Figures 1 (left), 4, 7.
 
     Columns: task, kind, level, weights_remaining (mean), n (seeds), mean, low, high; low and high are NaN for one seed.
-    Runs without a value of ``score`` are left out. Raises SuperticketsError without runs.
+    Raises SuperticketsError without runs.
     """
-    rows = []
-    condition = ["task", "kind", "level"]
-    if frame.empty or score not in frame:
-        raise SuperticketsError(f"There are no finished runs with a {score!r} to draw; run the sweep first.")
-    for _, group in frame.dropna(subset=[score]).groupby(condition, sort=False):
-        interval = mean_interval(group[score].to_numpy())
-        rows.append(
-            {
-                **group.loc[:, condition].iloc[0].to_dict(),
-                "weights_remaining": group["weights_remaining"].mean(),
-                "n": interval.n,
-                "mean": interval.mean,
-                "low": interval.low,
-                "high": interval.high,
-            }
-        )
+    if frame.empty:
+        raise SuperticketsError("There are no finished runs to draw; run the sweep first.")
+    rows, condition = [], ["task", "kind", "level"]
+    for _, group in frame.dropna(subset=["report_score"]).groupby(condition, sort=False):
+        interval = mean_interval(group["report_score"].to_numpy())
+        row = {**group[condition].iloc[0].to_dict(), "weights_remaining": group["weights_remaining"].mean()}
+        rows.append(row | {"n": interval.n, "mean": interval.mean, "low": interval.low, "high": interval.high})
     return pd.DataFrame(rows)
 
 
@@ -69,11 +60,7 @@ def figures_4_and_7(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def phase_transition_figure(
-    frame: pd.DataFrame,
-    tasks: Sequence[str] = (),
-    score: str = "report_score",
-    score_name: str = "score",
-    star: float | None = None,
+    frame: pd.DataFrame, tasks: Sequence[str] = (), score_name: str = "score", star: float | None = None
 ) -> Figure:
     """Figure 4 (and 7): score of winning, random and losing tickets against the weights remaining, one panel per task.
 
@@ -83,10 +70,8 @@ def phase_transition_figure(
     :func:`supertickets.runs.missing_sentence` names what is missing. Bands far wider than the curves are cut at the
     edge. Raises SuperticketsError without any run.
     """
-    if frame.empty:
-        raise SuperticketsError("There are no finished runs to draw; run the sweep first.")
+    data = phase_transition_data(frame)
     tasks = list(tasks) or list(dict.fromkeys(frame["task"]))
-    data = phase_transition_data(frame, score)
     n_columns = min(len(tasks), 2)
     size = (4.2 * n_columns, 3.1 * math.ceil(len(tasks) / n_columns))
     fig, axes = panels(len(tasks), n_columns, size, "weights remaining (%)", score_name)
@@ -102,13 +87,13 @@ def phase_transition_figure(
     return fig
 
 
-def figure3(frame: pd.DataFrame, size: str = "base", score: str = "report_score") -> Figure:
+def figure3(frame: pd.DataFrame) -> Figure:
     """Figure 3: gain of the super ticket (above) and its weights remaining (below), smallest training set first.
 
-    Left our runs, with 95% t intervals over seeds; right, in grey, the paper's eight tasks for BERT-``size``. Both
+    Left our runs, with 95% t intervals over seeds; right, in grey, the paper's eight tasks for BERT-base. Both
     share their axes. The numbers, and what is raised, are those of :func:`figure3_data`.
     """
-    ours = figure3_data(frame, size, score)
+    ours = figure3_data(frame)
     if ours.empty:
         raise SuperticketsError("No task has both a full model and a winning ticket yet; run the sweep first.")
     theirs = paper.figure3()
@@ -125,14 +110,10 @@ def figure3(frame: pd.DataFrame, size: str = "base", score: str = "report_score"
             layout="constrained",
         )
     x, seeds = np.arange(len(ours)), seeds_said(ours.loc[:, "seeds"].to_list())
+    printed = [100 * row["weights remaining base"] for row in theirs]
     columns = (
         (f"our runs ({seeds})", STYLE["winning"][0], ours["gain"], ours["weights"]),
-        (
-            f"the paper, BERT-{size}",
-            "#888888",
-            [row[f"gain {size}"] for row in theirs],
-            [100 * row[f"weights remaining {size}"] for row in theirs],
-        ),
+        ("the paper, BERT-base", "#888888", [row["gain base"] for row in theirs], printed),
     )
     for column, (title, colour, gains, weights) in enumerate(columns):
         axes[0, column].bar(range(len(gains)), gains, width=0.6, color=colour)
@@ -161,12 +142,7 @@ def _task_labels(data: pd.DataFrame) -> tuple[list[str], dict[str, Any]]:
     return labels, {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
 
 
-def shrinking_figure(
-    frame: pd.DataFrame,
-    kinds: Sequence[str] = ("winning",),
-    score: str = "report_score",
-    bottom: float | None = None,
-) -> Figure:
+def shrinking_figure(frame: pd.DataFrame, kinds: Sequence[str] = ("winning",), bottom: float | None = None) -> Figure:
     """Figure 5: the phase transition of one task as its training set shrinks, a panel per size, largest first.
 
     Each panel shows what the tickets of ``kinds`` gain over the full model trained on the same examples (the dashed
@@ -175,7 +151,7 @@ def shrinking_figure(
     Bands far wider than the curves are cut at the edge, and so is all below ``bottom`` points; what is raised is
     that of :func:`shrinking_data`.
     """
-    data = shrinking_data(frame, score)
+    data = shrinking_data(frame)
     data = data.loc[data["kind"].isin(kinds)]
     if data.empty:
         raise SuperticketsError(
@@ -246,18 +222,17 @@ def _usual_level(frame: pd.DataFrame) -> float | None:
     return None if chosen.empty else float(chosen.mode().iloc[0])
 
 
-def figure3_data(frame: pd.DataFrame, size: str = "base", score: str = "report_score") -> pd.DataFrame:
+def figure3_data(frame: pd.DataFrame) -> pd.DataFrame:
     """The numbers behind :func:`figure3`: one row per task, smallest training set first.
 
     Columns: task, train size (examples), seeds; gain of the super ticket over the full model (points, paired by seed)
     with the ends of its 95% t interval; weights remaining (%) with the ends of theirs; then the paper's task, train
-    size, gain (recomputed from its Table 1) and weights remaining (%) for BERT-``size``. Raises SuperticketsError as
+    size, gain (recomputed from its Table 1) and weights remaining (%) for BERT-base. Raises SuperticketsError as
     :func:`supertickets.chapters.pairs.super_ticket_pairs` does.
     """
-    check_size(size)
     theirs = {row["task"]: row for row in paper.figure3()}
     rows = []
-    for name, group in super_ticket_pairs(frame, score).groupby("task", sort=False):
+    for name, group in super_ticket_pairs(frame).groupby("task", sort=False):
         task = str(name)
         examples = int(frame.loc[frame["task"] == task, "train_examples"].max())
         gain = paired_difference(group["super"], group["full"]).interval
@@ -267,12 +242,12 @@ def figure3_data(frame: pd.DataFrame, size: str = "base", score: str = "report_s
         row |= {"weights": weights.mean, "weights, low": weights.low, "weights, high": weights.high}
         if kin := theirs.get(kin_of(task)):
             row |= {"paper: task": kin["task"], "paper: train size": kin["train size"]}
-            row |= {"paper: gain": kin[f"gain {size}"], "paper: weights": 100 * kin[f"weights remaining {size}"]}
+            row |= {"paper: gain": kin["gain base"], "paper: weights": 100 * kin["weights remaining base"]}
         rows.append(row)
     return pd.DataFrame(rows).sort_values("train size", kind="stable", ignore_index=True) if rows else pd.DataFrame()
 
 
-def shrinking_data(frame: pd.DataFrame, score: str = "report_score") -> pd.DataFrame:
+def shrinking_data(frame: pd.DataFrame) -> pd.DataFrame:
     """What a ticket gains over the full model of the same training set, by training size (the numbers of Figure 5).
 
     One row per task, train_size (largest first), kind and level: weights_remaining (mean), n (runs), ``full`` (the full
@@ -281,10 +256,10 @@ def shrinking_data(frame: pd.DataFrame, score: str = "report_score") -> pd.DataF
     the whole training set, of ``train_examples``. Raises SuperticketsError without such pairs, and for a frame without
     these columns.
     """
-    if frame.empty or not {"train_size", "train_examples", score} <= set(frame):
-        raise SuperticketsError(f"There are no finished runs with a train_size and a {score!r}; run the sweep first.")
+    if frame.empty or not {"train_size", "train_examples"} <= set(frame):
+        raise SuperticketsError("There are no finished runs with a train_size; run the sweep first.")
     key, condition = ["encoder", "task", "data", "seed", "size"], ["task", "size", "kind", "level"]
-    runs = frame.assign(size=frame["train_size"].astype(float).fillna(math.inf), score=100 * frame[score])
+    runs = frame.assign(size=frame["train_size"].astype(float).fillna(math.inf), score=100 * frame["report_score"])
     full = runs.loc[runs["kind"] == "full", [*key, "score"]]
     both = runs.loc[runs["kind"] != "full"].merge(full, on=key, suffixes=("", "_full"))
     both = both.dropna(subset=["score", "score_full"])
@@ -294,22 +269,13 @@ def shrinking_data(frame: pd.DataFrame, score: str = "report_score") -> pd.DataF
     for _, group in both.groupby(condition, sort=False):
         first = group.iloc[0]
         interval = paired_difference(group["score"], group["score_full"]).interval
-        rows.append(
-            {
-                **first[["task", "kind", "level"]].to_dict(),
-                "train_size": first["size"],
-                "weights_remaining": group["weights_remaining"].mean(),
-                "n": interval.n,
-                "full": group["score_full"].mean(),
-                "gain": interval.mean,
-                "low": interval.low,
-                "high": interval.high,
-            }
-        )
+        row = {"task": first["task"], "train_size": first["size"], "kind": first["kind"], "level": first["level"]}
+        row |= {"weights_remaining": group["weights_remaining"].mean(), "n": interval.n}
+        row |= {"full": group["score_full"].mean(), "gain": interval.mean, "low": interval.low, "high": interval.high}
+        rows.append(row)
     data = pd.DataFrame(rows).sort_values(["train_size", "level"], ascending=[False, True], kind="stable")
     whole = runs.loc[runs["size"] == math.inf].groupby("task")["train_examples"].max()
     sizes = data["train_size"].where(data["train_size"] != math.inf, data["task"].map(whole))
     data["train_size"] = sizes.astype(int)
     names = list(dict.fromkeys(frame["task"]))
-    data = data.sort_values("task", key=lambda tasks: tasks.map(names.index), kind="stable", ignore_index=True)
-    return data.loc[:, ["task", "train_size", *[name for name in data if name not in ("task", "train_size")]]]
+    return data.sort_values("task", key=lambda tasks: tasks.map(names.index), kind="stable", ignore_index=True)

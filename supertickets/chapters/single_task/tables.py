@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from supertickets.chapters import paper
-from supertickets.chapters.pairs import check_size, kin_of, scores_in, super_ticket_pairs
+from supertickets.chapters.pairs import kin_of, scores_in, super_ticket_pairs
 from supertickets.chapters.single_task.claims import super_tickets_gain
 from supertickets.errors import SuperticketsError
 from supertickets.runs import Record
@@ -22,10 +22,7 @@ _PRINTED_SIZE = "paper: weights remaining (%)"
 
 
 def table1(
-    frame: pd.DataFrame,
-    column: str = "report_score",
-    size: str = "base",
-    luck: Mapping[str, float] | None = None,
+    frame: pd.DataFrame, column: str = "report_score", size: str = "base", luck: Mapping[str, float] | None = None
 ) -> pd.DataFrame:
     """Table 1: the full model (ST-DNN) against the super ticket (SuperT), one row per task, in points; then "average".
 
@@ -73,7 +70,7 @@ def table1(
     return table if any("paper: task" in row for row in rows[:-1]) else table.filter(regex="^(?!paper)")
 
 
-def table1_metrics(frame: pd.DataFrame, split: str = "report", size: str = "base", printed_in: int = 1) -> pd.DataFrame:
+def table1_metrics(frame: pd.DataFrame, split: str = "report", printed_in: int = 1) -> pd.DataFrame:
     """Table 1 in full: one row per task and metric (accuracy and F1, both correlations, MNLI matched and mismatched).
 
     Columns as in :func:`table1`, in points, without a verdict: the metrics of a task are no independent findings. A
@@ -81,7 +78,6 @@ def table1_metrics(frame: pd.DataFrame, split: str = "report", size: str = "base
     "dev" or another that the runs were scored on; ``printed_in`` is the paper's table to set beside. Raises
     SuperticketsError as :func:`~supertickets.chapters.pairs.super_ticket_pairs` does.
     """
-    check_size(size)
     if frame.empty or not (scored := [name for name in scores_in(frame) if name.startswith(f"{split}_")]):
         raise SuperticketsError(f"There are no finished runs with metrics of the {split!r} split.")
     printed = paper.scores(printed_in)
@@ -96,30 +92,30 @@ def table1_metrics(frame: pd.DataFrame, split: str = "report", size: str = "base
             if pairs.empty:
                 continue
             row = {"task": task, "metric": metric, **_gain_row(pairs["full"].to_numpy(), pairs["super"].to_numpy())}
-            theirs = [printed[f"{model} {size}"].get(kin, {}).get(metric) for model in ("ST-DNN", "SuperT")]
+            theirs = [printed[f"{model} base"].get(kin, {}).get(metric) for model in ("ST-DNN", "SuperT")]
             if theirs[0] is not None and theirs[1] is not None:
                 row |= {"paper: task": kin, **_paper_gain(theirs[0], theirs[1])}
             rows.append(row)
     return pd.DataFrame(rows)
 
 
-def table1_layout(frame: pd.DataFrame, size: str = "base") -> pd.DataFrame:
+def table1_layout(frame: pd.DataFrame) -> pd.DataFrame:
     """Table 1 as the paper lays it out: a row per model, a column per task in its order, metrics behind one another.
 
-    Below ours stand the paper's rows of BERT-``size``, for the kin tasks; its average is that of its eight tasks. In
+    Below ours stand the paper's rows of BERT-base, for the kin tasks; its average is that of its eight tasks. In
     points; raises SuperticketsError as :func:`table1_metrics` does.
     """
-    metrics = table1_metrics(frame, size=size)
+    metrics = table1_metrics(frame)
     if metrics.empty:
         return metrics
-    average = table1(frame, size=size).iloc[-1]
+    average = table1(frame).iloc[-1]
     place = {task: i for i, task in enumerate(paper.TASKS)}
     tasks = sorted(metrics["task"].unique(), key=lambda task: place.get(kin_of(task), len(place)))
     rows = []
     for model in ("ST-DNN", "SuperT", "paper: ST-DNN", "paper: SuperT"):
         if model not in metrics or model not in average:
             continue
-        row: dict[str, Any] = {"model": f"{model} {size}" if "paper" in model else model}
+        row: dict[str, Any] = {"model": f"{model} base" if "paper" in model else model}
         for task in tasks:
             own = metrics.loc[(metrics["task"] == task) & metrics[model].notna()]
             name = f"{task} {'/'.join(metrics.loc[metrics['task'] == task, 'metric'])}"
@@ -180,21 +176,17 @@ def _paper_gain(full: float, ticket: float) -> dict[str, float]:
     return {"paper: ST-DNN": full, "paper: SuperT": ticket, "paper: gain": ticket - full}
 
 
-def table6(frame: pd.DataFrame, column: str = "report_score", size: str = "base") -> pd.DataFrame:
+def table6(frame: pd.DataFrame) -> pd.DataFrame:
     """Table 6: standard deviation over seeds of the super ticket's score, and of the full model's, one row per task.
 
     Standard deviations are in points, each with its 95% chi-square interval (of 5 seeds: 0.6 to 2.9 times the
     estimate). ``p (equal spread)`` is the Brown-Forsythe test's (:func:`supertickets.statistics.equal_variances`);
     runs that share a seed are alike, which makes it cautious. Beside it stands the paper's value of the kin task for
-    BERT-``size``; the full model's is in Table 5, of five tasks and BERT-large only. A single seed has no spread: NaN.
+    BERT-base (the full model's are printed for BERT-large only, in Table 5). A single seed has no spread: NaN.
     Raises SuperticketsError as :func:`supertickets.chapters.pairs.super_ticket_pairs` does.
     """
-    check_size(size)
-    theirs = {("SuperT", task): sd for task, sd in _printed(6, f"SuperT {size}").items()}
-    if size == "large":
-        theirs |= {("ST-DNN", task): sd for task, sd in _printed(5, "ST-DNN large").items()}
-    rows = []
-    for task, group in super_ticket_pairs(frame, column).groupby("task", sort=False):
+    rows, theirs = [], _printed(6, "SuperT base")
+    for task, group in super_ticket_pairs(frame).groupby("task", sort=False):
         scores = {"SuperT": group["super"].to_numpy(), "ST-DNN": group["full"].to_numpy()}
         row: dict[str, Any] = {"task": task, "seeds": len(group)}
         for model, values in scores.items():
@@ -203,22 +195,19 @@ def table6(frame: pd.DataFrame, column: str = "report_score", size: str = "base"
         enough = len(group) > 1
         row["p (equal spread)"] = equal_variances(scores["SuperT"], scores["ST-DNN"]).p if enough else math.nan
         kin = kin_of(str(task))
-        known = {f"paper: {model}: sd": theirs[model, kin] for model in scores if (model, kin) in theirs}
-        rows.append(row | ({"paper: task": kin} if known else {}) | known)
+        rows.append(row | ({"paper: task": kin, "paper: SuperT: sd": theirs[kin]} if kin in theirs else {}))
     return pd.DataFrame(rows)
 
 
-def table7(frame: pd.DataFrame, size: str = "base") -> pd.DataFrame:
+def table7(frame: pd.DataFrame) -> pd.DataFrame:
     """Table 7: weights remaining in the super tickets, mean and standard deviation over seeds, one row per task.
 
     Sizes are shares of the encoder's weights, embeddings included. ``levels chosen`` counts the seeds of every
-    sparsity level that was chosen. The last columns are the paper's, of the kin task and BERT-``size``; they do not
+    sparsity level that was chosen. The last columns are the paper's, of the kin task and BERT-base; they do not
     agree with its Figure 3 (inconsistencies P4 and P5). The standard deviation of a single seed is NaN. Raises
     SuperticketsError as :func:`supertickets.chapters.pairs.super_ticket_pairs` does.
     """
-    check_size(size)
-    theirs = {name: _printed(7, f"SuperT {size}", name) for name in ("mean", "sd")}
-    rows = []
+    rows, theirs = [], {name: _printed(7, "SuperT base", name) for name in ("mean", "sd")}
     for task, group in super_ticket_pairs(frame).groupby("task", sort=False):
         levels, counts = np.unique(group["level"].to_numpy(), return_counts=True)
         chosen = [
@@ -274,7 +263,7 @@ def table9(records: Iterable[Record]) -> pd.DataFrame:
 
 
 def _printed(table: int, model: str, statistic: str = "") -> dict[str, float]:
-    """The row of a model in Table 5, 6 or 7, by task."""
+    """The row of a model in Table 6 or 7, by task."""
     row = next(
         row for row in paper.table(table) if row["model"] == model and row.get("statistic", statistic) == statistic
     )

@@ -80,8 +80,6 @@ def test_the_figure_copes_with_missing_runs(frame):
     alone = phase_transition_figure(frame[frame["seed"] == 0])
     assert np.isfinite(alone.axes[0].get_ylim()).all()
     plt.close("all")
-    with pytest.raises(SuperticketsError, match="'report_f1'"):
-        phase_transition_data(frame, "report_f1")
 
 
 def test_figure3_orders_tasks_by_training_size(two_tasks):
@@ -98,7 +96,6 @@ def test_figure3_orders_tasks_by_training_size(two_tasks):
         assert row["weights"] == pytest.approx(beside["weights remaining (%)"])
         assert row["paper: gain"] == pytest.approx(beside["paper: gain"])
     assert list(data["paper: weights"]) == [89, 83]
-    assert list(figure3_data(two_tasks, "large")["paper: weights"]) == pytest.approx([84, 82])
     assert list(data["train size"]) == [70, 300]
 
     fig = figure3(two_tasks)

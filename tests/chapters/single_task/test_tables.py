@@ -196,8 +196,6 @@ def test_table6_sets_two_spreads_and_the_papers_side_by_side(two_tasks):
     )
     assert (row["paper: task"], row["paper: SuperT: sd"]) == ("STS-B", 0.49)
     assert "paper: ST-DNN: sd" not in row
-    large = table6(calm, size="large").set_index("task")
-    assert list(large["paper: ST-DNN: sd"]) == [1.17, 0.16]
     assert np.isnan(table6(calm[calm["seed"] == 0])["p (equal spread)"]).all()
 
 
@@ -211,7 +209,6 @@ def test_table7_counts_the_levels_chosen(frame):
     assert row["weights remaining, sd"] == pytest.approx(np.std(sizes, ddof=1))
     theirs = ["paper: task", "paper: weights remaining, mean", "paper: weights remaining, sd"]
     assert row[theirs].to_list() == ["RTE", 0.83, 0.07]
-    assert table7(frame, size="large").iloc[0]["paper: weights remaining, mean"] == 0.82
 
 
 def record_on(task: Task) -> Record:

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
-from scipy.stats import spearmanr
 
 from supertickets.chapters.drawing import STYLE
 from supertickets.runs import Record
@@ -20,14 +18,8 @@ from supertickets.tickets import ESTIMATORS, EncoderShape, Scores, Ticket, prune
 def importance_figure(scores: Scores) -> Figure:
     """Importance of heads (after layer-wise l2 normalisation, as they are ranked) and of FFNs, by layer."""
     heads = scores.normalised_heads()
-    fig, (left, right) = plt.subplots(
-        1,
-        2,
-        figsize=(7.2, 0.42 * len(heads) + 1.2),
-        width_ratios=[heads.shape[1], 5],
-        sharey=True,
-        layout="constrained",
-    )
+    size, ratios = (7.2, 0.42 * len(heads) + 1.2), [heads.shape[1], 5]
+    fig, (left, right) = plt.subplots(1, 2, figsize=size, width_ratios=ratios, sharey=True, layout="constrained")
     sns.heatmap(heads, ax=left, cmap="Blues", vmin=0, annot=heads.shape[1] <= 8, fmt=".2f", cbar=False, linewidths=0.5)
     left.set(xlabel="head", ylabel="layer", title="heads, normalised by layer")
     right.barh(range(len(heads)), scores.ffns, color=STYLE["winning"][0], height=0.7)
@@ -42,25 +34,14 @@ def importance_figure(scores: Scores) -> Figure:
 def tickets_figure(tickets: Sequence[Ticket]) -> Figure:
     """Which units tickets keep: a panel per ticket, layers down, heads across, the FFN set apart; filled = kept."""
     n_layers, n_heads = tickets[0].shape
-    fig, axes = plt.subplots(
-        1, len(tickets), figsize=(0.3 * (n_heads + 3) * len(tickets), 0.3 * n_layers + 1.1), squeeze=False, sharey=True
-    )
+    size = (0.3 * (n_heads + 3) * len(tickets), 0.3 * n_layers + 1.1)
+    fig, axes = plt.subplots(1, len(tickets), figsize=size, squeeze=False, sharey=True)
     for axis, ticket in zip(axes.flat, tickets, strict=True):
-        units = [
-            *np.argwhere(np.ones(ticket.shape, dtype=bool)),
-            *((layer, n_heads + 0.6) for layer in range(n_layers)),
-        ]
-        kept = np.concatenate([ticket.heads.ravel(), ticket.ffns])
-        for (layer, column), keep in zip(units, kept, strict=True):
-            axis.plot(
-                column,
-                layer,
-                marker="o" if column < n_heads else "s",
-                markersize=8,
-                color=STYLE["winning"][0],
-                fillstyle="full" if keep else "none",
-                alpha=1.0 if keep else 0.45,
-            )
+        for layer, (heads, ffn) in enumerate(zip(ticket.heads, ticket.ffns, strict=True)):
+            units = [*((column, "o", kept) for column, kept in enumerate(heads)), (n_heads + 0.6, "s", ffn)]
+            for column, marker, kept in units:
+                look = {"fillstyle": "full", "alpha": 1.0} if kept else {"fillstyle": "none", "alpha": 0.45}
+                axis.plot(column, layer, marker=marker, markersize=8, color=STYLE["winning"][0], **look)
         axis.set_title(f"{ticket.level:.0%} pruned" if ticket.level else "", fontsize=10)
         axis.set_xticks([*range(n_heads), n_heads + 0.6], [*map(str, range(n_heads)), "FFN"], fontsize=7)
         axis.set_yticks(range(n_layers))
@@ -77,17 +58,12 @@ def ticket_sizes(shape: EncoderShape, levels: Sequence[float]) -> pd.DataFrame:
     rows = []
     for level in levels:
         heads, ffns = pruned_counts((shape.n_layers, shape.n_heads), level)
+        row: dict[str, Any] = {"level": f"{level:.0%}", "heads pruned": f"{heads} of {shape.n_layers * shape.n_heads}"}
+        row["FFNs pruned"] = f"{ffns} of {shape.n_layers}"
         # Which units go does not matter for the size, so any ticket of the level will do.
         ticket = random_ticket((shape.n_layers, shape.n_heads), level, seed=0)
-        rows.append(
-            {
-                "level": f"{level:.0%}",
-                "heads pruned": f"{heads} of {shape.n_layers * shape.n_heads}",
-                "FFNs pruned": f"{ffns} of {shape.n_layers}",
-                "weights remaining": ticket.weights_remaining(shape),
-                "without embeddings": ticket.weights_remaining(shape, embeddings=False),
-            }
-        )
+        row["weights remaining"] = ticket.weights_remaining(shape)
+        rows.append(row | {"without embeddings": ticket.weights_remaining(shape, embeddings=False)})
     return pd.DataFrame(rows)
 
 
@@ -96,19 +72,9 @@ def estimator_agreement(record: Record) -> pd.DataFrame:
 
     Heads are compared as they are ranked, after layer-wise normalisation. One row per estimator, two columns per other.
     """
-    names = [name for name in ESTIMATORS if f"importance/{name}/heads" in record.arrays]
-    scores = {name: record.scores(name) for name in names}
-    rows = []
-    for name in names:
-        row: dict[str, str | float] = {"estimator": name}
-        for other in names:
-            a, b = scores[name], scores[other]
-            row[f"{other}: heads"] = _rank_correlation(a.normalised_heads(), b.normalised_heads())
-            row[f"{other}: FFNs"] = _rank_correlation(a.ffns, b.ffns)
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    result: Any = spearmanr(a.ravel(), b.ravel())  # SciPy's own type of it has no fields
-    return float(result.statistic)
+    scores = {name: record.scores(name) for name in ESTIMATORS if f"importance/{name}/heads" in record.arrays}
+    heads = pd.DataFrame({name: own.normalised_heads().ravel() for name, own in scores.items()}).corr("spearman")
+    ffns = pd.DataFrame({name: own.ffns for name, own in scores.items()}).corr("spearman")
+    both = (("heads", heads), ("FFNs", ffns))
+    columns = {f"{name}: {unit}": table[name] for name in scores for unit, table in both}
+    return pd.DataFrame(columns).rename_axis("estimator").reset_index()

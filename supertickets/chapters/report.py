@@ -112,7 +112,8 @@ def verdict_sentence(found: Found) -> str:
             f"{scores[found.pruned]:.3f}; on the report rows that ticket's score differs by {told}"
         )
     size, ticket = found.chosen.size, found.ticket
-    word, points = _word(found.gain), _points(found.gain)
+    points = _points(found.gain)
+    word = str(judged([claim("", "", points, p=found.gain.p)])["verdict"].iloc[0])
     few = f"{'One run' if points.n == 1 else f'{points.n} runs'} cannot say whether it is better than the full model"
     said = {
         HOLDS: "It is better than the full model on held-out data",
@@ -148,11 +149,6 @@ def _told(gain: PairedDifference, found: Found) -> str:
     n = np.count_nonzero(~found.full.arrays["selection"])
     seeds = f"{gain.n} seed{'s' if gain.n > 1 else ''}"
     return f"{100 * gain.effect:+.1f} points, {_ends(gain.interval)} {over} ({n} examples, {seeds})."
-
-
-def _word(gain: PairedDifference) -> str:
-    """The one rule's word for a gain."""
-    return str(judged([claim("", "", _points(gain), p=gain.p)])["verdict"].iloc[0])
 
 
 def _what_it_takes(points: Interval) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from supertickets.chapters.bias_variance.tables import predictions_of, usable_runs
+from supertickets.chapters.bias_variance.tables import Condition, by_set, usable_runs
 from supertickets.chapters.claims import HOLDS, REVERSED, UNMEASURED, claim, judged_apart
 from supertickets.runs import Record
 from supertickets.statistics import Interval, Resampled, compare, resample
@@ -21,32 +21,25 @@ LOSSES = {"brier": "Brier", "cross_entropy": "cross-entropy", "zero_one": "0-1",
 """The losses by name; of a regression there is the squared loss alone."""
 TEXTS = {"variance": ("variance falls", "below"), "bias2": ("bias rises", "above")}
 
-Condition = tuple[str, float]
 Predictions = Mapping[Condition, Mapping[int, np.ndarray]]
 
 
-def directions(
-    records: Iterable[Record], losses: Sequence[str] = (), kind: str = "winning", n_resamples: int = 400
-) -> pd.DataFrame:
+def directions(records: Iterable[Record], losses: Sequence[str] = (), n_resamples: int = 400) -> pd.DataFrame:
     """Does variance fall and bias rise with pruning, and does the bias of other kinds of tickets grow faster?
 
     ``records`` are those of :func:`~supertickets.chapters.bias_variance.tables.trade_off`. A claim, by each of the
     ``losses`` (of classification all three), is about the mean change over the levels, against the full model, or
-    against ``kind`` at the same levels, on the same training sets and examples; its details are the levels. Intervals
-    are those of :func:`supertickets.statistics.compare`, p that of a t-test with their standard error. Effects are in
-    hundredths of the loss: of 0-1 loss, in points of error. Each loss is a reading of its own: its claims are corrected
-    together, and so are its details. Raises SuperticketsError as ``trade_off`` does.
+    against winning tickets of the same levels, on the same training sets and examples; its details are the levels.
+    Intervals are those of :func:`supertickets.statistics.compare`, p that of a t-test with their standard error.
+    Effects are in hundredths of the loss: of 0-1 loss, in points of error. Each loss is a reading of its own: its
+    claims are corrected together, and so are its details. Raises SuperticketsError as ``trade_off`` does.
     """
     records, tables = list(records), []
     regression = usable_runs(records, "")[3] == "squared"
     for loss in losses or (["squared"] if regression else [name for name in LOSSES if name != "squared"]):
         usable, first, report, _, truth = usable_runs(records, loss)
-        rows = []
-        known: Predictions = {
-            condition: {key[0]: predictions_of(runs[key], first, report, loss) for key in reversed(runs)}
-            for condition, runs in usable.items()
-        }
-        levels = sorted(level for own, level in known if own == kind)
+        rows, known = [], by_set(usable, first, report, loss)
+        levels = sorted(level for kind, level in known if kind == "winning")
         if not levels or ("full", 0.0) not in known:
             continue
 
@@ -58,16 +51,16 @@ def directions(
         for chosen in (levels, *([level] for level in levels if len(levels) > 1)):
             detail, name = len(chosen) < len(levels), f"{chosen[0]:.0%}"
             name = name if len(chosen) == 1 else f"mean of {name} to {chosen[-1]:.0%}"
-            found = _changes(known, [(kind, level) for level in chosen], [("full", 0.0)], resampled)
+            found = _changes(known, [("winning", level) for level in chosen], [("full", 0.0)], resampled)
             for term, (text, side) in TEXTS.items():
                 rows.append(_row(text, loss, name, found.get(term), side, detail))
         for other in ("random", "losing"):
-            shared = [level for level in levels if (other, level) in known and other != kind]
+            shared = [level for level in levels if (other, level) in known]
             if shared:
                 name = f"mean of {', '.join(f'{level:.0%}' for level in shared)}"
-                new, old = ([(own, level) for level in shared] for own in (other, kind))
+                new, old = ([(kind, level) for level in shared] for kind in (other, "winning"))
                 found = _changes(known, new, old, resampled)
-                text = f"bias of {other} tickets grows faster than that of {kind} ones"
+                text = f"bias of {other} tickets grows faster than that of winning ones"
                 rows.append(_row(text, loss, name, found.get("bias2"), "above", False))
         tables.append(judged_apart(rows))
     return pd.concat(tables, ignore_index=True) if tables else judged_apart([])

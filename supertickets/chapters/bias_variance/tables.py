@@ -19,8 +19,6 @@ from supertickets.runs import Record
 from supertickets.statistics import TERMS, bias_variance, bootstrap
 from supertickets.tasks import LAB_TASKS
 
-CONDITION = ["kind", "level"]
-
 
 def trade_off(records: Iterable[Record], loss: str = "", n_resamples: int = 1000) -> pd.DataFrame:
     """Noise, bias^2 and variance by kind and level, over training sets: the numbers behind Figure 1.
@@ -38,41 +36,20 @@ def trade_off(records: Iterable[Record], loss: str = "", n_resamples: int = 1000
     Raises SuperticketsError if the records are of several tasks or dev sets, or no condition has two training sets.
     """
     usable, first, report, loss, truth = usable_runs(records, loss)
-    predictions = {
-        # Of several seeds of a training set the lowest counts, being the last to be put in.
-        condition: {key[0]: predictions_of(runs[key], first, report, loss) for key in reversed(runs)}
-        for condition, runs in usable.items()
-    }
     rows = []
-    for condition, sets in predictions.items():
+    for (kind, level), sets in by_set(usable, first, report, loss).items():
         array = np.stack(list(sets.values()))
         estimate = bias_variance(array, loss=loss, **truth)
         intervals = bootstrap(array, loss=loss, n_resamples=n_resamples, **truth)
-        size = np.mean([record.size["weights_remaining"] for record in usable[condition].values()])
+        size = np.mean([record.size["weights_remaining"] for record in usable[kind, level].values()])
+        row = {"kind": kind, "level": level, "weights_remaining": size, "n_sets": len(sets)}
+        rest = {"residual": estimate.residual, "loss": loss, "noise_known": estimate.noise_known}
         for term in TERMS:
-            rows.append(
-                {
-                    "kind": condition[0],
-                    "level": condition[1],
-                    "weights_remaining": size,
-                    "n_sets": len(sets),
-                    "term": term,
-                    "value": intervals[term].mean,
-                    "low": intervals[term].low,
-                    "high": intervals[term].high,
-                    "residual": estimate.residual,
-                    "loss": loss,
-                    "noise_known": estimate.noise_known,
-                }
-            )
+            found = intervals[term]
+            rows.append(row | {"term": term, "value": found.mean, "low": found.low, "high": found.high} | rest)
     order = {"full": 0, "winning": 1, "random": 2, "losing": 3}
-    return (
-        pd.DataFrame(rows)
-        .sort_values(
-            CONDITION, key=lambda column: column.map(order) if column.name == "kind" else column, kind="stable"
-        )
-        .reset_index(drop=True)
-    )
+    table = pd.DataFrame(rows).sort_values("level", kind="stable")
+    return table.sort_values("kind", key=lambda kinds: kinds.map(order), kind="stable", ignore_index=True)
 
 
 def variance_parts(records: Iterable[Record], loss: str = "", n_resamples: int = 1000) -> pd.DataFrame:
@@ -84,17 +61,17 @@ def variance_parts(records: Iterable[Record], loss: str = "", n_resamples: int =
     """
     usable, first, report, loss, truth = usable_runs(records, loss)
     rows = []
-    for condition, runs in usable.items():
-        by_set: dict[int, list[Record]] = {}
+    for (kind, level), runs in usable.items():
+        repeats: dict[int, list[Record]] = {}
         for (train_seed, _), record in runs.items():
-            by_set.setdefault(train_seed, []).append(record)
-        n_seeds = max(map(len, by_set.values()))
-        complete = [those for those in by_set.values() if len(those) == n_seeds]
+            repeats.setdefault(train_seed, []).append(record)
+        n_seeds = max(map(len, repeats.values()))
+        complete = [those for those in repeats.values() if len(those) == n_seeds]
         if n_seeds < 2 or len(complete) < 2:
             continue
         array = np.stack([[predictions_of(record, first, report, loss) for record in those] for those in complete])
         found = bootstrap(array, loss=loss, n_resamples=n_resamples, seed_axis=True, **truth)
-        row: dict[str, Any] = {"kind": condition[0], "level": condition[1], "sets": len(complete), "seeds": n_seeds}
+        row: dict[str, Any] = {"kind": kind, "level": level, "sets": len(complete), "seeds": n_seeds}
         row["variance"] = found["variance"].mean
         for part in ("training_set", "initialisation"):
             row |= {part: found[part].mean, f"{part}: low": found[part].low, f"{part}: high": found[part].high}
@@ -115,15 +92,12 @@ def true_values(record: Record, rows: np.ndarray, loss: str) -> dict[str, Any]:
     if loss != "squared":
         return {"target_probabilities": dev.probabilities[rows]}
     noise = LAB_TASKS[data.name].noise if data.noise is None else data.noise
-    return {
-        "targets": dev.probabilities[rows, 0],
-        "noise_variance": np.full(
-            np.count_nonzero(rows), (5.0 * noise) ** 2
-        ),  # as supertickets.tasks.lab_tasks draws it
-    }
+    variance = np.full(np.count_nonzero(rows), (5.0 * noise) ** 2)  # as supertickets.tasks.lab_tasks draws it
+    return {"targets": dev.probabilities[rows, 0], "noise_variance": variance}
 
 
-Runs = dict[tuple[str, float], dict[tuple[int, int], Record]]
+Condition = tuple[str, float]
+Runs = dict[Condition, dict[tuple[int, int], Record]]
 """Runs by kind and level, then by training set and seed."""
 
 
@@ -146,6 +120,17 @@ def usable_runs(records: Iterable[Record], loss: str) -> tuple[Runs, Record, np.
     report = ~first.arrays["selection"]
     loss = loss or ("squared" if first.arrays["dev_labels"].dtype.kind == "f" else "brier")
     return usable, first, report, loss, true_values(first, report, loss)
+
+
+def by_set(usable: Runs, first: Record, report: np.ndarray, loss: str) -> dict[Condition, dict[int, np.ndarray]]:
+    """Predictions (:func:`predictions_of`) by condition and training set.
+
+    Of several seeds of a training set the lowest counts, being the last to be put in.
+    """
+    return {
+        condition: {key[0]: predictions_of(runs[key], first, report, loss) for key in reversed(runs)}
+        for condition, runs in usable.items()
+    }
 
 
 def predictions_of(record: Record, first: Record, report: np.ndarray, loss: str) -> np.ndarray:

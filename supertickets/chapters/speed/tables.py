@@ -71,7 +71,8 @@ def read_benchmarks(path: str | Path) -> Benchmarks:
             "with `make bench`."
         )
     made, rows = content.get("made"), content.get("rows")
-    if not isinstance(made, dict) or not isinstance(rows, list) or not rows or not all(map(_is_row, rows)):
+    of_a_suite = isinstance(rows, list) and [isinstance(row, dict) and {"suite", "side"} <= row.keys() for row in rows]
+    if not (isinstance(made, dict) and of_a_suite and all(of_a_suite)):
         raise SuperticketsError(f"{path} has no rows of benchmarks, or damaged ones; make it anew with `make bench`.")
     return Benchmarks(made, pd.DataFrame(rows).reindex(columns=ROW))
 
@@ -178,10 +179,6 @@ def trick_table(frame: pd.DataFrame) -> pd.DataFrame:
     rows = frame.loc[frame["side"] == "tricks"].rename(columns={"ratio": "without / with"})
     order = ["task", "without / with"]
     return rows[TRICKS].sort_values(order, ascending=[True, False], kind="stable", ignore_index=True)
-
-
-def _is_row(row: Any) -> bool:
-    return isinstance(row, dict) and {"suite", "side"} <= row.keys()
 
 
 def sides(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame, pd.DataFrame]]:

@@ -55,7 +55,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from supertickets.chapters.chapter import Chapter, each
+from supertickets.chapters.chapter import Chapter, each, recorded_scales
 from supertickets.chapters.claims import sentences
 from supertickets.chapters.display import (
     measured,
@@ -78,7 +78,6 @@ from supertickets.chapters.map.tables import (
     agreement,
     cells,
     map_table,
-    recorded_maps,
 )
 from supertickets.studies import get_profile, some_cells
 
@@ -87,7 +86,7 @@ few = replace(few, map=some_cells(few.map, sizes, noises, n_sets))
 chapter = Chapter(few, store, results, workers=workers)
 here = chapter.here()
 again = here.frame("map")  # carried out now, whatever is recorded
-scales = recorded_maps(results) or [here]
+scales = recorded_scales(results, "map") or [here]
 for scale in scales:
     print(scale.told("map"))
 

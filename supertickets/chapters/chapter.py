@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,8 @@ from supertickets.studies import Inputs, Profile, at_hand, get_profile, recorded
 
 RECORDED = {"minilm": "MiniLM on GLUE", "mpnet": "MPNet on GLUE", "lab-eight": "Lab, eight tasks"}
 """Profiles of which runs are recorded in ``book/results``, with their titles."""
+MAPS = {"lab": "Lab, base", "lab-large": "Lab, large"}
+"""Those of the lab that are recorded too: runs of the map and the audit, which no build makes anew."""
 TRIED = "lab-rates.zip"
 """Of the lab's own runs, those that need not be made anew by every build."""
 
@@ -168,10 +170,8 @@ class Chapter:
         """The scales of real encoders, by profile; without any run where the folder has no packs."""
         if not self.results:
             return {}
-        store = RunStore(",".join(self._packs()) or self.results)
-        inputs = recorded(record.spec for record in store.records())
-        scales = {name: Scale(title, get_profile(name), store, inputs) for name, title in RECORDED.items()}
-        return {name: scale for name, scale in scales.items() if name != self.profile.name}
+        scales = _recorded(",".join(self._packs()) or self.results, RECORDED)
+        return {scale.key: scale for scale in scales if scale.key != self.profile.name}
 
     @cached_property
     def _here(self) -> Scale:
@@ -179,6 +179,23 @@ class Chapter:
 
     def _packs(self) -> list[str]:
         return sorted(str(path) for path in Path(self.results).glob("*.zip")) if self.results else []
+
+
+def recorded_scales(results: str, experiment: str) -> list[Scale]:
+    """The scales, those of real encoders first, of which the packs in a folder have runs of an experiment.
+
+    >>> recorded_scales("nowhere", "map")
+    []
+    """
+    if not (packs := ",".join(sorted(map(str, Path(results).glob("*.zip")))) if results else ""):
+        return []
+    return [s for s in _recorded(packs, RECORDED | MAPS) if len(s.carried_out(s.specs(experiment)[-1]))]
+
+
+def _recorded(stores: str, profiles: Mapping[str, str]) -> list[Scale]:
+    store = RunStore(stores)
+    inputs = recorded(record.spec for record in store.records())
+    return [Scale(title, get_profile(name), store, inputs) for name, title in profiles.items()]
 
 
 def each(scales: Iterable[Scale]) -> Iterator[Scale]:

@@ -14,9 +14,8 @@ from typing import Any
 
 import pandas as pd
 
-from supertickets.chapters.chapter import RECORDED, Scale
+from supertickets.chapters.chapter import MAPS, RECORDED, Scale
 from supertickets.chapters.display import table_html
-from supertickets.chapters.map.tables import MAPS
 from supertickets.runs import Record, RunStore, Spec, missing_sentence, readable, task_of
 from supertickets.studies import get_profile, recorded
 

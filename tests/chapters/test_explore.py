@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from supertickets.chapters.chapter import recorded_scales
 from supertickets.chapters.explore import map_html, map_view, tickets_data, tickets_html
-from supertickets.chapters.map.tables import recorded_maps
 from supertickets.runs import Record, RunStore
 from supertickets.tickets import winning_ticket
 
@@ -54,7 +54,7 @@ def test_the_views_hold_their_data_and_a_still_picture_and_no_markup_of_others(f
 
 
 def test_the_map_tells_each_cell_as_the_chapter_has_it():
-    frame = map_view(recorded_maps(str(RESULTS))[0].records("map"))
+    frame = map_view(recorded_scales(str(RESULTS), "map")[0].records("map"))
     (scale,) = told(map_html([("Lab", frame)]))
     assert len(scale["cells"]) == len(frame) > 5
     for cell, row in zip(scale["cells"], frame.to_dict("records"), strict=True):

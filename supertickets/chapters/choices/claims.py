@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from supertickets.chapters.choices.tables import KINDS, PAPER, PUBLISHED, changed, lead
-from supertickets.chapters.claims import UNMEASURED, claim, judged
+from supertickets.chapters.claims import POWER, UNMEASURED, claim, judged
 from supertickets.chapters.single_task.claims import paper_gain
 from supertickets.runs import CHOICES
+from supertickets.statistics import Interval
 
 _WHAT = {"full": "the full model", "winning": "winning tickets", "random": "random tickets", "shared": "Ticket-Share"}
 
@@ -22,14 +24,15 @@ def change_claims(scores: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     the paper's gain: what moves nothing is known to move less only where that is high.
     """
     rows: list[dict[str, Any]] = []
-    for case in (case for case in scores if case != PAPER):
+    for case in scores if PAPER in scores else ():
+        if case == PAPER:
+            continue
         kinds = ("full", "winning", "random") if case == PUBLISHED else KINDS[CHOICES[case].acts]
         where = case if case == PUBLISHED else f"{case}, {CHOICES[case].audit}"
         for kind in kinds:
-            values = changed(scores, case, kind).to_numpy() if PAPER in scores else []
-            found = values if len(values) else UNMEASURED
             text = f"{_WHAT[kind]} {'scores' if kind in ('full', 'shared') else 'score'} higher as published"
-            rows.append(claim(text, where, found, expected=paper_gain(), case=case, kind=kind))
+            for place, values in _by_task(where, changed(scores, case, kind)):
+                rows.append(claim(text, place, values, expected=paper_gain(), case=case, kind=kind))
     table = judged(rows)
     return table.iloc[(-table["effect"].abs()).argsort(kind="stable")].reset_index(drop=True) if len(table) else table
 
@@ -45,10 +48,9 @@ def conclusion_claims(scores: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             ("full", "light winning tickets beat the full model"),
             ("random", "winning tickets beat random"),
         ):
-            values = lead(scores[case], over).dropna().to_numpy()
-            rows.append(
-                claim(text, f"as in the {case if case == PAPER else 'published code'}", values, expected=paper_gain())
-            )
+            where = f"as in the {case if case == PAPER else 'published code'}"
+            places = _by_task(where, lead(scores[case], over).dropna())
+            rows += [claim(text, place, values, expected=paper_gain()) for place, values in places]
     return judged(rows)
 
 
@@ -61,11 +63,36 @@ def gain_claims(gains: pd.DataFrame) -> pd.DataFrame:
     told |= {"halves": "chosen on one half of dev, reported on the other", "no choice": "not chosen: mean up to 30%"}
     if gains.empty:
         return judged([])
-    rows = [
-        claim("the super ticket beats the full model", told[name], gains[name], expected=paper_gain()) for name in told
-    ]
+    parts = [("the super ticket beats the full model", where, gains[name]) for name, where in told.items()]
     luck = gains["one dev set"] - gains["halves"]
-    rows.append(
-        claim("the choice's luck is part of the gain", "one dev set, minus halves", luck, expected=paper_gain())
+    parts.append(("the choice's luck is part of the gain", "one dev set, minus halves", luck))
+    return judged(
+        claim(text, place, values, expected=paper_gain())
+        for text, where, own in parts
+        for place, values in _by_task(where, own)
     )
-    return judged(rows)
+
+
+def power_sentence(changes: pd.DataFrame) -> str:
+    """What the runs could have seen, of :func:`change_claims`, whatever they saw.
+
+    >>> power_sentence(judged([claim("it rises", "here", [1.0, 2.0, 3.0], expected=0.9)]))
+    'A change of 0.9 points would be seen, with probability 80%, in 0 of 1 rows; it would take 12 runs in the others.'
+    """
+    needed = changes.loc[changes["needed"] > changes["n"], "needed"]
+    most = "" if needed.empty else f"; it would take {_range(needed)} runs in the others"
+    seen = f"in {len(changes) - len(needed)} of {len(changes)} rows"
+    return f"A change of {paper_gain():.1f} points would be seen, with probability {POWER:.0%}, {seen}{most}."
+
+
+def _range(numbers: pd.Series) -> str:
+    ends = [f"{x:.0f}" for x in (numbers.min(), numbers.max())]
+    return " to ".join(dict.fromkeys(ends))
+
+
+def _by_task(where: str, values: pd.Series) -> list[tuple[str, np.ndarray | Interval]]:
+    """The place in words and the values there: with the task, where a series by task and seed has several."""
+    if values.empty:
+        return [(where, UNMEASURED)]
+    parts = [(str(task), own.to_numpy()) for task, own in values.groupby("task", sort=False)]
+    return [(f"{where}, {task}" if len(parts) > 1 else where, own) for task, own in parts]

@@ -49,23 +49,26 @@ def random_figure(table: pd.DataFrame) -> Figure:
 
     ``table`` is :func:`~supertickets.chapters.choices.tables.random_table`'s; bars are 95% intervals.
     """
+    parts = list(table.groupby("task", sort=False)) if "task" in table else [("", table)]
     with sns.axes_style("ticks"):
-        fig, axes = subplots(1, 2, figsize=(7.2, 3.2), layout="constrained", sharey=True)
+        size = (7.2, 0.4 + 2.8 * len(parts))
+        fig, axes = subplots(len(parts), 2, figsize=size, layout="constrained", sharey="row", squeeze=False)
     looks = {
         "paper": (STYLE["random"][0], "s", "-"),
         "replacement": ("#CC79A7", "o", "--"),
         "published": (FULL_COLOUR, "^", ":"),
     }
-    for axis, column, title in zip(
-        axes, ("level", "heads pruned"), ("nominal sparsity", "heads really pruned"), strict=True
-    ):
-        for case, own in table.groupby("case", sort=False):
-            colour, marker, line = looks[str(case)]
-            ends = np.nan_to_num([own["score"] - own["low"], own["high"] - own["score"]])
-            style = {"color": colour, "marker": marker, "linestyle": line, "markersize": 5, "elinewidth": 0.8}
-            axis.errorbar(own[column], own["score"], ends, label=case if column == "level" else None, **style)
-        axis.set(xlabel=title)
-    axes[0].set_ylabel("score (points)")
+    columns = {"level": "nominal sparsity", "heads pruned": "heads really pruned"}
+    for row, (task, part) in zip(axes, parts, strict=True):
+        for axis, column in zip(row, columns, strict=True):
+            for case, own in part.groupby("case", sort=False):
+                colour, marker, line = looks[str(case)]
+                ends = np.nan_to_num([own["score"] - own["low"], own["high"] - own["score"]])
+                style = {"color": colour, "marker": marker, "linestyle": line, "markersize": 5, "elinewidth": 0.8}
+                label = case if axis is axes[0, 0] else None
+                axis.errorbar(own[column], own["score"], ends, label=label, **style)
+            axis.set(xlabel=columns[column])
+        row[0].set_ylabel(f"{task} score (points)".strip())
     fig.legend(loc="outside upper right", ncols=3, frameon=False)
     sns.despine(fig)
     return fig

@@ -11,20 +11,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from supertickets.chapters.bias_variance.tables import predictions_of, usable_runs
-from supertickets.chapters.chapter import Scale
-from supertickets.runs import Record, RunStore
+from supertickets.runs import Record
 from supertickets.statistics import expansion
-from supertickets.studies import LIGHT_LEVELS, get_profile, recorded
+from supertickets.studies import LIGHT_LEVELS
 
-MAPS = {"lab": "Lab, base", "lab-large": "Lab, large"}
-"""Profiles whose maps are recorded in ``book/results`` (``lab-*.zip``), with their titles."""
 FULL = ("full", 0.0)
 CONDITIONS = (FULL, *(("winning", level) for level in LIGHT_LEVELS))
 TERMS = ("gain", "fall of variance", "rise of bias")
@@ -52,20 +48,6 @@ class Cell:
     def n(self) -> int:
         """The number of training sets."""
         return len(self.gains)
-
-
-def recorded_maps(results: str, experiment: str = "map") -> list[Scale]:
-    """The scales of :data:`MAPS` of which a pack in the folder ``results`` has runs of the experiment.
-
-    >>> recorded_maps("nowhere")
-    []
-    """
-    if not (packs := sorted(Path(results).glob("lab-*.zip")) if results else []):
-        return []
-    store = RunStore(",".join(map(str, packs)))
-    inputs = recorded(record.spec for record in store.records())
-    scales = [Scale(title, get_profile(name), store, inputs) for name, title in MAPS.items()]
-    return [scale for scale in scales if len(scale.frame(experiment))]
 
 
 def cells(records: Iterable[Record]) -> list[Cell]:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from supertickets.chapters.choices.claims import change_claims, conclusion_claims, gain_claims
+from supertickets.chapters.choices.claims import change_claims, conclusion_claims, gain_claims, power_sentence
 from supertickets.chapters.choices.figures import changes_figure, random_figure
 from supertickets.chapters.choices.tables import (
     PAPER,
@@ -23,6 +23,7 @@ from supertickets.chapters.choices.tables import (
 from supertickets.chapters.claims import HOLDS, REVERSED, UNKNOWN
 from supertickets.runs import CHOICES
 from supertickets.studies import get_profile
+from supertickets.tasks import score as task_score
 from supertickets.tickets import Scores
 
 MODELS = [("full", 0.0), *((kind, level) for kind in ("winning", "random") for level in (0.2, 0.5, 0.8))]
@@ -40,7 +41,7 @@ def frame(seeds: int = 12, spread: float = 0.3, seed: int = 0, **moved: float) -
 
 
 def scores(**cases: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    return audit_scores({PAPER: frame(), **cases}, "t")
+    return audit_scores({PAPER: frame(), **cases}, ["t"])
 
 
 def test_a_change_is_found_where_it_is_and_nowhere_else():
@@ -81,7 +82,7 @@ def test_shared_models_are_the_mean_over_tasks():
         for k in (0, 1)
         for t, s in zip("tu", (0.5, 0.7), strict=True)
     ]
-    both = audit_scores({PAPER: pd.concat([frame(2), pd.DataFrame(rows)], ignore_index=True)}, "t")[PAPER]
+    both = audit_scores({PAPER: pd.concat([frame(2), pd.DataFrame(rows)], ignore_index=True)}, ["t"])[PAPER]
     assert both["shared", 0.5].tolist() == pytest.approx([60, 60])
     assert both["full", 0.0].notna().to_numpy().all()
 
@@ -89,12 +90,15 @@ def test_shared_models_are_the_mean_over_tasks():
 def test_random_tickets_are_told_by_what_they_lose():
     less = frame(seed=1)
     less["heads_kept"] += 0.3
-    table = random_table({PAPER: frame(), "replacement": less}, "t")
+    table = random_table({PAPER: frame(), "replacement": less}, ["t"])
     assert table.loc[table["level"] == 0.8, "heads pruned"].tolist() == pytest.approx([0.8, 0.5])
     assert set(table["n"]) == {12}
     axes = random_figure(table).axes
     assert [axis.get_xlabel() for axis in axes] == ["nominal sparsity", "heads really pruned"]
     assert "name 79.4 different" in replacement_sentence()
+    both = random_table({PAPER: pd.concat([frame(), frame().assign(task="u")])}, ["t", "u"])
+    assert both["task"].tolist() == ["t"] * 3 + ["u"] * 3
+    assert [axis.get_ylabel() for axis in random_figure(both).axes][::2] == ["t score (points)", "u score (points)"]
 
 
 def test_the_ranks_of_ffns_are_those_of_the_scores():
@@ -111,7 +115,7 @@ def test_the_ranks_of_ffns_are_those_of_the_scores():
     assert ffn_table(scale, {PAPER: full}).empty
 
 
-def chance(seeds: int = 40, n: int = 400, levels: int = 8) -> tuple[Any, pd.DataFrame]:
+def chance(seeds: int = 40, n: int = 400, levels: int = 8, metric: str = "accuracy") -> tuple[Any, pd.DataFrame]:
     """Models that are all equally good: whatever gain a choice shows is luck."""
     rng, rows, records = np.random.default_rng(0), [], {}
     labels, selection = rng.integers(0, 2, n), np.arange(n) % 10 == 0
@@ -120,7 +124,8 @@ def chance(seeds: int = 40, n: int = 400, levels: int = 8) -> tuple[Any, pd.Data
             right = rng.random(n) < 0.7
             answers = np.where(right, labels, 1 - labels)
             run, kind = f"{level}-{k}", "winning" if level else "full"
-            records[run] = SimpleNamespace(arrays={"dev_logits": np.eye(2)[answers], "dev_labels": labels})
+            arrays = {"dev_logits": np.eye(2)[answers], "dev_labels": labels}
+            records[run] = SimpleNamespace(arrays=arrays, tasks={"t": SimpleNamespace(metrics=(metric,))})
             row = {"run": run, "task": "t", "seed": k, "kind": kind, "level": level, "encoder": "e", "data": "d"}
             row |= {"selection_score": right[selection].mean(), "selection_loss": 0.0}
             rows.append(row | {"report_score": right[~selection].mean()})
@@ -138,6 +143,25 @@ def test_the_luck_of_a_choice_is_no_gain_once_chosen_elsewhere():
     assert [verdicts.pop(name) for name in ("chosen on what is reported", "one dev set, minus halves")] == [HOLDS] * 2
     assert set(verdicts.values()) == {UNKNOWN}
     assert gain_claims(selection_gains(chance()[0], pd.DataFrame())).empty
+
+
+def test_gains_are_those_of_the_tasks_own_score():
+    scale, rows = chance(seeds=1, metric="mcc")
+    arrays = [record.arrays for record in scale.store.records(rows["run"], arrays=True)]
+    best = [task_score(["mcc"], a["dev_labels"], a["dev_logits"])["score"] for a in arrays]
+    assert selection_gains(scale, rows)["one dev set"].item() == pytest.approx(100 * (max(best[1:]) - best[0]))
+
+
+def test_several_tasks_are_told_apart_and_judged_as_one_family():
+    few = [frame(3, 3.0, seed).assign(task="u") for seed in (10, 11)]
+    both = {PAPER: pd.concat([frame(), few[0]]), "replacement": pd.concat([frame(seed=1, random=3.0), few[1]])}
+    found = audit_scores(both, ["t", "u"])
+    table = change_claims(found)
+    assert table[["where", "n"]].values.tolist() == [["replacement, D10, t", 12], ["replacement, D10, u", 3]]
+    assert table["verdict"].tolist() == [HOLDS, UNKNOWN]
+    assert table["p (Holm)"].iloc[0] == 2 * table["p"].iloc[0]
+    assert "in 1 of 2 rows; it would take" in power_sentence(table)
+    assert conclusion_claims(found)["n"].tolist() == [12, 3] * 2
 
 
 def test_the_figure_ranks_and_fills_what_stands():

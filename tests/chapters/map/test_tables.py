@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from scipy.special import softmax
 
-from supertickets.chapters.chapter import Chapter
-from supertickets.chapters.map.tables import CONDITIONS, agreement, cells, map_table, recorded_maps, resampled, terms
+from supertickets.chapters.chapter import Chapter, recorded_scales
+from supertickets.chapters.map.tables import CONDITIONS, agreement, cells, map_table, resampled, terms
 from supertickets.runs import RunStore, pack
 from supertickets.statistics import bias_variance
 from supertickets.studies import get_profile, some_cells
@@ -108,16 +108,15 @@ def test_runs_are_set_beside_their_records_by_id():
     assert agreement(here, pd.DataFrame()).empty
 
 
-def test_maps_are_read_from_packs_of_the_lab_alone(tmp_path):
+def test_of_recorded_runs_the_scales_that_have_some_are_shown(tmp_path):
     few = get_profile("smoke")
     few = replace(few, map=some_cells(few.map, noises="0"))
     chapter = Chapter(replace(few, map=(replace(few.map[0], n=1),)), str(tmp_path / "runs"), workers=1)
     made = chapter.here().frame("map")
     pack(RunStore(str(tmp_path / "runs")).records(arrays=True), tmp_path / "lab-map.zip")
-    (scale,) = recorded_maps(str(tmp_path))
+    (scale,) = recorded_scales(str(tmp_path), "map")
     assert (scale.key, scale.live) == ("lab", False)
     assert set(scale.frame("map")["run"]) == set(made["run"])  # smoke's are the lab's
     assert "4 of 1440 runs" in scale.told("map")
     assert agreement(made, scale.frame("map"))["difference"].tolist() == [0.0] * 4
-    (tmp_path / "lab-map.zip").rename(tmp_path / "other.zip")
-    assert recorded_maps(str(tmp_path)) == recorded_maps("") == []
+    assert recorded_scales(str(tmp_path), "audit") == recorded_scales("", "map") == []

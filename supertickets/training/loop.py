@@ -88,7 +88,7 @@ def fit(
     with flat_parameters(model) as flat:
         n_steps = steps_per_epoch * hyper.epochs
         optimiser = chosen_optimiser(model, flat, hyper, n_steps, choices)
-        step = training_step(model, train, hyper, optimiser.step, n_steps, None if choices else graphs(model.device))
+        step = training_step(model, train, hyper, optimiser.step, n_steps, graphs(model.device))
         best_epoch, best_weights = 0, flat.detach()
         while len(epochs) < hyper.epochs and len(epochs) - best_epoch < hyper.patience:
             batches = chosen_batches(choices)(train, hyper.batch_size, seed, len(epochs))
@@ -125,7 +125,11 @@ def training_step(
     ``n_steps`` of training are to come.
     """
 
+    anew = [parameter for parameter in model.parameters() if parameter.grad is None]  # their gradient, in every step
+
     def step(batch: Batch, updates: Any, rate: Any) -> Tensor:
+        for parameter in anew:
+            parameter.grad = None  # a capture that failed leaves memory that nothing was written to
         batch = batch.to(model.device)
         with autocast(model.device, hyper.precision):
             logits = model(**batch.inputs).logits

@@ -72,8 +72,8 @@ def bert_adamax_step(
     gradients: list[Tensor],
     averages: list[Tensor],
     infinities: list[Tensor],
-    _updates: Sequence[int],
-    rate: float,
+    _updates: Sequence[int] | Tensor,
+    rate: float | Tensor,
     clip: float,
     weight_decay: float = 0.0,
     decayed: int | None = None,
@@ -92,7 +92,12 @@ def bert_adamax_step(
     torch._foreach_maximum_(infinities, gradients)
     if weight_decay:
         torch._foreach_mul_(weights[:decayed], 1 - rate * weight_decay)
-    torch._foreach_addcdiv_(weights, averages, torch._foreach_add(infinities, _EPSILON), -rate)
+    norms = torch._foreach_add(infinities, _EPSILON)
+    if isinstance(rate, Tensor):
+        steps = torch._foreach_mul(averages, (-rate).to(weights[0].dtype))
+        torch._foreach_add_(weights, torch._foreach_div(steps, norms))
+    else:
+        torch._foreach_addcdiv_(weights, averages, norms, -rate)
     torch._foreach_zero_(gradients)
 
 

@@ -4,18 +4,21 @@ Forward and backward pass, clipping and Adamax are captured once for every lengt
 (https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs). What a graph reads lies in the same place each time,
 so a batch is copied there. Batches come in a few lengths (:func:`padded_widths`) and all with the same number of rows
 (:func:`filled`). Dropout's generator is on the device, and CUDA advances it with every replay. Nothing waits for the
-device within an epoch.
+device within an epoch. Evaluation and importance scoring are not captured: their batches are large and few
+(:func:`supertickets.training.eval_batches`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from supertickets.training.batching import Batch, EncodedSplit
@@ -62,8 +65,9 @@ Capture = Callable[[Callable[[], Tensor]], Callable[[], Tensor]]
 class Replayed:
     """A :data:`Step` on the batches of a split, captured at every length they have, and replayed.
 
-    Batches are padded to ``widths`` and filled up to ``n_rows``. If a capture fails, nothing was computed: this step
-    and all later ones are carried out one by one, and ``fault`` says why.
+    Batches are padded to ``widths`` and filled up to ``n_rows``. The first of each length is carried out as it is, on
+    the stream of captures, so that libraries have set themselves up for it; then it is captured, which computes
+    nothing. If a capture fails, this step and all later ones are carried out one by one, and ``fault`` says why.
     """
 
     step: Step
@@ -81,24 +85,27 @@ class Replayed:
         batch = filled(batch, self.split, self.widths, self.n_rows)
         given = {**batch.inputs, "labels": batch.labels, "real": cast(Tensor, batch.real)}
         given |= {name: torch.tensor(of, dtype=torch.float64) for name, of in (("updates", updates), ("rate", rate))}
+        if self.device.type == "cuda":  # from other memory a copy may wait for the device
+            given = {name: value.pin_memory() for name, value in given.items()}
         width = batch.inputs["input_ids"].shape[1]
-        if self.warm < WARM_UP:
-            self.warm += 1
-            with _aside(self.device):
-                return self._taken(self._placed(given))
-        if self.capture is not None and width not in self.graphs:
-            places = self._placed(given)
+        try:
+            if width in self.graphs:
+                places, replay = self.graphs[width]
+                for name, value in given.items():
+                    places[name].copy_(value, non_blocking=True)
+                return replay()
+        except RuntimeError as fault:  # before anything was launched: another task's capture has failed
+            self._give_up(fault)
+        places = {name: value.to(self.device, copy=True, non_blocking=True) for name, value in given.items()}
+        with _aside(self.device):
+            loss = self._taken(places)
+        self.warm += 1
+        if self.capture is not None and self.warm >= WARM_UP:
             try:
                 self.graphs[width] = places, self.capture(lambda: self._taken(places))
             except RuntimeError as fault:  # what CUDA or a library says of an operation that cannot be captured
-                self.capture, self.fault = None, str(fault).strip().splitlines()[0]
-                self.graphs.clear()  # their dropout's generator is no longer the usual one
-        if width not in self.graphs:
-            return self._taken(self._placed(given))
-        places, replay = self.graphs[width]
-        for name, value in given.items():
-            places[name].copy_(value, non_blocking=True)
-        return replay()
+                self._give_up(fault)
+        return loss
 
     def told(self) -> str:
         """How the steps were carried out, for the run's record and log."""
@@ -106,8 +113,10 @@ class Replayed:
             return f"one by one, since a step cannot be captured: {self.fault}"
         return f"replayed, captured at {len(self.graphs)} lengths of batch"
 
-    def _placed(self, given: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {name: value.to(self.device, copy=True) for name, value in given.items()}
+    def _give_up(self, fault: RuntimeError) -> None:
+        why = fault.__context__ or fault  # the end of a capture complains of what broke it
+        self.capture, self.fault = None, str(why).strip().splitlines()[0]
+        self.graphs.clear()  # their dropout's generator is no longer the usual one
 
     def _taken(self, places: dict[str, Tensor]) -> Tensor:
         inputs = {name: value for name, value in places.items() if name not in _BESIDE}
@@ -120,25 +129,43 @@ def filled(batch: Batch, split: EncodedSplit, widths: Sequence[int], n_rows: int
 
     Rows that do not count repeat those that do.
     """
-    width = next(width for width in widths if width >= split.lengths[batch.index].max())
-    whole = split.batch(np.resize(batch.index, n_rows), width)
-    return replace(whole, index=batch.index, real=torch.arange(n_rows) < len(batch.index))
+    n_real, length = batch.inputs["input_ids"].shape
+    more = next(width for width in widths if width >= length) - length
+    rows, padding = torch.arange(n_rows) % n_real, {"input_ids": split.ids, "token_type_ids": split.type_ids}
+    inputs = {}
+    for name, values in batch.inputs.items():
+        ends = padding.get(name)
+        inputs[name] = F.pad(values[rows], (0, more), value=0 if ends is None else int(ends[-1]))
+    return Batch(inputs, batch.labels[rows], batch.index, torch.arange(n_rows) < n_real)
 
 
 def cuda_graphs() -> Capture:
-    """Captures as CUDA graphs that share their memory: a loss is to be read before the next step overwrites it."""
-    pool, generator = torch.cuda.graph_pool_handle(), torch.cuda.default_generators[torch.cuda.current_device()]
+    """Captures as CUDA graphs that share their memory: a loss is to be read before the next step overwrites it.
+
+    After one that fails none of them is replayed or captured any more: they say so by a RuntimeError.
+    """
+    device = torch.cuda.current_device()  # asked first: before CUDA is set up there are no generators
+    generator, pool = torch.cuda.default_generators[device], torch.cuda.graph_pool_handle()
+    faults: list[str] = []
+
+    def require_none() -> None:
+        if faults:
+            raise RuntimeError(faults[0])
 
     def capture(carry_out: Callable[[], Tensor]) -> Callable[[], Tensor]:
-        graph, state = torch.cuda.CUDAGraph(), generator.clone_state()
+        require_none()
+        graph, state, usual = torch.cuda.CUDAGraph(), generator.clone_state(), torch.cuda.current_stream()
         try:
-            with torch.cuda.graph(graph, pool=pool):
+            with torch.cuda.graph(graph, pool=pool, stream=_side(device)):
                 loss = carry_out()
-        except RuntimeError:
+        except RuntimeError as fault:
+            faults.append(str(fault.__context__ or fault))
+            torch.cuda.set_stream(usual)  # torch leaves its own only after a capture that ends well
             generator.graphsafe_set_state(state)  # the failed capture's would refuse all further numbers
             raise
 
         def replay() -> Tensor:
+            require_none()
             graph.replay()
             return loss
 
@@ -147,13 +174,19 @@ def cuda_graphs() -> Capture:
     return capture
 
 
+@cache
+def _side(device: int) -> torch.cuda.Stream:
+    """The stream of captures, one for all runs: for each that it has seen cuBLAS keeps memory for good."""
+    return torch.cuda.Stream(device)
+
+
 @contextmanager
 def _aside(device: torch.device) -> Iterator[None]:
-    """A stream of its own, as a capture has, so that nothing set up here is tied to the usual one."""
+    """The stream of captures, so that nothing set up here is tied to the usual one."""
     if device.type != "cuda":
         yield
         return
-    usual, own = torch.cuda.current_stream(device), torch.cuda.Stream(device)
+    usual, own = torch.cuda.current_stream(device), _side(torch.cuda.current_device())
     own.wait_stream(usual)
     with torch.cuda.stream(own):
         yield

@@ -12,6 +12,14 @@ from transformers import PreTrainedModel
 torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Side by side, a file's tests stay in one process, and those of the book all in one: the site is built once."""
+    if config.pluginmanager.hasplugin("xdist"):  # a GPU machine may do without
+        for item in items:
+            group = "book" if "book" in item.path.parts else str(item.path)
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def tiny_bert() -> PreTrainedModel:
     """A random 3-layer x 4-head BERT in float64, eval mode."""

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from loky import ProcessPoolExecutor
+from loky.backend import context
 from tiny import toy_full_run
 
 from supertickets.engines import default_workers, gpu_memory, machine_memory, processes, resources
@@ -99,6 +100,19 @@ def test_gpus_are_those_that_are_named(named, seen, expected, monkeypatch):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
     assert visible_gpus() == expected
     assert default_workers(3) == (3 * len(expected) or len(os.sched_getaffinity(0)))
+
+
+@pytest.mark.parametrize(("quota", "expected"), [("250000 100000", 3), ("50000 100000", 1), ("max 100000", 16)])
+def test_a_containers_share_of_the_processors_sets_the_workers(quota, expected, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
+    (tmp_path / "cpu.max").write_text(quota + "\n")
+    there, of_system = Path.exists, "/sys/fs/cgroup/cpu.max"
+    monkeypatch.setattr(os.path, "exists", lambda path: path == of_system or there(Path(path)))
+    read = open
+    monkeypatch.setattr(context, "open", lambda path: read(tmp_path / "cpu.max" if path == of_system else path), False)
+    assert default_workers() == expected
 
 
 def test_workers_take_all_gpus_in_turn(monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny import TICKETS, save_tiny_encoder, tiny_batch, tiny_model
-from transformers import AutoTokenizer, Trainer, TrainingArguments, pipeline
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments, pipeline
 
 from supertickets.errors import SuperticketsError
 from supertickets.models import compact, load_compacted, load_encoder, load_tokenizer, save_compacted
@@ -71,6 +71,21 @@ def test_what_a_trainer_saves_loads_again(saved, encoder, tmp_path):
         assert torch.equal(back(**inputs).logits, model.eval()(**inputs).logits)
         assert not torch.equal(back(**inputs).logits, load_compacted(folder)(**inputs).logits)
     assert save_compacted(back, TICKET, tmp_path / "ours").is_dir()
+
+
+def test_bf16_stays_bf16(encoder, tmp_path):
+    inputs, full = {"input_ids": torch.tensor([[2, 5, 6, 3]])}, full_ticket(TICKET.shape)
+    for ticket, load in ((TICKET, load_compacted), (full, AutoModelForSequenceClassification.from_pretrained)):
+        model = load_encoder(str(encoder), 2, 0).bfloat16().eval()
+        model = model if ticket == full else compact(model, ticket)
+        back = load(save_compacted(model, ticket, tmp_path / load.__name__))
+        again = load_compacted(save_compacted(back.eval(), ticket, tmp_path / "again"))
+        for found in (back, again):
+            assert {tensor.dtype for tensor in found.state_dict().values() if tensor.is_floating_point()} == {
+                torch.bfloat16
+            }
+            with torch.no_grad():
+                assert torch.equal(found(**inputs).logits, model(**inputs).logits)
 
 
 def test_a_loaded_model_does_not_hang_on_its_file(saved):

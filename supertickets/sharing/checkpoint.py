@@ -54,8 +54,10 @@ def identity_of(
     return digest.hexdigest()
 
 
-def write_progress(path: str | Path, identity: str, progress: Progress, whole: Isolated) -> None:
-    """Replaces the checkpoint; raises SuperticketsError if it cannot be written."""
+def write_progress(path: str | Path | None, identity: str, progress: Progress, whole: Isolated) -> None:
+    """Replaces the checkpoint, if there is to be one; raises SuperticketsError if it cannot be written."""
+    if path is None:
+        return
     path = Path(path)
     tensors = {
         "weights": whole.vector,
@@ -78,13 +80,12 @@ def write_progress(path: str | Path, identity: str, progress: Progress, whole: I
         raise SuperticketsError(f"The checkpoint {path} cannot be written ({error}); free some space.") from error
 
 
-def read_progress(path: str | Path, identity: str, whole: Isolated) -> Progress | None:
+def read_progress(path: str | Path | None, identity: str, whole: Isolated) -> Progress | None:
     """Puts a checkpoint's weights, optimiser and random state back and returns how far it was; None without a file.
 
     Raises SuperticketsError if the file is damaged or belongs to another run.
     """
-    path = Path(path)
-    if not path.exists():
+    if path is None or not Path(path).exists():
         return None
     try:
         with safe_open(path, framework="pt") as file:

@@ -137,88 +137,85 @@ def train_together(
         for index, (name, given) in enumerate(data.items()):
             data[name] = replace(given, train=splits[2 * index], dev=splits[2 * index + 1])
         with isolated(shared) as whole:
-            epochs, best_epoch, how = _train(
-                shared, whole, data, hyper, seed, checkpoint, every, on_epoch, on_step, leaky
-            )
+            run = _Run(shared, whole, data, hyper, seed, leaky, checkpoint)
+            progress, how = _train(run, every, on_epoch, on_step)
         logits = {name: predict_task(shared, name, given.dev, hyper.precision) for name, given in data.items()}
-    return Together(epochs, best_epoch, logits, dict(whole.steps), time.perf_counter() - started, how)
+    seconds, steps = time.perf_counter() - started, dict(whole.steps)
+    return Together(tuple(progress.epochs), progress.best_epoch, logits, steps, seconds, how)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What is trained how: a model and its parameters as one vector, tasks by name, settings, the checkpoint's file."""
+
+    shared: SharedModel
+    whole: Isolated
+    data: Mapping[str, TaskData]
+    hyper: Hyper
+    seed: int
+    leaky: bool
+    checkpoint: str | Path | None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Minibatches of an epoch by task."""
+        return {name: -(-len(given.train) // self.hyper.batch_size) for name, given in self.data.items()}
 
 
 def _train(
-    shared: SharedModel,
-    whole: Isolated,
-    data: dict[str, TaskData],
-    hyper: Hyper,
-    seed: int,
-    checkpoint: str | Path | None,
+    run: _Run,
     every: int,
     on_epoch: Callable[[dict[str, float]], None] | None,
     on_step: Callable[[int], None] | None,
-    leaky: bool,
-) -> tuple[tuple[dict[str, float], ...], int, str]:
-    train = {name: given.train for name, given in data.items()}
-    counts = {name: -(-len(split) // hyper.batch_size) for name, split in train.items()}
+) -> tuple[Progress, str]:
+    """Trains up to the last epoch; how far it came, with the best weights put back, and how steps were carried out."""
+    shared, whole, hyper, counts = run.shared, run.whole, run.hyper, run.counts
+    train = {name: given.train for name, given in run.data.items()}
     per_epoch = sum(counts.values())
     factor = warmup_then_decay(hyper, per_epoch * hyper.epochs)
-    device = whole.vector.device
-    progress = Progress(best_weights=whole.vector.clone(), losses=torch.zeros(len(data), device=device))
-    if checkpoint is not None:
-        identity = identity_of(whole, {name: (given.train, given.dev) for name, given in data.items()}, hyper, seed)
-        progress = read_progress(checkpoint, identity, whole) or progress
-    row = {name: index for index, name in enumerate(data)}
-    capture = graphs(device)
-    steps = {
-        name: training_step(
-            shared.models[name],
-            split,
-            hyper,
-            partial(whole.update, name, clip=hyper.clip, weight_decay=hyper.weight_decay, leaky=leaky),
-            counts[name] * hyper.epochs,
-            capture,
-        )
-        for name, split in train.items()
-    }
+    splits = {name: (given.train, given.dev) for name, given in run.data.items()}
+    identity = "" if run.checkpoint is None else identity_of(whole, splits, hyper, run.seed)
+    losses = torch.zeros(len(train), device=whole.vector.device)
+    progress = read_progress(run.checkpoint, identity, whole) or Progress(whole.vector.clone(), losses)
+    row = {name: index for index, name in enumerate(train)}
+    capture, options = graphs(whole.vector.device), {"clip": hyper.clip, "weight_decay": hyper.weight_decay}
+    steps = {}
+    for name, split in train.items():
+        update = partial(whole.update, name, **options, leaky=run.leaky)
+        steps[name] = training_step(shared.models[name], split, hyper, update, counts[name] * hyper.epochs, capture)
     while progress.epoch < hyper.epochs and progress.epoch - progress.best_epoch < hyper.patience:
         for model in shared.models.values():
             model.train()
         done = progress.step - progress.epoch * per_epoch
-        for index, (name, batch) in enumerate(multi_task_batches(train, hyper.batch_size, seed, progress.epoch)):
+        for index, (name, batch) in enumerate(multi_task_batches(train, hyper.batch_size, run.seed, progress.epoch)):
             if index < done:  # before the checkpoint that this run goes on from
                 continue
             with using(shared, name):
                 rate = hyper.learning_rate * factor(progress.step)
-                progress.losses[row[name]] += steps[name](batch, whole.coming(name, leaky), rate)
+                progress.losses[row[name]] += steps[name](batch, whole.coming(name, run.leaky), rate)
             progress.step += 1
-            if checkpoint is not None and progress.step % every == 0 and progress.step % per_epoch:
-                write_progress(checkpoint, identity, progress, whole)
+            if progress.step % every == 0 and progress.step % per_epoch:
+                write_progress(run.checkpoint, identity, progress, whole)
             if on_step is not None:
                 on_step(progress.step)
-        _end_epoch(shared, whole, data, hyper, counts, progress)
-        if checkpoint is not None:
-            write_progress(checkpoint, identity, progress, whole)
+        _end_epoch(run, progress)
+        write_progress(run.checkpoint, identity, progress, whole)
         if on_epoch is not None:
             on_epoch(progress.epochs[-1])
     with torch.no_grad():
         whole.vector.copy_(progress.best_weights)
-    if checkpoint is not None:
-        Path(checkpoint).unlink(missing_ok=True)
-    told = "; ".join(dict.fromkeys(step.told() for step in steps.values() if isinstance(step, Replayed)))
-    return tuple(progress.epochs), progress.best_epoch, told
+    if run.checkpoint is not None:
+        Path(run.checkpoint).unlink(missing_ok=True)
+    return progress, "; ".join(dict.fromkeys(step.told() for step in steps.values() if isinstance(step, Replayed)))
 
 
-def _end_epoch(
-    shared: SharedModel,
-    whole: Isolated,
-    data: dict[str, TaskData],
-    hyper: Hyper,
-    counts: dict[str, int],
-    progress: Progress,
-) -> None:
+def _end_epoch(run: _Run, progress: Progress) -> None:
     """Scores every task on its selection rows, and keeps the weights if their mean score is the best so far."""
-    totals = dict(zip(data, progress.losses.tolist(), strict=True))
+    hyper, counts = run.hyper, run.counts
+    totals = dict(zip(run.data, progress.losses.tolist(), strict=True))
     found: dict[str, dict[str, float]] = {}
-    for name, given in data.items():
-        logits = predict_task(shared, name, given.dev.rows(np.flatnonzero(given.selection)), hyper.precision)
+    for name, given in run.data.items():
+        logits = predict_task(run.shared, name, given.dev.rows(np.flatnonzero(given.selection)), hyper.precision)
         train_loss = totals[name] / counts[name]
         found[name] = epoch_values(given.task, logits, given.selection, train_loss, progress.epoch + 1, hyper)
     epoch = {
@@ -233,18 +230,15 @@ def _end_epoch(
     progress.losses.zero_()
     if progress.best is None or reached > progress.best:
         progress.best, progress.best_epoch = reached, progress.epoch
-        progress.best_weights = whole.vector.clone()
+        progress.best_weights = run.whole.vector.clone()
 
 
 def _check(shared: SharedModel, tasks: Sequence[TaskData]) -> None:
     names = [given.name for given in tasks]
     check_tickets(names, None)
     for name in sorted(set(names) ^ set(shared.models)):
-        what = (
-            "has a head and a ticket in the shared model but no data"
-            if name in shared.models
-            else ("has data but no head in the shared model")
-        )
+        modelled = "a head and a ticket in the shared model but no data"
+        what = f"has {modelled if name in shared.models else 'data but no head in the shared model'}"
         raise SuperticketsError(f"Task {name} {what}; train the tasks the model was made for.")
     for given in tasks:
         if not len(given.train):

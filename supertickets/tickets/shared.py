@@ -36,11 +36,6 @@ class SharedUnits:
         """
         return float(np.mean([ticket.weights_remaining(shape) for ticket in self.tickets.values()]))
 
-    def users(self) -> tuple[np.ndarray, np.ndarray]:
-        """How many tasks use each head ``(n_layers, n_heads)`` and each FFN ``(n_layers,)``."""
-        tickets = self.tickets.values()
-        return np.sum([ticket.heads for ticket in tickets], axis=0), np.sum([ticket.ffns for ticket in tickets], axis=0)
-
 
 def shared_units(tickets: Mapping[str, Ticket]) -> SharedUnits:
     """The union, the intersection and the exclusive parts of the tasks' tickets.

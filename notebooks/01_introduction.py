@@ -17,8 +17,8 @@
 # **Claims under test** (section 1): the score of winning tickets rises, then
 # falls; while a model shrinks, its variance falls and its bias rises.
 #
-# **Cost**: recorded runs nothing; profile `lab` a few minutes on two CPU cores;
-# `minilm` hours on a CPU, minutes on a GPU; `paper-base` about a GPU-day.
+# **Cost**: `supertickets plan figure1 --profile NAME` says what a profile
+# takes; a run that is in the store, or recorded, is never repeated.
 # ```
 #
 # A pre-trained language model fine-tuned on a small task has far more
@@ -186,8 +186,8 @@ for scale in scales:
 columns = ["kind", "level", "n_sets"]
 parts = ["noise", "bias2", "variance", "error"]
 caption = (
-    "Terms of the expected loss by kind and sparsity level; n_sets: training "
-    "sets behind a row."
+    "Terms of the expected loss by kind and sparsity level; on real data noise "
+    "cannot be told from bias."
 )
 for scale in each(scales):
     wide = terms[scale].pivot_table("value", columns, "term", sort=False)
@@ -204,8 +204,8 @@ for scale in each(scales):
 # sets, it is the mean fall of 0.2 and its interval that count, however far the
 # three sets lie apart. We ask by every loss, since "bias" and "variance" mean
 # something else for each. Brier loss and cross-entropy grade how sure an answer
-# is, 0-1 loss, the loss behind the score, only which answer it is. The levels
-# are details, a family of their own.
+# is, 0-1 loss, the loss behind the score, only which answer it is. The second
+# table has the levels one by one, corrected among themselves.
 
 # %%
 # Judged once all of the planned training sets are there.
@@ -218,7 +218,8 @@ for scale in each(judged):
     claims, levels = changes[scale][~detail], changes[scale][detail]
     show_claims(
         claims,
-        "Changes of bias and variance, hundredths of the loss, 95% intervals.",
+        "Changes of bias and variance, hundredths of the loss, 95% intervals; "
+        "negative: it falls.",
         "directions",
     )
     show_claims(
@@ -274,13 +275,17 @@ show_table(
     "parts",
     decimals=4,
 )
+lines = []
 for row in parts.to_dict("records"):
     share = min(max(row["initialisation"] / row["variance"], 0), 1)
-    measured(
-        f"{share:.0%} of the variance of the {row['kind']} model at"
-        f" {row['level']:.0%} is the seed's: it would be there with one and the"
-        f" same training set ({row['sets']} sets, {row['seeds']} seeds each)."
+    model = f"{row['kind']} tickets at {row['level']:.0%}"
+    lines.append(
+        f"{share:.0%} of the variance of "
+        f"{model if row['level'] else 'full models'} is the seed's: it would "
+        "be there with one and the same training set "
+        f"({row['sets']} sets, {row['seeds']} seeds each)."
     )
+measured(*lines)
 
 # %% [markdown]
 # ## Exercises
@@ -337,6 +342,7 @@ print("So a score of .94 and a loss near the noise are no contradiction.")
 # %% tags=["hide-input"]
 for scale in each(judged):
     claims = changes[scale][~changes[scale]["detail"].astype(bool)]
+    claims = claims[claims["claim"].isin(["variance falls", "bias rises"])]
     rise = sentences(transitions(scale.frame("figure1")))
     measured(*rise, *sentences(claims), *disagreements(changes[scale]))
 

@@ -18,7 +18,7 @@
 # here: a layer written out by hand equals the library's, and a loss equals
 # noise plus bias plus variance.
 #
-# **Cost**: under a minute on one CPU core, at every profile.
+# **Cost**: the same at every profile.
 # ```
 #
 # If you know these things, go on to [chapter 3](03_finding_super_tickets).
@@ -140,7 +140,7 @@ assert gap < 1e-10
 # `of_head.sum(0)` is the point. The heads' outputs are **summed**, so leaving
 # one out is leaving out a term. The mask variables of section 3 do just that:
 # $\xi_h$ multiplies the term of head $h$, $\nu$ multiplies the FFN. With
-# $\xi_2 = 0$ by hand, and with the package's mask:
+# $\xi_3 = 0$ by hand, and with the package's mask (Python counts from 0):
 
 # %%
 heads = np.ones((model.config.num_hidden_layers, H), dtype=bool)
@@ -158,7 +158,7 @@ with torch.no_grad():
     with st.masked(model, ticket):
         states = model(**batch.inputs, output_hidden_states=True).hidden_states
 gap = float((by_hand - states[1])[real].abs().max())
-print(f"head 2 left out, by hand against `masked`: {gap:.1e} at most")
+print(f"head 3 left out, by hand against `masked`: {gap:.1e} at most")
 assert gap < 1e-10
 
 # %% [markdown]
@@ -242,6 +242,14 @@ weights = layer.intermediate.dense.weight.detach().numpy()
 norms = np.linalg.norm(weights, axis=1)
 by_weight = abs(weights) > np.median(abs(weights))
 by_row = norms > np.median(norms)
+print(
+    f"kept: {by_weight.mean():.0%} of the weights, {by_row.mean():.0%} of the "
+    "rows"
+)
+print(f"a product with the first still has shape {weights.shape},")
+print(f"with the second {weights[by_row].shape}: half the work and the memory")
+
+# %% tags=["hide-input"]
 alt = (
     "Three pictures of a weight matrix: whole; with half of its single weights"
     " missing all over; and with half of its rows, half as tall."
@@ -250,15 +258,9 @@ show(
     pruning_figure(weights, by_weight, by_row),
     alt,
     name="pruning",
-    caption="A weight matrix whole, with single weights gone, and with whole "
-    "units gone.",
+    caption="A weight matrix whole, with single weights gone (white), and with "
+    "whole units gone.",
 )
-print(
-    f"kept: {by_weight.mean():.0%} of the weights, {by_row.mean():.0%} of the "
-    "rows"
-)
-print(f"a product with the first still has shape {weights.shape},")
-print(f"with the second {weights[by_row].shape}: half the work and the memory")
 
 # %% [markdown]
 # Holes all over a matrix save nothing by themselves: a processor multiplies by
@@ -332,6 +334,8 @@ for degree in (1, 3, 9):
         inverse = np.linalg.inv(basis.T @ basis + 1e-3 * np.eye(degree + 1))
         curves.append(np.vander(x, degree + 1) @ inverse @ basis.T @ y)
     fits[degree] = np.array(curves)
+
+# %% tags=["hide-input"]
 alt = (
     "Three panels of fitted curves: straight lines lie together but miss the"
     " wave; cubic curves follow it; curves of degree 9 swing around it."
@@ -354,7 +358,7 @@ for degree, curves in fits.items():
         {
             "degree": degree,
             "noise": parts.noise,
-            "bias^2": parts.bias2,
+            "bias2": parts.bias2,
             "variance": parts.variance,
             "loss": parts.error,
         }
@@ -363,7 +367,11 @@ for degree, curves in fits.items():
     assert abs(loss.mean() - parts.noise - parts.bias2 - parts.variance) < 1e-10
 table = pd.DataFrame(rows)
 show_table(
-    table, "Polynomials: the loss and its parts.", "polynomials", decimals=3
+    table,
+    "Polynomials: the loss and its parts. An estimate of bias² that is next to "
+    "zero may come out below it: it is corrected for the number of fits.",
+    "polynomials",
+    decimals=3,
 )
 best = table.loc[table["loss"].idxmin()]
 measured(
@@ -412,8 +420,8 @@ for embeddings in (True, False):
     print(f"embeddings counted: {embeddings}; remaining {share:.1%}")
 
 # %% [markdown]
-# **2.** A mask variable need not be 0 or 1. Show that $\xi_2 = 1/2$ is the same
-# as halving head 2's block of $W^O$.
+# **2.** A mask variable need not be 0 or 1. Show that $\xi_3 = 1/2$ is the same
+# as halving head 3's block of $W^O$.
 
 # %% tags=["hide-cell"]
 halved = blocks.detach().clone()

@@ -18,8 +18,8 @@
 # importance score says which units matter; that rewinding starts from the
 # pre-trained weights and nothing else.
 #
-# **Cost**: profile `lab` under a minute on two CPU cores; `minilm` about an
-# hour on a CPU; `paper-base` minutes on a GPU.
+# **Cost**: of one seed of one task; a run that is in the store is never
+# repeated.
 # ```
 
 # %% tags=["parameters"]
@@ -223,6 +223,8 @@ print(
     f"{record.best_epoch}"
 )
 print(f"report score {record.metrics['report']['score']:.3f}")
+
+# %% tags=["hide-input"]
 alt = (
     f"Importance of every head of {scale.encoder} on {name}, layer by layer "
     "after l2 normalisation, and of every FFN."
@@ -240,22 +242,29 @@ show(
 # small model the truth can be had: mask one unit at a time and see by how much
 # the training loss rises (`leave_one_out`). The table gives Spearman's rank
 # correlation between the estimators, heads (normalised by layer, as they are
-# ranked) and FFNs apart. `token` is what the authors' code computes, the
-# absolute value taken per token.
+# ranked) and FFNs apart. `example` is the paper's score, `token` what the
+# authors' code computes, the absolute value taken per token; `signed` leaves
+# the absolute value out, `squared` takes the square instead.
 
 # %%
 agreement = estimator_agreement(record)
 show_table(
     agreement, "Rank correlation between importance estimators.", "estimators"
 )
-for row in agreement.to_dict("records"):
-    if "leave_one_out: FFNs" in row and row["estimator"] != "leave_one_out":
-        measured(
-            f"Beside what removal does, the score {row['estimator']} ranks"
-            f" heads at {row['leave_one_out: heads']:.2f}, FFNs at"
-            f" {row['leave_one_out: FFNs']:.2f} (1: the same order; {name}, one"
-            f" run of {shape.n_layers} layers)."
-        )
+told = {
+    row["estimator"]: f"{row['estimator']} heads at "
+    f"{row['leave_one_out: heads']:.2f}, FFNs at "
+    f"{row['leave_one_out: FFNs']:.2f}"
+    for row in agreement.to_dict("records")
+    if "leave_one_out: FFNs" in row
+}
+told.pop("leave_one_out", None)
+if told:
+    measured(
+        "How well a score ranks units, beside what their removal does to the "
+        f"loss (1: the same order): {'; '.join(told.values())} ({name}, one "
+        f"run of {shape.n_layers} layers)."
+    )
 
 # %% [markdown]
 # ## Pruning
@@ -296,7 +305,7 @@ print(
     "FFNs stay, as `winning_ticket` says"
 )
 
-# %%
+# %% tags=["hide-input"]
 show_table(
     ticket_sizes(shape, scale.levels),
     "What each sparsity level prunes and keeps.",

@@ -19,8 +19,8 @@
 # only one has is that task's alone. Whether that is *better* is for
 # [chapter 6](06_multi_task).
 #
-# **Cost**: the super tickets of one seed: at profile `lab` a minute on two CPU
-# cores, nothing if chapter 5 has run.
+# **Cost**: the super tickets of one seed, which are in the store if chapter 5
+# has run.
 # ```
 
 # %% tags=["parameters"]
@@ -89,7 +89,7 @@ for task, ticket in tickets.items():
 # The paper's Figure 2 is a drawing. This is the real thing, for the super
 # tickets just found: every disc is a head or an FFN, every wedge a task.
 
-# %%
+# %% tags=["hide-input"]
 alt = (
     "A disc for every head and FFN, layers down and heads across, with one "
     "coloured wedge per task that uses the unit: "
@@ -158,8 +158,7 @@ inconsistencies(*paper_notes(["P10"]))
 #
 # A gradient of zero is not enough: an optimiser with momentum moves a parameter
 # after its gradient has become zero, and weight decay moves it always. The
-# published code leaks both ways. Here the other tasks' parameters keep their
-# bits.
+# published code leaks both ways. Here the other tasks' parameters do not move.
 #
 # Three steps of two tasks, momentum and weight decay switched on. Beside the
 # package's steps stands Algorithm 1 written out in double precision: a mask

@@ -19,9 +19,8 @@
 # ticket*, beats the full model; all of this is more pronounced in larger models
 # and with less training data.
 #
-# **Cost**: profile `lab` about a quarter of an hour on two CPU cores; `minilm`
-# hours on a CPU, minutes per task on a GPU; `paper-base` about a GPU-day, and
-# several with `paper-large`. A run that is in the store is never repeated.
+# **Cost**: `supertickets plan table1 --profile NAME` says what a profile takes;
+# a run that is in the store, or recorded, is never repeated.
 # ```
 #
 # The experiment is the same at every scale. Fine-tune the full model and score
@@ -193,7 +192,7 @@ for scale in each(scales):
 #
 # Per seed, the difference between two kinds is averaged over the middle levels
 # (30% to 60%) and over the tasks; the interval is over seeds, in points. The
-# tasks are details, a family of their own.
+# rows of single tasks are corrected among themselves.
 
 # %%
 caption = (

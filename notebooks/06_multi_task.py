@@ -18,8 +18,8 @@
 # average, before and after fine-tuning; it helps small tasks most; large tasks
 # lose nothing; SST-2 benefits little (section 8).
 #
-# **Cost**: profile `lab` about four minutes on two CPU cores after chapter 5;
-# `paper-base` an estimated GPU-day.
+# **Cost**: `supertickets plan table3 --profile NAME` says what a profile takes,
+# beyond the super tickets of chapter 5.
 # ```
 #
 # One encoder, a head per task, minibatches of one task each, mixed in

@@ -17,8 +17,8 @@
 # **Claims under test** (section 7.2): SuperT adapts better than ST-DNN, and
 # Ticket-Share better than MT-DNN, "especially under the few shot setting".
 #
-# **Cost**: profile `lab` about four minutes on two CPU cores after chapters 5
-# and 6; `paper-base` has not been timed; most of it is the whole of SNLI.
+# **Cost**: `supertickets plan table4 --profile NAME` says what a profile takes,
+# beyond the models of chapters 5 and 6.
 # ```
 #
 # ```{admonition} The paper says
@@ -69,7 +69,10 @@ from supertickets.chapters.domain_adaptation.claims import (
     adaptation_gains,
 )
 from supertickets.chapters.domain_adaptation.figures import adaptation_figure
-from supertickets.chapters.domain_adaptation.tables import table4
+from supertickets.chapters.domain_adaptation.tables import (
+    table4,
+    table4_layout,
+)
 from supertickets.chapters.inconsistencies import computed, paper_notes
 from supertickets.studies import get_profile, with_adaptation
 
@@ -82,20 +85,20 @@ chapter = Chapter(chosen, store, results, data_dir, workers)
 scales = chapter.scales("table4")
 print(chapter.told("table4"))
 for scale in scales:
-    frame = scale.frame("table4")
-    heads = frame["model"].str.cat(frame["head"], sep=", task head ")
-    for line in dict.fromkeys(heads):
-        print(f"{scale.title}: {line}")
+    heads = scale.frame("table4")[["model", "head"]].drop_duplicates()
+    for head, rows in heads.groupby("head", sort=False):
+        print(f"{scale.title}: {', '.join(rows['model'])}: task head {head}")
 
 # %% [markdown]
 # ## Table 4
 #
-# Scores of the `report` split in points, with 95% intervals over seeds and
-# their subsets. Sizes are numbers of examples: the paper's fractions of far
-# larger training sets would be others here. Its accuracies stand beside where
-# it has about as many examples of the target that ours mirrors; `share (%)` is
-# our share of the target's training set. *sd over draws* is the spread over the
-# subsets of one seed, which the paper's single subset cannot show.
+# As the paper lays it out: a row per source model, a column per number of
+# training examples of the target, with the paper's fraction of the whole
+# training set behind. Scores of the `report` split in points, with 95%
+# intervals over seeds and their subsets; the paper's accuracies below, or in
+# columns of their own where we have no runs of that size. In the last table
+# *sd over draws* is the spread over the subsets of one seed, which the paper's
+# single subset cannot show.
 
 # %%
 alt = (
@@ -108,12 +111,15 @@ drawn = (
 )
 for scale in each(scales):
     frame = scale.frame("table4")
+    for target, layout in table4_layout(frame).items():
+        show_table(
+            layout,
+            f"Table 4: adaptation to {target}, by the number of its training "
+            "examples, report scores in points.",
+            f"table-4-{target}",
+            decimals=1,
+        )
     table = table4(frame)
-    show_table(
-        table,
-        "Table 4: adaptation to other domains, report scores in points.",
-        "table-4",
-    )
     show(
         adaptation_figure(frame),
         alt,
@@ -121,6 +127,7 @@ for scale in each(scales):
         name="figure-table-4",
         caption=drawn,
     )
+    show_table(table, "The same, with the spread of every cell.", "spread")
 inconsistencies(*paper_notes(["P6"]))
 
 # %% [markdown]

@@ -20,9 +20,8 @@
 # rate; many tickets have almost equal shares for most tasks, a few are
 # dominated by a single one.
 #
-# **Cost**: profile `lab` about three minutes on two CPU cores after chapters 5
-# and 6; `paper-base` twice as many runs of its tasks as Table 1 has without
-# random and losing tickets.
+# **Cost**: beyond the runs of chapters 5 and 6, `supertickets plan rates` and
+# `plan figure6`, with `--profile NAME`, say what a profile takes.
 # ```
 
 # %% tags=["parameters"]
@@ -299,8 +298,9 @@ for scale in each(tables):
         f"dominated by one task (more than {thresholds[scale]:.0%} of the "
         "share) or by two together."
     )
-    if len(dominated[scale]):
-        show_table(dominated[scale], f"Units {rule}", "dominated")
+    if len(units := dominated[scale]):
+        units = units.assign(head=units["head"].where(units["head"] > 0, ""))
+        show_table(units, f"Units {rule}", "dominated")
     else:
         measured(f"No unit is {rule}")
 
@@ -332,8 +332,10 @@ for scale in each(tables):
         name="agreement",
         caption=ceiling,
     )
-    show_table(agreement, caption, "agreement-table")
+    pairs = agreement.rename(columns={"a": "task", "b": "and task"})
+    show_table(pairs, caption, "agreement-table")
     claims = share_claims(tables[scale], threshold=thresholds[scale])
+    claims = claims[claims["n"] > 0]
     beside = "The claims about shares, beside the same among seeds of one task."
     show_claims(claims, beside, "share-claims", scale.so_far("figure6"))
     measured(*dominated_sentences(dominated[scale]))
@@ -399,13 +401,11 @@ for scale in tables:
 # ## What was found
 
 # %% tags=["hide-input"]
-for scale in each(scales):
-    parts = [
-        found[scale] for found in (spread, by_rate, at_match) if scale in found
-    ]
-    measured(*(line for found in parts for line in sentences(found)))
-for scale in each(tables):
-    measured(*sentences(judged[scale]), *sentences(sst2_claims(tables[scale])))
+found = (spread, by_rate, at_match, judged)
+found += ({scale: sst2_claims(table) for scale, table in tables.items()},)
+for scale in each(dict.fromkeys((*scales, *tables))):
+    parts = [own[scale] for own in found if scale in own]
+    measured(*(line for part in parts for line in sentences(part)))
 
 # %% [markdown]
 # **What differs from the paper, and why.** The paper's Figure 6 shows BERT-base

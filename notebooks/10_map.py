@@ -18,9 +18,8 @@
 # **Claim under test** (sections 1 and 5.3): light tickets are better *because*
 # pruning lowers the variance of the model before it raises the bias.
 #
-# **Cost**: recorded runs nothing; the few that are carried out anew by every
-# build, some ten seconds; the whole map, `supertickets sweep map --profile
-# lab`, 1,440 runs, an hour or two on one CPU core.
+# **Cost**: of the few runs that every build carries out anew; `supertickets
+# plan map --profile lab` says what the whole map of 1,440 runs takes.
 # ```
 #
 # ```{admonition} The paper says

@@ -17,7 +17,7 @@
 # **Claims under test**: none of the paper's. That labels are true by
 # construction, that noise is what it says, and what fine-tuning can reach.
 #
-# **Cost**: under a minute on two CPU cores at profile `lab`.
+# **Cost**: of the six short runs of the learning curve.
 # ```
 #
 # ## Why a lab
@@ -82,9 +82,9 @@ for wording in sorted({sentence(rng, meaning) for _ in range(30)})[:6]:
 # ## Ten tasks
 #
 # Eight mirror the tasks of GLUE in kind, metric and relative size. Two more
-# are for adaptation (chapter 7).
+# are for adaptation ([chapter 7](07_domain_adaptation)).
 
-# %%
+# %% tags=["hide-input"]
 show_table(task_table(), "The tasks of the lab.", "tasks")
 show_table(
     example_table(seed),
@@ -138,7 +138,7 @@ for k, one in enumerate(sets):
 # opposite form (`match`). The script, the logs and the weights ship with the
 # package.
 
-# %%
+# %% tags=["hide-input"]
 logs = pretraining_logs()
 alt = (
     "Three panels of falling loss curves over the steps of pre-training: masked"

@@ -15,7 +15,7 @@
 #
 # **Claims under test**: none.
 #
-# **Cost**: half a minute on one CPU core.
+# **Cost**: of a few short runs of the lab.
 # ```
 
 # %% tags=["parameters"]

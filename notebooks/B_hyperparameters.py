@@ -17,7 +17,7 @@
 # **Claim under test**: none of the paper's; that profile `paper-base` is the
 # paper's recipe, and where it is not.
 #
-# **Cost**: seconds, at any profile.
+# **Cost**: the same at any profile: nothing is trained.
 # ```
 
 # %% tags=["parameters"]
@@ -43,7 +43,7 @@ table = hyperparameter_table(profiles)
 # chosen on the selection split (10% of dev, [chapter 5](05_single_task)). Where
 # the paper is silent, the profiles say what was done.
 
-# %%
+# %% tags=["hide-input"]
 show_table(table, "Settings of the paper and of our profiles.", "settings")
 
 # %% [markdown]

@@ -28,14 +28,15 @@ def launch_html(notebook: Path, places: dict[str, str], repository: str = "") ->
     name, number = notebook.stem, notebook.stem.split("_")[0]
     lines = [f"papermill {name}.ipynb ../{number}_{profile}.ipynb -p profile {profile}" for profile in profiles]
     commands = "\n".join((". .venv/bin/activate; cd notebooks", *lines))
-    links = (
-        f'<a href="{html.escape(place.format(repository=repository, notebook=name))}">Open in {service}</a>'
+    links = " ".join(
+        f'<a class="st-launch" href="{html.escape(address)}">Open in {service}</a>'
         for service, place in places.items()
-        if repository
+        if repository and (address := place.format(repository=repository, notebook=name))
     )
     return (
+        f"{links and f'<p>{links}</p>'}"
         '<details class="st-run"><summary>Run this chapter</summary><p>By papermill, or by hand with '
-        f"<code>make lab</code>. {' '.join(links)}</p>"
+        "<code>make lab</code>.</p>"
         f'<div class="highlight"><pre>{html.escape(commands)}</pre></div></details>'
     )
 

@@ -33,7 +33,7 @@ from supertickets.chapters.paper import paper_facts
 from supertickets.chapters.provenance import experiments_behind
 from supertickets.notebooks import executed_stamp
 from supertickets.rooms import floors
-from supertickets.runs import RunStore, commit_id, library_versions
+from supertickets.runs import RunStore, commit_id, library_versions, readable
 from supertickets.studies import get_profile
 
 MATHJAX = "tex-svg-full.js"  # formulas as SVG: no web fonts, every TeX extension in one file
@@ -140,6 +140,7 @@ def fill_markers(app: Sphinx, page: str, source: list[str]) -> None:
         "<!-- modules -->": lambda: modules_text(),
         "<!-- inconsistencies -->": inconsistencies_text,
         "<!-- verdicts -->": lambda: _raw(verdicts.verdicts_html(claims, titles)),
+        "<!-- headlines -->": lambda: _raw(verdicts.headlines_html(claims, titles)),
         "<!-- summary -->": lambda: "\n".join(f"- {line}" for line in verdicts.summary(claims, titles)),
         "<!-- evidence -->": lambda: evidence_text(Path(app.srcdir), stamps),
         "<!-- figure 1 -->": lambda: _raw(first_figure(chapters / "01_introduction.ipynb", titles)),
@@ -157,15 +158,22 @@ def fill_markers(app: Sphinx, page: str, source: list[str]) -> None:
             source[0] = source[0].replace(marker, fill())
 
 
-PRESENTS = re.compile(r"^(from|import) |\b(each|show_claims|measured|told)\(", re.MULTILINE)
+PRESENTS = re.compile(r"^(from|import) |\b(each|show_claims|measured|inconsistencies|told)\(", re.MULTILINE)
 
 
 def fold_cells(app: Sphinx, page: str, source: list[str]) -> None:
-    """Fold the code that imports, sets parameters, or shows every scale: what teaches stays open."""
+    """Fold the code that imports, sets parameters, or shows every scale: what teaches stays open.
+
+    Where a chapter says its cost, say what this copy of it took.
+    """
     if not app.env.doc2path(page).endswith(".ipynb"):
         return
     notebook = json.loads(source[0])
+    stamp = notebook["metadata"].get("supertickets", {})
     for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown" and stamp:
+            took = f"**Cost**: {readable(stamp['seconds'])} at profile `{stamp['profile']}` for this copy; "
+            cell["source"] = "".join(cell["source"]).replace("**Cost**: ", took)
         tags = cell["metadata"].setdefault("tags", [])
         folded = {"parameters", "injected-parameters"} & set(tags) or PRESENTS.search("".join(cell["source"]))
         if cell["cell_type"] == "code" and folded and "hide-input" not in tags:
@@ -184,7 +192,7 @@ def evidence_text(book: Path, stamps: list[dict[str, Any]]) -> str:
     for record in RunStore(",".join(packs)).records() if packs else ():
         encoder = getattr(record.spec, "source", record.spec).encoder
         who = "lab" if encoder.startswith("lab-") else encoder
-        found.setdefault(who, []).append(record.environment.get("device", "a device not named"))
+        found.setdefault(who, []).append(_device(record.environment.get("device", "a device not named")))
     said = []
     shown = {name: title for name, title in RECORDED.items() if get_profile(name).encoder == name} | {"lab": "the lab"}
     for who, title in shown.items():
@@ -194,9 +202,14 @@ def evidence_text(book: Path, stamps: list[dict[str, Any]]) -> str:
     for profile in dict.fromkeys(stamp["profile"] for stamp in stamps):
         own = [stamp for stamp in stamps if stamp["profile"] == profile]
         minutes = sum(stamp["seconds"] for stamp in own) / 60
-        devices = ", ".join(sorted({stamp["device"] for stamp in own}))
+        devices = ", ".join(sorted({_device(stamp["device"]) for stamp in own}))
         said.append(f"the runs of profile `{profile}`, made by this build ({devices}, {minutes:.0f} minutes)")
     return "; ".join(said) + "."
+
+
+def _device(name: str) -> str:
+    """A device without its details, which stand on the pages of the runs."""
+    return name.split(" (")[0]
 
 
 def first_figure(notebook: Path, scales: dict[str, str]) -> str:
@@ -221,6 +234,16 @@ CAPTIONS = re.compile(
 )
 
 
+def _place_in_book(page: str) -> str:
+    """What the numbers of a page's figures and tables begin with: chapter, letter of an appendix, initial of the rest.
+
+    >>> [_place_in_book(page) for page in ("chapters/05_x", "chapters/A_y", "index", "inconsistencies", "runs/light")]
+    ['5', 'A', '0', 'C', 'R']
+    """
+    chapter = re.match(r"chapters/0*(\w+?)_", page)
+    return chapter[1] if chapter else {"index": "0", "inconsistencies": "C"}.get(page, page[0].upper())
+
+
 def number_captions(page: str, body: str) -> str:
     """Number figures and tables by chapter, one number for all scales of one; say which of the paper's it is.
 
@@ -228,8 +251,7 @@ def number_captions(page: str, body: str) -> str:
     >>> number_captions("chapters/05_x", f'<figure class="st-table">{caption}').split(">", 2)[2]
     "<b>Table 5.1</b> (the paper's Table 1). Gains. </figcaption>"
     """
-    chapter = re.match(r"chapters/0*(\w+?)_", page)
-    before, counts = f"{chapter[1]}." if chapter else "", {"Figure": 0, "Table": 0}
+    before, counts = f"{_place_in_book(page)}.", {"Figure": 0, "Table": 0}
     up = "../" * page.count("/")
     known: dict[tuple[str, str, int], int] = {}
     pieces: list[str] = []
@@ -266,10 +288,14 @@ def finish_page(app: Sphinx, page: str, template: str, context: dict[str, Any], 
     if not body:
         return
     body = number_captions(page, body)
-    for word in (HOLDS, REVERSED, UNKNOWN):
-        address = f"{context['pathto']('glossary')}#term-{word.replace(' ', '-')}"
-        link = f'<td class="st-words"><a class="st-verdict" href="{address}">{word}</a></td>'
-        body = body.replace(f'<td class="st-words">{word}</td>', link)
+    words, glossary = "|".join((HOLDS, REVERSED, UNKNOWN)), context["pathto"]("glossary")
+    body = re.sub(
+        rf'(<td class="st-words"[^>]*>)({words})</td>',
+        lambda cell: (
+            f'{cell[1]}<a class="st-verdict" href="{glossary}#term-{cell[2].replace(" ", "-")}">{cell[2]}</a></td>'
+        ),
+        body,
+    )
     context["body"] = body
     paragraphs = doctree.findall(nodes.paragraph) if doctree is not None else ()
     first = next((node for node in paragraphs if isinstance(node.parent, nodes.section)), None)

@@ -24,6 +24,14 @@ from supertickets.chapters.domain_adaptation.tables import PRINTED
 from supertickets.chapters.task_shares.claims import CLAIMS as SHARE_CLAIMS
 
 NO_RUNS = "no runs yet"
+MAIN = (
+    "The super ticket beats the full model",
+    "Light pruning beats the full model, on many training sets",
+    "As a model shrinks, its variance falls",
+    "As a model shrinks, its bias rises",
+    "Ticket-Share beats MT-DNN",
+)
+"""The statements that the front page answers first."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +146,9 @@ def summary(claims: Sequence[Mapping[str, Any]], scales: Mapping[str, str]) -> l
     """
     said = []
     for key, title in scales.items():
+        if not any(row["scale"] == key for row in claims):
+            said.append(f"**{title}**: {NO_RUNS}.")
+            continue
         words: dict[str, list[str]] = {HOLDS: [], REVERSED: [], UNKNOWN: [], NO_RUNS: []}
         for statement in statements():
             found = {row["verdict"] for row in evidence(statement, key, claims)}
@@ -151,11 +162,28 @@ def summary(claims: Sequence[Mapping[str, Any]], scales: Mapping[str, str]) -> l
     return said
 
 
+def headlines_html(claims: Sequence[Mapping[str, Any]], scales: Mapping[str, str]) -> str:
+    """The main statements, a line each: the word at every scale that has runs, with a link to the row of the table."""
+    lines = []
+    for place, said in ((place, said) for place, said in enumerate(statements()) if said.words in MAIN):
+        answers = []
+        for key, title in scales.items():
+            found, words = evidence(said, key, claims), {}
+            for row in found:
+                words.setdefault(row["verdict"], []).append(_label(row, found))
+            told = [_word(word) + f" by {', '.join(by)}" * (len(words) > 1) for word, by in words.items()]
+            answers += [f"{html.escape(title)} {'; '.join(told)} (n = {found[0]['n']:g})"] if found else []
+        line = "; ".join(answers) or NO_RUNS
+        lines.append(f'<li><a href="#claim-{place}">{html.escape(said.words)}</a>: {line}.</li>')
+    return f"<ul>{''.join(lines)}</ul>"
+
+
 def verdicts_html(claims: Sequence[Mapping[str, Any]], scales: Mapping[str, str]) -> str:
     """The table, a row per statement and a column per scale; addresses are those of the book."""
+    scales = {key: title for key, title in scales.items() if any(row["scale"] == key for row in claims)}
     head = "".join(f'<th scope="col">{html.escape(title)}</th>' for title in ("Claim", "The paper", *scales.values()))
     rows = []
-    for said in statements():
+    for place, said in enumerate(statements()):
         words = f'<a href="chapters/{said.page}.html">{html.escape(said.words)}</a> ({html.escape(said.section)})'
         cells = f'<td class="paper" data-label="The paper">{html.escape(said.printed)}</td>'
         for key, title in scales.items():
@@ -163,12 +191,14 @@ def verdicts_html(claims: Sequence[Mapping[str, Any]], scales: Mapping[str, str]
             lines = "".join(_line(row, found) for row in found) or NO_RUNS
             kind = "" if found else ' class="st-none"'
             cells += f'<td{kind} data-label="{html.escape(title)}">{lines}</td>'
-        rows.append(f'<tr><th scope="row">{words}</th>{cells}</tr>')
+        rows.append(f'<tr id="claim-{place}"><th scope="row">{words}</th>{cells}</tr>')
     return (
-        f'<figure class="st-table st-verdicts" id="table-verdicts"><div class="st-scroll" tabindex="0" role="region" '
-        f'aria-label="Verdicts"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+        '<figure class="st-table st-stacked st-verdicts" id="table-verdicts"><div class="st-scroll" tabindex="0" '
+        f'role="region" aria-label="Verdicts"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
         '<figcaption data-name="verdicts">Every claim of the paper and what it came to: the word, the effect with its '
-        "95% interval, and how many runs that rests on; for what cannot be told, the power that they had."
+        "95% interval, and how many runs that rests on; for what cannot be told, the power that they had. Points are "
+        "hundredths of the full score; other hundredths are those of the loss."
         "</figcaption></figure>"
     )
 
@@ -185,13 +215,22 @@ def _line(row: Mapping[str, Any], among: Sequence[Mapping[str, Any]]) -> str:
     interval = "" if row["low"] is None else f" [{figure('low')}, {figure('high')}]"
     limit = f", limit {figure('limit')}" if row["limit"] else ""
     power = f", power {row['power']:.0%}" if row["verdict"] == UNKNOWN and row["power"] is not None else ""
-    label = row["claim"] if len({other["claim"] for other in among}) > 1 else row["where"].split(",")[0]
-    label = f"{row['examples']} examples" if row.get("examples") else label
-    label = f"<i>{html.escape(label)}:</i> " if len(among) > 1 else ""
-    word = f'<a class="st-verdict" href="glossary.html#term-{row["verdict"].replace(" ", "-")}">{row["verdict"]}</a>'
+    label = f"<i>{html.escape(_label(row, among))}:</i> " if len(among) > 1 else ""
+    word = _word(row["verdict"])
     place = f'<a href="chapters/{row["page"]}.html#{row["id"]}">{figure("effect")}{unit}{interval}</a>'
     rest = f", {so_far[0].lower()}{so_far[1:]}".rstrip(".") if (so_far := row.get("so_far", "")) else ""
     return f"<p>{label}{word} {place}{limit}, n = {row['n']:g}{power}{rest}</p>"
+
+
+def _label(row: Mapping[str, Any], among: Sequence[Mapping[str, Any]]) -> str:
+    """What tells a row from the others that judge the same statement."""
+    if row.get("examples"):
+        return f"{row['examples']} examples"
+    return row["claim"] if len({other["claim"] for other in among}) > 1 else row["where"].split(",")[0]
+
+
+def _word(verdict: str) -> str:
+    return f'<a class="st-verdict" href="glossary.html#term-{verdict.replace(" ", "-")}">{verdict}</a>'
 
 
 def _gains(table: int, new: str, old: str, after: str = "") -> str:

@@ -1,4 +1,4 @@
-// Cues where something is cut, everything open in print, and
+// Cues where something is cut, long tables folded, everything open in print, and
 // tabs: the scales of a figure or table, one shown at a time. Without this script all are there, one under another.
 (function () {
   "use strict";
@@ -94,6 +94,25 @@
     look();
   }
 
+  // Of a table that is much longer than its first rows, these; a button shows all. CSS hides the others, on screens only.
+  const FIRST = 12, LONG = 18;
+
+  function fold(table) {
+    const rows = table.tBodies[0] ? table.tBodies[0].rows.length : 0;
+    if (rows <= LONG || table.closest(".st-verdicts")) return;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "st-all";
+    const set = (folded) => {
+      table.classList.toggle("st-folded", folded);
+      button.textContent = folded ? `Show all ${rows} rows` : `Show the first ${FIRST} rows`;
+      button.setAttribute("aria-expanded", String(!folded));
+    };
+    button.addEventListener("click", () => set(!table.classList.contains("st-folded")));
+    table.closest("figure").querySelector("figcaption").before(button);
+    set(true);
+  }
+
   let closed = [];
   window.addEventListener("beforeprint", () => {
     closed = [...document.querySelectorAll("details:not([open])")];
@@ -105,6 +124,7 @@
     document.querySelectorAll(".st-tabs").forEach(build);
     const key = stored();
     if (key) choose(key, false);
+    document.querySelectorAll("figure.st-table table").forEach(fold);
     document.querySelectorAll(WIDE).forEach(watch);
     reveal();
   });

@@ -48,8 +48,8 @@ def layer_figure(n_heads: int = 4) -> Figure:
     axis.text(0.25, middle, "$x$", ha="center", va="center", fontsize=13)
     for head in range(n_heads):
         y = top - 0.5 - 0.8 * head
-        _box(axis, 1.55, y, 1.3, f"head {head}", BLUE)
-        axis.text(2.62, y, rf"$\times\,\xi_{head}$", ha="center", va="center", fontsize=12)
+        _box(axis, 1.55, y, 1.3, f"head {head + 1}", BLUE)
+        axis.text(2.62, y, rf"$\times\,\xi_{head + 1}$", ha="center", va="center", fontsize=12)
         _arrow(axis, (0.42, middle), (0.86, y))
         _arrow(axis, (2.95, y), (3.42, middle))
     _box(axis, 4.0, middle, 1.1, "$W^O$, sum", "#777777")
@@ -86,13 +86,13 @@ def recipe_figure() -> Figure:
 
 def pruning_figure(weights: np.ndarray, unstructured: np.ndarray, structured: np.ndarray) -> Figure:
     """A weight matrix, and what is left of it: its largest weights (a mask of its shape), or some rows (a mask)."""
-    fig, axes = plt.subplots(1, 3, figsize=(8.2, 2.9), layout="constrained")
+    fig, axes = plt.subplots(1, 3, figsize=(6.4, 3.0), layout="constrained")
     limit = float(np.quantile(abs(weights), 0.99))
     left = np.where(unstructured, weights, np.nan)
-    panels = {"all weights": weights, "half of the weights": left, "half of the units": weights[structured]}
+    panels = {"all weights": weights, "half the weights": left, "half the units": weights[structured]}
     for axis, (title, matrix) in zip(axes, panels.items(), strict=True):
         axis.imshow(matrix, cmap="RdBu", vmin=-limit, vmax=limit, interpolation="nearest")
-        axis.set(title=f"{title}: {matrix.shape[0]} x {matrix.shape[1]}", xticks=[], yticks=[])
+        axis.set(title=f"{title}\n{matrix.shape[0]} x {matrix.shape[1]}", xticks=[], yticks=[])
         axis.set_ylim(len(weights) - 0.5, -0.5)
     return fig
 

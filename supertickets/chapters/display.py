@@ -30,18 +30,16 @@ THEIRS = "\n"
 """What stands in a cell between our words and the paper's."""
 NEVER = "never"
 """What infinity says: no number of runs would do, no level is reached."""
-SHARES = (
-    *("level", "best", "meeting", "collapse", "fraction", "share", "variance's share", "training set's share", "power"),
-    *("weights_remaining", "weights remaining", "without embeddings", "weights remaining, mean"),
-    "weights remaining, sd",
-)
+LEVELS = ("level", "best", "meeting", "collapse")
+WEIGHTS = ("weights_remaining", *(f"weights remaining{rest}" for rest in ("", ", mean", ", sd")))
+PARTS = ("fraction", "share", "power", "without embeddings", "variance's share", "training set's share")
+SHARES = {*LEVELS, *WEIGHTS, *PARTS}
 """Columns of shares, shown in per cent."""
 MOST = 8
 """As many columns a table of the book has; the others are in its CSV."""
-SPARED = (
-    *("p", "luck of the choice", "needed", "power", "share", "rate", "balance (train)", "words"),
-    *("variance's share", "variance", "ST-DNN"),
-)
+DETAILS_OF_A_TEST = ("p", "luck of the choice", "needed", "power")
+DETAILS_OF_A_RUN = ("share", "rate", "balance (train)", "words", "variance's share", "variance", "ST-DNN")
+SPARED = (*DETAILS_OF_A_TEST, *DETAILS_OF_A_RUN)
 """Columns that go first, in this order, where there are more."""
 CLAIM = ("claim", "where", "verdict", "n", "effect", "low", "high", "p", "p (Holm)", "power", "needed")
 """What a table of claims shows of them."""
@@ -105,7 +103,7 @@ def show_claims(frame: pd.DataFrame, caption: str, name: str = "claims", so_far:
     tab = _TAB.get()
     place = {"scale": tab.key if tab else "", "table": name, "id": f"table-{_named(name)}", "so_far": so_far}
     rows = [row | place for row in json.loads(frame.to_json(orient="records") or "[]")]
-    _emit(table_html(shown, f"{caption} {so_far}".strip(), name, data=frame), rows)
+    _emit(table_html(shown, f"{caption} {so_far}".strip(), name, data=frame, stacked=True), rows)
 
 
 @contextmanager
@@ -195,11 +193,13 @@ def table_html(
     index: bool = False,
     decimals: int = 2,
     data: pd.DataFrame | None = None,
+    stacked: bool = False,
 ) -> str:
     """The HTML of :func:`show_table`: an estimate and its interval in one cell, the paper's number below it.
 
     Shares are shown in per cent, at most ``MOST`` columns: ``SPARED`` ones go first, then a table of fewer rows is
-    turned round. ``data`` is what the CSV holds, if that is not the frame.
+    turned round. ``data`` is what the CSV holds, if that is not the frame. On a phone the cells of a ``stacked`` table
+    stand below one another, under their names.
 
     >>> import pandas as pd
     >>> frame = pd.DataFrame({"task": ["RTE"], "score": [0.1234], "low": [0.1], "high": [0.2]})
@@ -215,13 +215,23 @@ def table_html(
         head, *rows = (list(row) for row in zip(head, *rows, strict=True))
     left += head[MOST:]
     head, rows = head[:MOST], [row[:MOST] for row in rows]
-    top = "".join(f'<th scope="col"{_kind([row[i] for row in rows])}>{_text(x)}</th>' for i, x in enumerate(head))
-    body = "".join(f"<tr>{''.join(_cell(words, i == 0) for i, words in enumerate(row))}</tr>" for row in rows)
+    kinds = [_kind(column) for column in zip(*rows, strict=True)] or [""] * len(head)
+    top = "".join(f'<th scope="col"{kind}>{_text(words)}</th>' for words, kind in zip(head, kinds, strict=True))
+    labels = [f' data-label="{html.escape(words)}"' if stacked else "" for words in head]
+    body = "".join(
+        f'<tr><th scope="row"{kinds[0]}>{_text(first)}</th>'
+        + "".join(
+            f"<td{kind}{label}>{_text(x)}</td>" for x, kind, label in zip(rest, kinds[1:], labels[1:], strict=True)
+        )
+        + "</tr>"
+        for first, *rest in rows
+    )
     link = _csv_link(frame if data is None else data, own, index=index, left=left)
     if THEIRS in "".join((*head, *(words for row in rows for words in row))):
         more = "Below ours, in italics, the paper's. "
     return (
-        f'<figure class="st-table" id="table-{html.escape(own)}"><div class="st-scroll" tabindex="0" role="region" '
+        f'<figure class="st-table{" st-stacked" if stacked else ""}" id="table-{html.escape(own)}">'
+        f'<div class="st-scroll" tabindex="0" role="region" '
         f'aria-label="{html.escape(caption)}"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
         f'<figcaption data-name="{html.escape(name)}">{html.escape(caption)} {more}{link}</figcaption></figure>'
     )
@@ -273,14 +283,8 @@ def _text(words: str) -> str:
     return html.escape(ours) + (f'<span class="st-theirs">{html.escape(theirs)}</span>' if theirs else "")
 
 
-def _cell(words: str, first: bool) -> str:
-    """A table's cell: the first of a row names it, and text stands at the left."""
-    text, kind = _text(words), _kind([words])
-    return f'<th scope="row"{kind}>{text}</th>' if first else f"<td{kind}>{text}</td>"
-
-
 def _kind(words: Sequence[str]) -> str:
-    """The class of cells of words (lists of numbers among them), or of sentences."""
+    """The class of a column's cells, if some are words (lists of numbers among them), or sentences."""
     if not any(re.match(r"[^\W\d]|.*[^\W\d]{3}|[^[]*\d, ", word.replace(NEVER, "")) for word in words):
         return ""
     return ' class="st-words st-long"' if max(map(len, words)) > 24 else ' class="st-words"'

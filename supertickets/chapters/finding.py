@@ -21,6 +21,8 @@ def importance_figure(scores: Scores) -> Figure:
     size, ratios = (7.2, 0.42 * len(heads) + 1.2), [heads.shape[1], 5]
     fig, (left, right) = plt.subplots(1, 2, figsize=size, width_ratios=ratios, sharey=True, layout="constrained")
     sns.heatmap(heads, ax=left, cmap="Blues", vmin=0, annot=heads.shape[1] <= 8, fmt=".2f", cbar=False, linewidths=0.5)
+    left.set_xticks(np.arange(heads.shape[1]) + 0.5, range(1, heads.shape[1] + 1))
+    left.set_yticks(np.arange(len(heads)) + 0.5, range(1, len(heads) + 1), rotation=0)
     left.set(xlabel="head", ylabel="layer", title="heads, normalised by layer")
     right.barh(range(len(heads)), scores.ffns, color=STYLE["winning"][0], height=0.7)
     # The heatmap centres row i at i + 0.5.
@@ -43,8 +45,8 @@ def tickets_figure(tickets: Sequence[Ticket]) -> Figure:
                 look = {"fillstyle": "full", "alpha": 1.0} if kept else {"fillstyle": "none", "alpha": 0.45}
                 axis.plot(column, layer, marker=marker, markersize=8, color=STYLE["winning"][0], **look)
         axis.set_title(f"{ticket.level:.0%} pruned" if ticket.level else "", fontsize=10)
-        axis.set_xticks([*range(n_heads), n_heads + 0.6], [*map(str, range(n_heads)), "FFN"], fontsize=7)
-        axis.set_yticks(range(n_layers))
+        axis.set_xticks([*range(n_heads), n_heads + 0.6], [*map(str, range(1, n_heads + 1)), "FFN"], fontsize=7)
+        axis.set_yticks(range(n_layers), range(1, n_layers + 1))
         axis.set(xlim=(-0.7, n_heads + 1.3), ylim=(n_layers - 0.4, -0.6))
         axis.tick_params(length=0)
         sns.despine(ax=axis, left=True, bottom=True)

@@ -120,11 +120,12 @@ def runs_html(found: Evidence, experiment: str) -> tuple[str, dict[str, pd.DataF
         [f"<h1>Runs: {html.escape(EXPERIMENTS[experiment])}</h1><p>Shown in: {links or 'no chapter yet'}.</p>"],
         {},
     )
-    for scale, specs, records in sorted(found.runs(experiment), key=lambda one: not one[2]):
-        parts.append(f'<section id="{scale.key}"><h2>{html.escape(scale.title)}</h2>')
+    missing = []
+    for scale, specs, records in found.runs(experiment):
         if not records:
-            parts.append("<p>No runs yet.</p></section>")
+            missing.append(f'<span id="{scale.key}">{html.escape(scale.title)}</span>')
             continue
+        parts.append(f'<section id="{scale.key}"><h2>{html.escape(scale.title)}</h2>')
         name, own = f"{experiment}-{scale.key}.csv", {record.id for record in records}
         frames[name] = pd.DataFrame([row for record in records for row in record.rows()])
         counts = pd.crosstab([task_of(spec) for spec in specs], [_kind(spec) for spec in specs])
@@ -150,6 +151,8 @@ def runs_html(found: Evidence, experiment: str) -> tuple[str, dict[str, pd.DataF
             f"<details><summary>What the records say of themselves</summary>{_facts(records)}</details>",
             "</section>",
         ]
+    if missing:
+        parts.append(f"<p>No runs yet: {'; '.join(missing)}.</p>")
     return "".join(parts), frames
 
 

@@ -49,7 +49,7 @@ def claims(tmp_path) -> list[dict]:
 
 def test_a_row_says_word_effect_interval_runs_and_where_to_read_on(claims) -> None:
     text = verdicts.verdicts_html(claims, SCALES)
-    rows = dict(re.findall(r'<tr><th scope="row"><a href="[^"]*">([^<]*)</a>.*?</th>(.*?)</tr>', text))
+    rows = dict(re.findall(r'<tr id="[^"]*"><th scope="row"><a href="[^"]*">([^<]*)</a>.*?</th>(.*?)</tr>', text))
     assert len(rows) == len(verdicts.statements()) == 30
     row = rows["Light pruning beats the full model"]
     paper, mpnet, lab = re.findall(r"<td.*?</td>", row)
@@ -64,9 +64,25 @@ def test_a_row_says_word_effect_interval_runs_and_where_to_read_on(claims) -> No
 def test_losses_that_disagree_are_shown_each_and_settle_nothing(claims) -> None:
     text = verdicts.verdicts_html(claims, SCALES)
     assert re.search(r"<i>Brier:</i> <a [^>]*>holds here</a>.*<i>0-1:</i> <a [^>]*>reversed here</a>", text)
-    mpnet, lab = verdicts.summary(claims, SCALES)
+    mpnet, lab, none = verdicts.summary(claims, SCALES | {"minilm": "MiniLM"})
+    assert none == "**MiniLM**: no runs yet." and "MiniLM" not in verdicts.verdicts_html(claims, {"minilm": "MiniLM"})
     assert mpnet == "**MPNet on GLUE**: 1 cannot tell, 29 no runs yet."
     assert lab == "**Lab**: 1 holds here (light pruning beats the full model), 1 cannot tell, 28 no runs yet."
+
+
+def test_the_main_claims_are_answered_first_with_a_link_to_their_rows(claims) -> None:
+    text = verdicts.headlines_html(claims, SCALES)
+    assert (
+        text.count("<li>")
+        == len(verdicts.MAIN)
+        == len({said.words for said in verdicts.statements()} & {*verdicts.MAIN})
+    )
+    read = re.sub(r"<[^>]+>", "", text)
+    assert "As a model shrinks, its variance falls: Lab holds here by Brier; reversed here by 0-1 (n = 3)." in read
+    assert "Ticket-Share beats MT-DNN: no runs yet." in read
+    (row,) = re.findall(r'href="#(claim-\d+)">As a model shrinks, its variance', text)
+    table = verdicts.verdicts_html(claims, SCALES)
+    assert "its variance falls" in table.split(f'<tr id="{row}">')[1].split("</tr>")[0]
 
 
 def test_the_chapters_claims_are_found_on_the_front_page(site) -> None:

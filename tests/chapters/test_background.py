@@ -25,7 +25,7 @@ def test_sizes_of_bert_base_are_counted_with_their_biases() -> None:
 def test_every_head_of_the_drawn_layer_has_its_mask_variable(n_heads: int) -> None:
     fig = layer_figure(n_heads)
     words = [text.get_text() for text in fig.axes[0].texts]
-    assert [f"head {head}" in words for head in range(n_heads)] == [True] * n_heads
+    assert [f"head {head}" in words for head in range(1, n_heads + 1)] == [True] * n_heads
     assert sum(r"\xi" in word for word in words) == n_heads
     assert sum(r"\nu" in word for word in words) == 1
     plt.close(fig)

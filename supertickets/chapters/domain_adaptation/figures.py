@@ -11,6 +11,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from supertickets.chapters.domain_adaptation.tables import MODELS, table4
+from supertickets.chapters.drawing import common_legend
 from supertickets.chapters.pairs import kin_of
 
 STYLE = {
@@ -53,6 +54,6 @@ def adaptation_figure(frame: pd.DataFrame, column: str = "report_score") -> Figu
         ax.set_title(target if kin_of(target) == target else f"{target} (as {kin_of(target)})", fontsize=10)
         ax.set_xlabel("training examples of the target")
     axes[0][0].set_ylabel("score (points)")
-    axes[0][-1].legend(frameon=False, fontsize=8, loc="lower right")
+    common_legend(fig, axes[0])
     sns.despine(fig)
     return fig

@@ -66,8 +66,7 @@ def table4(frame: pd.DataFrame, column: str = "report_score") -> pd.DataFrame:
     Columns: examples, their share of the target's training set in percent, the learning rate chosen, seeds, subsets
     drawn for each seed, the mean score over seeds with its 95% t interval (each seed has subsets of its own, so it is
     over both; cut at the ends of the scale), its standard deviation over seeds (draws averaged first), and over the
-    draws of a seed; then the paper's accuracy of the kin target where it has about as many examples (a factor of
-    ``CLOSE`` at most), and how many that are. Raises SuperticketsError as :func:`by_seed` does.
+    draws of a seed. Raises SuperticketsError as :func:`by_seed` does.
     """
     means, frame = by_seed(frame, column), tuned(frame)
     lowest = -100.0 if {"report_mcc", "report_pearson"} & set(frame) else 0.0
@@ -96,19 +95,40 @@ def table4(frame: pd.DataFrame, column: str = "report_score") -> pd.DataFrame:
                 "sd over seeds": interval.sd,
                 "sd over draws": math.sqrt((draws**2).mean()) if draws.notna().any() else math.nan,
             }
-            rows.append(row | _printed_beside(task, model, examples))
+            rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _printed_beside(task: str, model: str, examples: int) -> dict[str, Any]:
-    """The paper's accuracy with about as many examples of the kin target; nothing where it has none."""
-    for row in paper.table(4):
-        theirs = printed_examples(row)
-        if (row["target"], row["model"]) == (kin_of(task), PRINTED[model]) and (
-            max(theirs, examples) <= CLOSE * min(theirs, examples)
-        ):
-            return {"paper: target": row["target"], "paper: examples": theirs, "paper: score": row["accuracy"]}
-    return {}
+def table4_layout(frame: pd.DataFrame, column: str = "report_score") -> dict[str, pd.DataFrame]:
+    """Table 4 as the paper lays it out, by target: a row per source model, a column per number of training examples.
+
+    Points, with their intervals. The paper's accuracies of the kin target stand below ours (``paper: x``) where its
+    number of examples is about ours (a factor of ``CLOSE`` at most), else in a column of their own, with its fraction
+    of the training set. Raises SuperticketsError as :func:`by_seed` does.
+    """
+    layouts = {}
+    for target, ours in table4(frame, column).groupby("target", sort=False):
+        sizes = [int(size) for size in ours["examples"].unique()]
+        cells: dict[int, dict[str, dict[str, float]]] = {size: {} for size in sizes}
+        fractions: dict[int, str] = {}
+        for row in ours.to_dict("records"):
+            cells[row["examples"]][row["model"]] = {"": row["score"], ": low": row["low"], ": high": row["high"]}
+        for row in (row for row in paper.table(4) if row["target"] == kin_of(str(target))):
+            theirs = printed_examples(row)
+            near = (size for size in sizes if max(theirs, size) <= CLOSE * min(theirs, size))
+            size = next(near, theirs)
+            fractions[size] = f" ({row['fraction']})"
+            model = next(name for name, printed in PRINTED.items() if printed == row["model"])
+            cells.setdefault(size, {}).setdefault(model, {"": math.nan})["paper"] = row["accuracy"]
+        table = pd.DataFrame({"model": [model for model in MODELS if model in set(ours["model"])]})
+        for size in sorted(cells):
+            name = f"{size:,}{fractions.get(size, '')}"
+            for part in ("", ": low", ": high", "paper"):
+                values = [cells[size].get(model, {}).get(part, math.nan) for model in table["model"]]
+                if part == "" or not all(map(math.isnan, values)):
+                    table[f"paper: {name}" if part == "paper" else f"{name}{part}"] = values
+        layouts[str(target)] = table
+    return layouts
 
 
 def printed_examples(row: Mapping[str, Any]) -> int:

@@ -1,11 +1,14 @@
 """Table 4 from made-up runs."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 from adaptation_frames import made_up
 
-from supertickets.chapters.domain_adaptation.tables import table4
+from supertickets.chapters.display import table_html
+from supertickets.chapters.domain_adaptation.tables import MODELS, table4, table4_layout
 from supertickets.errors import SuperticketsError
 
 
@@ -24,12 +27,25 @@ def test_table_4_averages_draws_then_seeds():
     assert row["sd over draws"] == pytest.approx(np.sqrt((within**2).mean()))
     assert row["low"] < row["score"] < row["high"]
     assert row["share (%)"] == pytest.approx(2.3)
-    assert (row["paper: target"], row["paper: examples"], row["paper: score"]) == ("SciTail", 23, 82.9)
-    captions = table.loc[(table["target"] == "captions") & (table["examples"] == 549)].set_index("model")
-    assert list(captions["paper: score"]) == [82.1, 82.9, 82.1, 83.3]  # 549 examples, the paper's 0.1%
     whole = table.loc[(table["target"] == "captions") & (table["examples"] == 1000)].set_index("model")
-    assert whole["paper: score"].isna().all()  # as the paper's 100%, and 549 times fewer
     assert whole["sd over draws"].isna().all()
+
+
+def test_table_4_in_the_papers_layout_has_its_accuracies_below_ours_or_in_columns_of_their_own():
+    layouts, long = table4_layout(made_up()), table4(made_up()).set_index(["target", "examples", "model"])
+    assert list(layouts) == ["captions", "science"]
+    captions = layouts["captions"].set_index("model")
+    assert list(captions.index) == list(MODELS)
+    ours = ["549 (0.1%)", "549 (0.1%): low", "549 (0.1%): high", "paper: 549 (0.1%)"]
+    theirs = ["5,493 (1%)", "paper: 5,493 (1%)"]
+    assert list(captions)[:9] == [*ours, "1,000", "1,000: low", "1,000: high", *theirs]
+    assert list(captions["paper: 549 (0.1%)"]) == [82.1, 82.9, 82.1, 83.3]
+    assert captions["5,493 (1%)"].isna().all() and captions["paper: 5,493 (1%)"].notna().all()
+    assert captions.loc["SuperT", "1,000"] == long.loc[("captions", 1000, "SuperT"), "score"]
+    assert layouts["science"].set_index("model").loc["SuperT", "paper: 23 (0.1%)"] == 82.9
+    text = table_html(layouts["captions"], "Table 4.", decimals=1)
+    assert re.findall('<th scope="col"[^>]*>([^<]*)', text)[:3] == ["model", "549 (0.1%)", "1,000"]
+    assert '<td><span class="st-theirs">85.' in text  # a cell that only the paper has
 
 
 def test_every_model_is_tuned_on_the_selection_split():

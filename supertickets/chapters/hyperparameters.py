@@ -1,14 +1,15 @@
-"""Appendix B: the paper's settings (section 5.2, A.1 to A.3) beside those of our profiles, from data."""
+"""Appendix B: the paper's settings (5.2, A.1 to A.3) beside our profiles', from data, and what tuning would change."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from supertickets.chapters import paper
-from supertickets.studies import TASK_DROPOUT, Profile, multi_task_hyper
+from supertickets.chapters.claims import MARGIN, judged_apart, told
+from supertickets.studies import SETTINGS, TASK_DROPOUT, Profile, chosen_rates, multi_task_hyper
 
 SILENT = "not said"
 """What stands for the paper where it says nothing."""
@@ -22,26 +23,26 @@ def hyperparameter_table(profiles: Sequence[Profile]) -> pd.DataFrame:
     >>> table.loc["learning rates tried", ["the paper", "paper-base"]].tolist()
     ['5e-05, 0.0001, 0.0002', '5e-05, 0.0001, 0.0002']
     """
-    told = paper.hyperparameters()
-    together, after, dropout = told["multi_task"], told["multi_task_fine_tuning"], told["task_layer_dropout"]
+    hyper = paper.hyperparameters()
+    together, after, dropout = hyper["multi_task"], hyper["multi_task_fine_tuning"], hyper["task_layer_dropout"]
     rows: list[tuple[str, str, Any, Callable[[Profile], Any]]] = [
         ("5.1", "tasks", paper.TASKS, lambda x: x.tasks),
         ("5.1", "training examples of a task at most", "all", lambda x: x.data.get("train_size") or "all"),
-        ("5.3", "seeds", told["seeds"], lambda x: len(x.seeds)),
-        ("5.2", "sparsity levels", told["sparsity_levels"], lambda x: x.levels),
-        ("A.1.2", "optimiser", told["optimizer"], lambda x: "Adamax"),
-        ("5.2", "learning rates tried", told["learning_rates"], lambda x: x.rates),
+        ("5.3", "seeds", hyper["seeds"], lambda x: len(x.seeds)),
+        ("5.2", "sparsity levels", hyper["sparsity_levels"], lambda x: x.levels),
+        ("A.1.2", "optimiser", hyper["optimizer"], lambda x: "Adamax"),
+        ("5.2", "learning rates tried", hyper["learning_rates"], lambda x: x.rates),
         ("5.2", "learning rate of Table 1", "chosen among them", _rates),
-        ("5.2", "batch size", told["batch_sizes"], lambda x: x.hyper.batch_size),
-        ("A.1.2", "epochs at most", told["max_epochs"], lambda x: x.hyper.epochs),
+        ("5.2", "batch size", hyper["batch_sizes"], lambda x: x.hyper.batch_size),
+        ("A.1.2", "epochs at most", hyper["max_epochs"], lambda x: x.hyper.epochs),
         ("A.1.2", "epochs without progress before it stops", SILENT, lambda x: x.hyper.patience),
-        ("A.1.2", "warm-up, share of the steps", told["warmup"], lambda x: x.hyper.warmup),
-        ("A.1.2", "largest gradient norm", told["gradient_norm_clip"], lambda x: x.hyper.clip),
+        ("A.1.2", "warm-up, share of the steps", hyper["warmup"], lambda x: x.hyper.warmup),
+        ("A.1.2", "largest gradient norm", hyper["gradient_norm_clip"], lambda x: x.hyper.clip),
         ("A.1.2", "weight decay", SILENT, lambda x: x.hyper.weight_decay),
         ("A.1.2", "task-head dropout", dropout["default"], lambda x: x.hyper.task_dropout),
         ("A.1.2", "the same, MNLI", dropout["MNLI"], lambda x: TASK_DROPOUT["MNLI"]),
         ("A.1.2", "the same, CoLA", dropout["CoLA"], lambda x: TASK_DROPOUT["CoLA"]),
-        ("A.1.2", "word pieces of a text at most", told["max_tokens"], lambda x: x.hyper.max_length),
+        ("A.1.2", "word pieces of a text at most", hyper["max_tokens"], lambda x: x.hyper.max_length),
         ("", "precision", SILENT, lambda x: x.hyper.precision),
         ("A.2.1", "together: learning rate", together["learning_rate"], lambda x: x.rates),
         ("A.2.1", "together: batch size", together["batch_size"], lambda x: multi_task_hyper(x.hyper).batch_size),
@@ -51,7 +52,7 @@ def hyperparameter_table(profiles: Sequence[Profile]) -> pd.DataFrame:
         (
             "A.3.2",
             "adapting: learning rates",
-            told["adaptation_from_mnli"]["learning_rates"],
+            hyper["adaptation_from_mnli"]["learning_rates"],
             lambda x: x.adaptation.rates or x.hyper.learning_rate,
         ),
     ]
@@ -66,6 +67,46 @@ def departures(table: pd.DataFrame, profile: str) -> list[str]:
     """The settings in which a profile's column of :func:`hyperparameter_table` is not what the paper says."""
     other = (table[profile] != table["the paper"]) & (table["the paper"] != SILENT)
     return table.loc[other, "setting"].tolist()
+
+
+def tuned_settings(frame: pd.DataFrame, profile: Profile) -> pd.DataFrame:
+    """Mean scores of every setting that was tried, by task, and which the selection split chose (5.2, A.2.2).
+
+    ``frame`` holds the runs of the experiment "tuning", of which those of the profile's own seeds are the tuning.
+    """
+    return chosen_rates(frame.loc[frame["seed"].isin(profile.seeds)], over=SETTINGS)
+
+
+def tuning_claims(frame: pd.DataFrame, profile: Profile) -> pd.DataFrame:
+    """Are the profile's settings as good as tuned ones, for full models and light tickets? Claims, then by task.
+
+    Effects are points of the report score on seeds that chose nothing, paired by seed: the profile's settings minus
+    those of :func:`tuned_settings`, and the gain of light tickets (mean over levels) when all is tuned minus that when
+    nothing is. "As good" allows for :data:`~supertickets.chapters.claims.MARGIN` points less.
+    """
+    table, fresh = tuned_settings(frame, profile), frame.loc[~frame["seed"].isin(profile.seeds)]
+    full: dict[str, pd.Series] = {}
+    light: dict[str, pd.Series] = {}
+    for tuned in table.loc[table["chosen"]].to_dict("records"):
+        task, hyper = tuned["task"], profile.hyper_of(tuned["task"])
+        own = {**vars(hyper), "task_dropout": TASK_DROPOUT.get(task, hyper.task_dropout)}
+        for found, kind in ((full, "full"), (light, "winning")):
+            runs = fresh.loc[(fresh["task"] == task) & (fresh["kind"] == kind)]
+            found[task] = (_at(runs, own) - _at(runs, tuned)).dropna()
+    gain = {task: (full[task] - light[task]).dropna() for task in full}
+    claims = {
+        "full models are as good as tuned ones": full,
+        "light tickets are as good as tuned ones": light,
+        "light tickets of tuned models gain as much": gain,
+    }
+    rows = [row for text, values in claims.items() for row in told(text, values, limit=-MARGIN, expected=0.0)]
+    return judged_apart(rows)
+
+
+def _at(runs: pd.DataFrame, settings: Mapping[Hashable, Any]) -> pd.Series:
+    """Mean report scores by seed, in points, of the runs at these settings."""
+    here = (runs[[*SETTINGS]] == [settings[name] for name in SETTINGS]).all(axis=1)
+    return 100 * runs.loc[here].groupby("seed")["report_score"].mean()
 
 
 def _rates(profile: Profile) -> list[float]:

@@ -31,6 +31,7 @@ EXPERIMENTS = {
     "table4": "Table 4: adaptation to other domains",
     "figure5": "Figure 5: smaller training sets",
     "figure6": "Figure 6: importance across tasks",
+    "tuning": "The tuning of learning rate, batch size and dropout",
 }
 """The experiments of which there is a page each, with their titles."""
 BEHIND: Mapping[str, Mapping[str, str]] = {
@@ -50,6 +51,7 @@ BEHIND: Mapping[str, Mapping[str, str]] = {
         **{"dominated": "figure6", "share-claims": "figure6"},
     },
     "chapters/A_paper_versus_code": {"": "audit", "choices": ""},
+    "chapters/B_hyperparameters": {"": "tuning", "settings": ""},
     "chapters/10_map": {"": "map", "real-encoders": "light figure1"},
 }
 """By page and beginning of a table's or figure's name, the longest that fits: the experiments whose runs it shows."""

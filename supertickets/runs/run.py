@@ -172,6 +172,8 @@ class RunSpec:
             "level": self.ticket.level,
             "estimator": self.ticket.estimator,
             "learning_rate": self.hyper.learning_rate,
+            "batch_size": self.hyper.batch_size,
+            "task_dropout": self.hyper.task_dropout,
             "parent": self.ticket.parent,
             "data": self.data.fingerprint,
             "train_size": self.data.train_size,

@@ -35,6 +35,6 @@ if TYPE_CHECKING:
     from supertickets.studies.sweeps import drift, sweep, verify
     from supertickets.studies.ticket_share import named_tickets, share
     from supertickets.studies.training_sets import some_cells
-    from supertickets.studies.tuning import at_chosen_rates, at_own_rates, chosen_rates
+    from supertickets.studies.tuning import SETTINGS, at_chosen_rates, at_own_rates, chosen_rates
 else:
     __getattr__, __dir__ = handed_on(__name__)

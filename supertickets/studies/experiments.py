@@ -24,7 +24,7 @@ from supertickets.studies.audit import audit_runs
 from supertickets.studies.inputs import Inputs, at_hand
 from supertickets.studies.profiles import TASK_DROPOUT, Profile, multi_task_hyper
 from supertickets.studies.training_sets import MAP_DEV_SIZE
-from supertickets.studies.tuning import at_rates, mismatched, own_rates
+from supertickets.studies.tuning import SETTINGS, at_each, at_rates, mismatched, own_rates
 from supertickets.tasks import DataRef
 from supertickets.tickets import KINDS, LEVELS
 
@@ -277,6 +277,19 @@ def _rates(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequen
     yield [*tuning, *sweep, *mismatched(tuning, sweep, light), *at_rates(sweep, frame)]
 
 
+def _tuning(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
+    """Full models on the grid of rates and batch sizes, the best at every dropout; then, on fresh seeds, full models
+    and light tickets at the profile's own settings and at the chosen ones."""
+    tried = at_each(rate_runs(profile, inputs), "batch_size", profile.grid.batch_sizes)
+    yield tried
+    best = at_rates(phase_transition(profile, (), inputs), store.frame(tried), SETTINGS[:2])
+    tried = list({spec.id: spec for spec in (*tried, *at_each(best, "task_dropout", profile.grid.dropouts))}.values())
+    yield tried
+    seeds = tuple(max(profile.seeds) + 1 + k for k in range(profile.grid.fresh))
+    own = phase_transition(replace(profile, seeds=seeds, levels=LIGHT_LEVELS), ["winning"], inputs)
+    yield [*tried, *own, *at_rates(own, store.frame(tried), SETTINGS)]
+
+
 def _table2(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
     sweep = phase_transition(profile, ["winning"], inputs)
     yield sweep
@@ -317,6 +330,7 @@ EXPERIMENTS: Mapping[str, _Stages] = {
     "table4": _table4,
     "figure5": _at_once(subset_sweeps),
     "figure6": _at_once(importance_runs),
+    "tuning": _tuning,
 }
 """Stages by name. The runs of Table 1 are also those of Tables 6 and 7 and of Figures 3, 4 and 7, the runs of Table 3
 those of Tables 5 and 8."""

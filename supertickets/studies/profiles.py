@@ -13,6 +13,7 @@ from supertickets.studies.training_sets import (
     MAP_NOISES,
     MAP_SIZES,
     Adaptation,
+    Grid,
     Subsets,
     TrainingSets,
     map_cells,
@@ -34,9 +35,9 @@ class Profile:
     split). ``levels_by_kind`` are the levels of a kind of tickets where they are not ``levels``. ``light`` are training
     sets on which the central claim, that light pruning beats the full model, is put to a powered test, ``map`` those of
     chapter 10 (``map_cells``), ``audit`` those on which the choices ``audited`` are tried one by one (appendix A),
-    ``audit_with`` those of the tasks that share a model with the first there. ``choices`` are those in which all runs
-    do as the published code (:data:`supertickets.runs.CHOICES`). ``large`` names the profile that stands to this one as
-    BERT-large does to BERT-base, "" for none.
+    ``audit_with`` those of the tasks that share a model with the first there. ``grid`` is what appendix B tunes beside
+    the rates. ``choices`` are those in which all runs do as the published code (:data:`supertickets.runs.CHOICES`).
+    ``large`` names the profile that stands to this one as BERT-large does to BERT-base, "" for none.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Profile:
     audit: tuple[TrainingSets, ...] = ()
     audit_with: tuple[TrainingSets, ...] = ()
     audited: tuple[str, ...] = CASES
+    grid: Grid = field(default_factory=Grid)
     choices: tuple[str, ...] = ()
     large: str = ""
 
@@ -194,6 +196,7 @@ _PAPER = Profile(
     (5e-5, 1e-4, 2e-4),
     large="paper-large",
 )
+_FEWEST = {"train_size": 48, "dev_size": 100}
 _SMOKE = replace(
     _LAB,
     name="smoke",
@@ -202,23 +205,17 @@ _SMOKE = replace(
     hyper=replace(_LAB.hyper, epochs=1),
     subsets=Subsets("entailment", (24,)),
     sets=TrainingSets("entailment", 32, 3, noise=0.3),
-    adaptation=Adaptation(
-        "inference",
-        {"captions": (12, None), "science": (12, None)},
-        2,
-        2,
-        (1e-3, 2e-3),
-        {"train_size": 48, "dev_size": 100},
-    ),
+    adaptation=replace(_LAB.adaptation, sizes={"captions": (12, None), "science": (12, None)}, n_seeds=2, data=_FEWEST),
     rates=(1e-3, 2e-3),
     across=("paraphrase",),
     across_size=32,
     levels=(0.2, 0.5, 0.8),
-    data={"train_size": 48, "dev_size": 100},
+    data=_FEWEST,
     light=(TrainingSets("entailment", 32, 2),),
     map=map_cells("paraphrase", MAP_SIZES[:1], MAP_NOISES[::4], 2, _LAB.hyper),  # some of the lab's: the same runs
     audit=tuple(replace(sets, n=1) for sets in _LAB.audit),
     audited=("paper", "replacement"),
+    grid=Grid((16, 32), (0.1, 0.3), 2),
     large="smoke-large",
 )
 PROFILES: Mapping[str, Profile] = {

@@ -1,4 +1,7 @@
-"""Which training sets an experiment uses: of Figure 1, its powered test, the map, the audit, Figure 5 and Table 4."""
+"""Which training sets an experiment uses: of Figure 1, its powered test, the map, the audit, Figure 5 and Table 4.
+
+And on which grid settings are tuned.
+"""
 
 from __future__ import annotations
 
@@ -58,6 +61,18 @@ class Adaptation:
     n_seeds: int = 5
     rates: tuple[float, ...] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The paper's tuning beyond learning rates (5.2, A.2.2): ``batch_sizes``, each with every rate, then ``dropouts``.
+
+    ``fresh``: on so many seeds that chose nothing the choice is set beside the profile's own settings.
+    """
+
+    batch_sizes: tuple[int, ...] = (8, 16, 32)
+    dropouts: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3)
+    fresh: int = 10
 
 
 def map_cells(

@@ -1,10 +1,11 @@
-"""The paper's tuning (5.2, A.2.2, A.3.2): of several learning rates, the one that the selection split likes best."""
+"""The paper's tuning (5.2, A.2.2, A.3.2): of several settings of a run, the one that the selection split likes best."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -12,34 +13,45 @@ import pandas as pd
 from supertickets.errors import SuperticketsError
 from supertickets.runs import RunSpec, TicketRule
 
+SETTINGS = ("learning_rate", "batch_size", "task_dropout")
+"""What the paper tunes; learning rates alone unless all three are asked for."""
 _SCORES = ("selection_score", "selection_loss", "report_score")
 
 
-def chosen_rates(frame: pd.DataFrame, by: Sequence[str] = ("task",)) -> pd.DataFrame:
+def chosen_rates(
+    frame: pd.DataFrame, by: Sequence[str] = ("task",), over: Sequence[str] = SETTINGS[:1]
+) -> pd.DataFrame:
     """Mean scores of every group and learning rate, in order, with ``runs``, how many, and which rate is ``chosen``.
 
-    A group has the same values in the columns ``by``, such as task and model. Its rate is that with the best mean
-    selection score, ties go to the lower selection loss, then to the lower rate. A rate that lacks runs which another
-    rate of the group has is no candidate, unless all do. Raises SuperticketsError if columns are missing.
+    A group has the same values in the columns ``by``, such as task and model. Its rate (or its setting, where ``over``
+    has more of :data:`SETTINGS`) is that with the best mean selection score, ties go to the lower selection loss, then
+    to the lower rate. A rate that lacks runs which another rate of the group has is no candidate, unless all do. Raises
+    SuperticketsError if columns are missing.
 
     >>> runs = {"task": "RTE", "learning_rate": [1e-4, 2e-4], "selection_score": [0.5, 0.7], "selection_loss": 1.0}
     >>> found = chosen_rates(pd.DataFrame(runs | {"report_score": [0.6, 0.5]}))
     >>> found.loc[found["chosen"], "learning_rate"].tolist()
     [0.0002]
     """
-    if lacking := [name for name in (*by, "learning_rate", *_SCORES[:2]) if name not in frame]:
+    if lacking := [name for name in (*by, *over, *_SCORES[:2]) if name not in frame]:
         raise SuperticketsError(f"The runs have no {', '.join(lacking)}; run them first.")
-    keys, scores = [*by, "learning_rate"], [name for name in _SCORES if name in frame]
+    keys, scores = [*by, *over], [name for name in _SCORES if name in frame]
     rows = []
     for place, (_, group) in enumerate(frame.groupby(list(by), sort=False)):
-        for _, own in group.groupby("learning_rate"):
+        for _, own in group.groupby(list(over)):
             # Rounded, else floating-point noise decides between equals.
             means = {name: round(float(np.mean(own[name].to_numpy())), 9) for name in scores}
             rows.append({name: own[name].iloc[0] for name in keys} | means | {"runs": len(own), "group": place})
     table = pd.DataFrame(rows, columns=[*keys, *scores, "runs", "group"])
     complete = table["runs"] == table.groupby("group")["runs"].transform("max")
-    order = ["selection_score", "selection_loss", "learning_rate"]
-    best = table.loc[complete].sort_values(order, ascending=[False, True, True]).groupby("group").head(1).index
+    order = ["selection_score", "selection_loss", *over]
+    best = (
+        table.loc[complete]
+        .sort_values(order, ascending=[False, *(True for _ in order[1:])])
+        .groupby("group")
+        .head(1)
+        .index
+    )
     return table.drop(columns="group").assign(chosen=table.index.isin(best))
 
 
@@ -90,16 +102,23 @@ def mismatched(tuning: Iterable[RunSpec], sweep: Iterable[RunSpec], levels: Sequ
     return found
 
 
-def at_rates(sweep: Iterable[RunSpec], frame: pd.DataFrame) -> list[RunSpec]:
-    """The runs of a sweep again, every task at the rate that :func:`chosen_rates` chooses from ``frame``'s full models.
+def at_rates(sweep: Iterable[RunSpec], frame: pd.DataFrame, over: Sequence[str] = SETTINGS[:1]) -> list[RunSpec]:
+    """The runs of a sweep again, every task at what :func:`chosen_rates` chooses ``over`` ``frame``'s full models.
 
-    Tasks of which there is none stay as they are, and a run's parent is at the same rate.
+    Tasks of which there is none stay as they are, and a run's parent is at the same setting.
     """
-    table = chosen_rates(frame) if len(frame) else pd.DataFrame(columns=["task", "learning_rate", "chosen"])
-    rates = dict(table.loc[table["chosen"].astype(bool), ["task", "learning_rate"]].to_numpy().tolist())
+    table = chosen_rates(frame, over=over) if len(frame) else pd.DataFrame(columns=["task", *over, "chosen"])
+    rows = table.loc[table["chosen"].astype(bool), ["task", *over]].to_dict("records")
+    best = {row.pop("task"): row for row in rows}
     made: dict[str, RunSpec] = {}
     for spec in sweep:  # a full model stands before its tickets
-        hyper = replace(spec.hyper, learning_rate=rates.get(spec.data.name, spec.hyper.learning_rate))
+        hyper = replace(spec.hyper, **best.get(spec.data.name, {}))
         parent = made[spec.ticket.parent].id if spec.ticket.parent else ""
         made[spec.id] = replace(spec, hyper=hyper, ticket=replace(spec.ticket, parent=parent))
     return list(made.values())
+
+
+def at_each(specs: Iterable[RunSpec], name: str, values: Iterable[float]) -> list[RunSpec]:
+    """Runs again at every value of a hyper-parameter, no run twice."""
+    again = (replace(spec, hyper=replace(spec.hyper, **{name: value})) for spec, value in product(specs, values))
+    return list({spec.id: spec for spec in again}.values())

@@ -152,7 +152,8 @@ class Chapter:
         Of these only the settings that were tried beside the profile's own (:data:`TRIED`) are taken as recorded.
         """
         found = profile.name in RECORDED or profile.name != self.profile.name
-        stores = ",".join([self.store, *(pack for pack in self._packs() if found or Path(pack).name in TRIED)])
+        packs = (pack for pack in self._packs() if found or Path(pack).name in TRIED)
+        stores = ",".join([_place(self.store), *packs])
         title = RECORDED.get(profile.name, profile.name.capitalize())
         return Scale(title, profile, RunStore(stores), at_hand(self.data_dir), True, self.workers or None)
 
@@ -170,7 +171,7 @@ class Chapter:
         """The scales of real encoders, by profile; without any run where the folder has no packs."""
         if not self.results:
             return {}
-        scales = _recorded(",".join(self._packs()) or self.results, RECORDED)
+        scales = _recorded(",".join(self._packs()) or _place(self.results), RECORDED)
         return {scale.key: scale for scale in scales if scale.key != self.profile.name}
 
     @cached_property
@@ -178,7 +179,7 @@ class Chapter:
         return self.at(self.profile)
 
     def _packs(self) -> list[str]:
-        return sorted(str(path) for path in Path(self.results).glob("*.zip")) if self.results else []
+        return sorted(str(path) for path in Path(_place(self.results)).glob("*.zip")) if self.results else []
 
 
 def recorded_scales(results: str, experiment: str) -> list[Scale]:
@@ -196,6 +197,11 @@ def _recorded(stores: str, profiles: Mapping[str, str]) -> list[Scale]:
     store = RunStore(stores)
     inputs = recorded(record.spec for record in store.records())
     return [Scale(title, get_profile(name), store, inputs) for name, title in profiles.items()]
+
+
+def _place(path: str) -> str:
+    """A place named from the notebooks' folder, as it is seen from the root, where plain papermill starts kernels."""
+    return ",".join(part.removeprefix("../") if Path("notebooks").is_dir() else part for part in path.split(","))
 
 
 def each(scales: Iterable[Scale]) -> Iterator[Scale]:

@@ -232,7 +232,7 @@ def write_report(found: Found, command: str = "") -> Path:
     settings = {
         "command": command,
         "score": metrics,
-        "best constant answer": f"{found.constant}, {100 * found.learnt.effect:.1f} points below the full model",
+        "above the best constant answer": f"{100 * found.learnt.effect:+.1f} points ({found.constant})",
         **{name.replace("_", " "): value for name, value in vars(spec.hyper).items()},
         "selection fraction": spec.selection_fraction,
     }

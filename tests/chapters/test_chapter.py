@@ -97,6 +97,17 @@ def test_without_packs_the_book_has_what_is_carried_out_here(results, tmp_path):
         assert "4 of 4 runs" in scale.told("table1")
 
 
+def test_places_named_from_the_notebooks_are_found_from_the_root_too(results, tmp_path, monkeypatch):
+    root = tmp_path / "root"
+    (root / "notebooks").mkdir(parents=True)
+    (root / "book" / "results").mkdir(parents=True)
+    (root / "book" / "results" / chapters.TRIED).write_bytes((results / "recorded.zip").read_bytes())
+    for folder in (root, root / "notebooks"):  # papermill's and JupyterLab's
+        monkeypatch.chdir(folder)
+        Chapter(ONE, "../runs", "../book/results").here().frame("table1")
+    assert (root / "runs").is_dir() and not (tmp_path / "runs").exists()
+
+
 def test_each_scale_has_a_tab(results, monkeypatch):
     shown = []
     monkeypatch.setattr("IPython.display.display", lambda made: shown.append(made.data))

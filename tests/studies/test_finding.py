@@ -167,6 +167,7 @@ def test_the_report_says_verdict_level_caveats_and_provenance(found):
     for part in (verdict_sentence(found), *caveats(found), *not_worth_it(found), marked, found.chosen.id):
         assert html.escape(part) in page
     assert page.count("<svg") == 4  # two figures, each for wide and for narrow screens
+    assert f"{100 * found.learnt.effect:+.1f} points ({found.constant})" in html.unescape(page)
     for part in ("ms for 32 examples", "learning rate", "supertickets predict --model", ">kind<", "(accuracy)"):
         assert part in page
     assert "src=" not in page.replace('src="data:', "")

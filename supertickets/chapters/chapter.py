@@ -188,7 +188,7 @@ def recorded_scales(results: str, experiment: str) -> list[Scale]:
     >>> recorded_scales("nowhere", "map")
     []
     """
-    if not (packs := ",".join(sorted(map(str, Path(results).glob("*.zip")))) if results else ""):
+    if not (packs := ",".join(sorted(map(str, Path(_place(results)).glob("*.zip")))) if results else ""):
         return []
     return [s for s in _recorded(packs, RECORDED | MAPS) if len(s.carried_out(s.specs(experiment)[-1]))]
 

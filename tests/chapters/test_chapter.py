@@ -101,7 +101,7 @@ def test_places_named_from_the_notebooks_are_found_from_the_root_too(results, tm
     root = tmp_path / "root"
     (root / "notebooks").mkdir(parents=True)
     (root / "book" / "results").mkdir(parents=True)
-    (root / "book" / "results" / chapters.TRIED).write_bytes((results / "recorded.zip").read_bytes())
+    (root / "book" / "results" / chapters.TRIED[0]).write_bytes((results / "recorded.zip").read_bytes())
     for folder in (root, root / "notebooks"):  # papermill's and JupyterLab's
         monkeypatch.chdir(folder)
         Chapter(ONE, "../runs", "../book/results").here().frame("table1")

@@ -25,7 +25,8 @@ MaxLength = Annotated[int | None, typer.Option(help="longest input in word piece
 Precision = Annotated[str, typer.Option(help="fp32, bf16, or auto: bf16 where the device is faster at it")]
 Quiet = Annotated[bool, typer.Option(help="no progress bar")]
 Experiment = Annotated[
-    str, typer.Argument(help="rates, figure1, light, map, audit, table1 to table4, figure5, figure6, tuning, all")
+    str,
+    typer.Argument(help="rates, figure1, light, map, audit, search, table1 to table4, figure5, figure6, tuning, all"),
 ]
 Profile = Annotated[str, typer.Option("--profile", help="a scale: lab, minilm, mpnet, paper-base and so on")]
 Choices = Annotated[str, typer.Option(help="do as the authors' published code in these, or in all: published")]

@@ -25,6 +25,7 @@ EXPERIMENTS = {
     "light": "The powered test of light pruning",
     "map": "The map: training-set size and wrong labels",
     "audit": "The audit: the paper's text and the published code",
+    "search": "Tickets found in other ways",
     "table1": "Tables 1, 6, 7 and 9, Figures 3, 4 and 7",
     "table2": "Table 2: test scores",
     "table3": "Tables 3, 5 and 8: multi-task models",
@@ -49,6 +50,10 @@ BEHIND: Mapping[str, Mapping[str, str]] = {
         **{"": "table3", "rates-tried": "rates", "matched-rates": "rates", "table-5": "rates table1 table3"},
         **{"spread-tests": "rates table1 table3", "power": "", "figure-6": "figure6", "agreement": "figure6"},
         **{"dominated": "figure6", "share-claims": "figure6"},
+    },
+    "chapters/09_discussion": {
+        **{"": "table1", "examples-scored": "search", "agreement-of-scores": "search"},
+        **{"ways": "search", "measures": "search"},
     },
     "chapters/A_paper_versus_code": {"": "audit", "choices": ""},
     "chapters/B_hyperparameters": {"": "tuning", "settings": ""},

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from supertickets.errors import SuperticketsError
-from supertickets.models.families import layer_parts
-from supertickets.tickets import Ticket, misfit
+from supertickets.models.families import family_of, layer_parts, layers_of, linear_in
+from supertickets.tickets import Ticket, full_ticket, misfit
 
 
 @contextmanager
@@ -27,19 +27,26 @@ def gated(model: PreTrainedModel, heads: Tensor, ffns: Tensor) -> Iterator[PreTr
 
     ``heads`` is ``(n_layers, n_heads)`` and ``ffns`` ``(n_layers,)``; with a leading batch dimension, or batch and
     position dimensions, each example or each position has gates of its own, which is how one backward pass
-    yields a gradient per example (see :mod:`supertickets.models.importance`). Gates may require gradients.
+    yields a gradient per example (see :mod:`supertickets.models.importance`). Gates may require gradients. Of a
+    compacted model those of the units that are gone do nothing.
     """
-    parts = layer_parts(model)
-    size = (len(parts), model.config.num_attention_heads)
+    family, layers = family_of(model), layers_of(model)
+    size = (len(layers), model.config.num_attention_heads)
+    gone = getattr(model.config, "supertickets", None)
+    kept = full_ticket(size) if gone is None else Ticket.from_json(gone)
     if tuple(heads.shape[-2:]) != size or ffns.shape != heads.shape[:-1] or heads.ndim > 4:
         raise SuperticketsError(
             f"Gates must end in {size} for heads and {size[:1]} for FFNs, with the same leading dimensions, "
             f"not {tuple(heads.shape)} and {tuple(ffns.shape)}."
         )
     with ExitStack() as stack:
-        for index, part in enumerate(parts):
-            stack.enter_context(gate_heads(part.attention_out, heads[..., index, :]))
-            stack.enter_context(_gate(part.ffn_out, ffns[..., index], part.ffn_out.register_forward_hook, _gate_ffn))
+        for index, layer in enumerate(layers):
+            if (here := kept.heads[index]).any():
+                own = heads[..., index, :] if here.all() else heads[..., index, torch.tensor(here, device=heads.device)]
+                stack.enter_context(gate_heads(linear_in(layer, family.attention_out), own))
+            if kept.ffns[index]:
+                out = linear_in(layer, family.ffn_out)
+                stack.enter_context(_gate(out, ffns[..., index], out.register_forward_hook, _gate_ffn))
         yield model
 
 

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from supertickets.errors import SuperticketsError
 from supertickets.models.encoders import example_losses
-from supertickets.models.families import layer_parts
+from supertickets.models.families import layer_parts, layers_of
 from supertickets.models.gates import gated
 from supertickets.tickets import ESTIMATORS, Scores
 
@@ -27,10 +27,11 @@ def importance_scores(
     """Importance of each head and FFN, averaged over the examples in ``batches`` (the training set, in the paper).
 
     A batch is a mapping of the model's inputs, ``(n_examples, length)`` each, and ``labels`` ``(n_examples,)``, as a
-    ``BatchEncoding`` or what a ``DataLoader`` yields; or one of ours (:class:`supertickets.training.Batch`).
-    The model is put in eval mode meanwhile (dropout off, audit D6); its parameters get no gradients. The mean is over
-    examples, so the batch size does not matter (unlike audit D5). ``estimator`` is one of ``ESTIMATORS``;
-    ``leave_one_out`` costs one pass over the data per unit. With ``running`` the sum of the batches' means so far is
+    ``BatchEncoding`` or what a ``DataLoader`` yields; or one of ours (:class:`supertickets.training.Batch`). The model
+    may be compacted (but for ``leave_one_out`` and ``magnitude``): what is gone scores 0, below all else. It is put in
+    eval mode meanwhile (dropout off, audit D6); its parameters get no gradients. The mean is over examples, so the
+    batch size does not matter (unlike audit D5). ``estimator`` is one of ``ESTIMATORS``; ``leave_one_out`` costs one
+    pass over the data per unit; ``magnitude`` reads no batch. With ``running`` the sum of the batches' means so far is
     added up after every batch, since the published code never zeroes gradients (audit D1, D5): of T batches, batch t
     counts T - t + 1 times. Not with ``leave_one_out``, which has no gradients.
 
@@ -45,6 +46,8 @@ def importance_scores(
     try:
         if estimator == "leave_one_out":
             return _leave_one_out(model, list(batches))
+        if estimator == "magnitude":
+            return _magnitude(model)
         return _from_gradients(model, batches, estimator, running)
     finally:
         model.train(was_training)
@@ -53,7 +56,7 @@ def importance_scores(
 
 
 def _from_gradients(model: PreTrainedModel, batches: Iterable[Any], estimator: str, running: bool) -> Scores:
-    n_layers, n_heads = len(layer_parts(model)), model.config.num_attention_heads
+    n_layers, n_heads = len(layers_of(model)), model.config.num_attention_heads
     device, dtype = model.device, next(model.parameters()).dtype
     # Sums stay on the device, in double precision, until the end: no synchronisation per batch.
     head_sum = torch.zeros(n_layers, n_heads, dtype=torch.float64, device=device)
@@ -120,6 +123,19 @@ def _leave_one_out(model: PreTrainedModel, batches: list[Any]) -> Scores:
             heads[layer, head] = 0
             head_scores[layer, head] = mean_loss(heads, ffns) - full
     return Scores(head_scores, ffn_scores, "leave_one_out", n_examples)
+
+
+@torch.no_grad()
+def _magnitude(model: PreTrainedModel) -> Scores:
+    n_heads, heads, ffns = model.config.num_attention_heads, [], []
+    for part in layer_parts(model):
+        rows = [linear.weight.double().square().sum(1) for linear in part.reads]
+        columns = part.attention_out.weight.double().square().sum(0)
+        size = len(columns) // n_heads
+        heads.append(sum(x.unflatten(0, (-1, n_heads, size)).sum((0, 2)) for x in (*rows, columns)).sqrt())
+        both = (linear.weight.double().square().sum() for linear in (part.ffn_in_linear, part.ffn_out))
+        ffns.append(sum(both).sqrt())
+    return Scores(torch.stack(heads).cpu().numpy(), torch.stack(ffns).cpu().numpy(), "magnitude")
 
 
 def _given(batch: Any, device: torch.device) -> tuple[dict[str, Tensor], Tensor]:

@@ -18,7 +18,7 @@ from supertickets.errors import SuperticketsError
 @dataclass(frozen=True)
 class Choice:
     """What the paper says and what the code does, where; and what it ``acts`` on, "training", "scores" (of a full run),
-    "tickets", "random" ones only, or "sharing". ``audit`` is its number in our audit of the code.
+    "tickets", "random" ones only, "rewinding" or "sharing". ``audit`` is its number in our audit of the code.
     """
 
     audit: str
@@ -143,6 +143,23 @@ CHOICES: dict[str, Choice] = {
     ),
 }
 """Every choice by name."""
+OPEN_ENDS: dict[str, Choice] = {
+    "late_rewind": Choice(
+        "",
+        "rewinding",
+        "“We reset the parameters of the winning tickets to their values in the pre-trained weights” (3)",
+        "They are set to those that the full model had after its first epoch; the schedule goes on from there.",
+        "",
+    ),
+    "early_scores": Choice(
+        "",
+        "scores",
+        "“We compute the importance scores [...] at the end of fine-tuning.” (3)",
+        "Training stops after its first epoch, and units are scored there.",
+        "",
+    ),
+}
+"""What section 9 leaves open, as choices of a run: neither the paper nor its code does this."""
 PUBLISHED = tuple(sorted(set(CHOICES) - {"unprotected"}))
 """What the name "published" stands for: the published code, defects included."""
 _TICKETS = {"full": (), "random": ("tickets", "random")}
@@ -158,7 +175,7 @@ def choices_of(names: str | Iterable[str]) -> tuple[str, ...]:
     """
     given = {name.strip() for name in (names.split(",") if isinstance(names, str) else names)} - {""}
     given = given - {"published"} | set(PUBLISHED if "published" in given else ())
-    if unknown := sorted(given - set(CHOICES)):
+    if unknown := sorted(given - set(CHOICES) - set(OPEN_ENDS)):
         raise SuperticketsError(f"Unknown choice {unknown[0]!r}; known: {', '.join(CHOICES)}, and published for most.")
     return tuple(sorted(given))
 
@@ -170,5 +187,5 @@ def acting(choices: Iterable[str], kinds: Iterable[str], shared: bool = False) -
     ('triangular', 'weight_decay')
     """
     touched = {what for kind in kinds for what in _TICKETS.get(kind, ("tickets",))}
-    touched |= {"sharing"} if shared else {"training"} | ({"scores"} if "full" in kinds else set())
-    return tuple(name for name in choices if CHOICES[name].acts in touched)
+    touched |= {"sharing"} if shared else {"training", "scores" if "full" in kinds else "rewinding"}
+    return tuple(name for name in choices if (CHOICES | OPEN_ENDS)[name].acts in touched)

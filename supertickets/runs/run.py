@@ -99,11 +99,11 @@ class TicketRule:
 class RunSpec:
     """Everything that determines a run's result. The id leaves out *where* things are (see :meth:`identity`).
 
-    ``estimators`` are the importance scores taken at the end of a full run. ``selection_fraction`` and ``split_seed``
-    cut dev into selection (early stopping, choice of the super ticket) and report. ``choices`` are those in which the
-    run does as the published code and not as the paper (:data:`supertickets.runs.CHOICES`); only those that can touch
-    the run are in its id, so that a run is shared by all choices that leave it alone.
-    """
+    ``estimators`` are the importance scores taken at the end, of a ticket those of the units that it keeps.
+    ``selection_fraction`` and ``split_seed`` cut dev into selection (early stopping, choice of the super ticket) and
+    report. ``choices`` are those in which the run does as the published code and not as the paper
+    (:data:`supertickets.runs.CHOICES`); only those that can touch the run are in its id, so that a run is shared by all
+    choices that leave it alone."""
 
     encoder: str
     encoder_revision: str

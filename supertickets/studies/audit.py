@@ -55,15 +55,19 @@ def _alone(
     random: Iterable[float],
     inputs: Inputs,
 ) -> list[RunSpec]:
+    full = replace(full_on(profile, sets, k, inputs), choices=tuple(choices))
+    rules = [TicketRule("winning", level, full.id) for level in winning]
+    rules += [TicketRule("random", level) for level in random]
+    return [full, *(replace(full, ticket=rule, estimators=()) for rule in rules)]
+
+
+def full_on(profile: Profile, sets: TrainingSets, k: int, inputs: Inputs) -> RunSpec:
+    """The full model of the k-th of some training sets, or of the k-th seed where real data has no more sets."""
     drawn: dict[str, Any] = {"train_size": sets.size}
     if sets.noise is not None:  # else Table 1's own training set, and only seeds differ
         drawn |= {"train_seed": sets.first + k, "noise": sets.noise, "dev_size": MAP_DEV_SIZE}
     ref = inputs.data(sets.task, **{**profile.data_of(sets.task), **drawn})
-    revision, hyper = inputs.revision(profile.encoder), profile.hyper_of(ref.name)
-    full = RunSpec(profile.encoder, revision, ref, sets.first + k, hyper, choices=tuple(choices))
-    rules = [TicketRule("winning", level, full.id) for level in winning]
-    rules += [TicketRule("random", level) for level in random]
-    return [full, *(replace(full, ticket=rule, estimators=()) for rule in rules)]
+    return RunSpec(profile.encoder, inputs.revision(profile.encoder), ref, sets.first + k, profile.hyper_of(ref.name))
 
 
 def _together(profile: Profile, k: int, choices: tuple[str, ...], inputs: Inputs) -> list[Spec]:

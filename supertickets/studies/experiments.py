@@ -23,6 +23,7 @@ from supertickets.runs import (
 from supertickets.studies.audit import audit_runs
 from supertickets.studies.inputs import Inputs, at_hand
 from supertickets.studies.profiles import TASK_DROPOUT, Profile, multi_task_hyper
+from supertickets.studies.searching import search_runs
 from supertickets.studies.training_sets import MAP_DEV_SIZE
 from supertickets.studies.tuning import SETTINGS, at_each, at_rates, mismatched, own_rates
 from supertickets.tasks import DataRef
@@ -324,6 +325,7 @@ EXPERIMENTS: Mapping[str, _Stages] = {
     "light": _at_once(light_sweeps),
     "map": _at_once(map_sweeps),
     "audit": _at_once(lambda profile, inputs: chain(*audit_runs(profile, inputs).values())),
+    "search": _at_once(lambda profile, inputs: chain(*search_runs(profile, inputs).values())),
     "table1": _at_once(lambda profile, inputs: phase_transition(profile, inputs=inputs)),
     "table2": _table2,
     "table3": _table3,

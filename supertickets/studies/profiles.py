@@ -35,9 +35,10 @@ class Profile:
     split). ``levels_by_kind`` are the levels of a kind of tickets where they are not ``levels``. ``light`` are training
     sets on which the central claim, that light pruning beats the full model, is put to a powered test, ``map`` those of
     chapter 10 (``map_cells``), ``audit`` those on which the choices ``audited`` are tried one by one (appendix A),
-    ``audit_with`` those of the tasks that share a model with the first there. ``grid`` is what appendix B tunes beside
-    the rates. ``choices`` are those in which all runs do as the published code (:data:`supertickets.runs.CHOICES`).
-    ``large`` names the profile that stands to this one as BERT-large does to BERT-base, "" for none.
+    ``audit_with`` those of the tasks that share a model with the first there, ``search`` those on which tickets are
+    found in other ways than the paper's (chapter 9). ``grid`` is what appendix B tunes beside the rates. ``choices``
+    are those in which all runs do as the published code (:data:`supertickets.runs.CHOICES`). ``large`` names the
+    profile that stands to this one as BERT-large does to BERT-base, "" for none.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Profile:
     audit: tuple[TrainingSets, ...] = ()
     audit_with: tuple[TrainingSets, ...] = ()
     audited: tuple[str, ...] = CASES
+    search: tuple[TrainingSets, ...] = ()
     grid: Grid = field(default_factory=Grid)
     choices: tuple[str, ...] = ()
     large: str = ""
@@ -106,6 +108,7 @@ _LAB = Profile(
     # MNLI's kin, since a choice is about its dropout; as noisy as the map's noisiest, for room to gain.
     audit=(TrainingSets("inference", 200, 12, 3000, 0.4),),
     audit_with=(TrainingSets("paraphrase", 200, 12, 3000, 0.4),),
+    search=(TrainingSets("inference", 200, 12, 3000, 0.4),),
     large="lab-large",
 )
 _FEW = {"SNLI": (50, 100, 500), "SciTail": (50, 100, 500)}
@@ -127,6 +130,7 @@ _LAB_EIGHT = replace(
     across=(),
     map=(),
     audit=(),
+    search=(),
     large="",
 )
 _MINILM_FULL = Profile(
@@ -215,6 +219,7 @@ _SMOKE = replace(
     map=map_cells("paraphrase", MAP_SIZES[:1], MAP_NOISES[::4], 2, _LAB.hyper),  # some of the lab's: the same runs
     audit=tuple(replace(sets, n=1) for sets in _LAB.audit),
     audited=("paper", "replacement"),
+    search=(),
     grid=Grid((16, 32), (0.1, 0.3), 2),
     large="smoke-large",
 )
@@ -233,6 +238,7 @@ PROFILES: Mapping[str, Profile] = {
             across=(),
             map=map_cells("paraphrase", MAP_SIZES[::2], MAP_NOISES, 12),
             audit=(),
+            search=(),
             large="",
         ),
         _SMOKE,

@@ -14,7 +14,9 @@ ESTIMATORS: dict[str, str] = {
     "signed": "E[-dL/dxi], the first-order estimate of the rise in loss on removal",
     "squared": "E (dL/dxi)^2, the empirical Fisher information of the mask variable",
     "leave_one_out": "L(without the unit) - L, the rise in loss on removal itself",
+    "magnitude": "the l2 norm of the unit's own weights, which needs no example",
 }
+"""Every estimator by name. ``NAME@N``, as in ``example@32``, is that of the first N training examples."""
 
 
 @dataclass(frozen=True)

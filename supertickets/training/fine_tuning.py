@@ -74,14 +74,18 @@ def fine_tune(
         revision=spec.encoder_revision,
         provenance={"run": spec.id, "parent": spec.ticket.parent, "task": spec.data.name},
     )
-    full = spec.ticket.kind == "full"
-    model = model if full else compact(model, ticket)
+    given = (train, dev) if test is None else (train, dev, test)
+    late = "late_rewind" in choices
+    if late:  # the full model's first epoch again
+        with ready(model, hyper, spec.seed, *given) as splits:
+            fit(model, task, splits[0], splits[1], watched, hyper, spec.seed, None, choices, stop=1)
+    model = model if spec.ticket.kind == "full" else compact(model, ticket)
 
     loaded = time.perf_counter()
     arrays = {**split_arrays(task, selection), "heads": ticket.heads, "ffns": ticket.ffns}
-    given = (train, dev) if test is None else (train, dev, test)
     with ready(model, hyper, spec.seed, *given) as splits:
-        fitted = fit(model, task, splits[0], splits[1], watched, hyper, spec.seed, on_epoch, choices)
+        stop = 1 if "early_scores" in choices else None
+        fitted = fit(model, task, splits[0], splits[1], watched, hyper, spec.seed, on_epoch, choices, int(late), stop)
         trained = time.perf_counter()
         arrays["dev_logits"] = logits = predict(model, splits[1], spec.hyper.precision)
         if test is not None:
@@ -90,7 +94,7 @@ def fine_tune(
     if task.test is not None and task.test.labelled:  # benchmarks keep the labels of their test sets to themselves
         metrics["test"] = scored(task, task.test, arrays["test_logits"], np.ones(len(task.test), dtype=bool))
     evaluated = time.perf_counter()
-    for estimator in spec.estimators if full else ():
+    for estimator in spec.estimators:
         found = chosen_scores(model, train, estimator, hyper, choices)
         arrays[f"importance/{estimator}/heads"] = found.heads
         arrays[f"importance/{estimator}/ffns"] = found.ffns

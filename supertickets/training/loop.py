@@ -74,11 +74,14 @@ def fit(
     seed: int,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
     choices: Collection[str] = (),
+    start: int = 0,
+    stop: int | None = None,
 ) -> Fitted:
     """Trains a :func:`ready` model: Adamax, linear warm-up and decay, clipping, early stopping on the selection split.
 
     Batches depend on ``seed``. Afterwards the model holds the weights of the epoch with the best selection score (ties:
     the lower selection loss). ``choices``: where it does as the published code (:data:`supertickets.runs.CHOICES`).
+    Of the schedule's epochs those from ``start`` (the first is 0) to before ``stop`` are trained, the optimiser fresh.
     Raises SuperticketsError if a loss is not finite.
     """
     steps_per_epoch = -(-len(train) // hyper.batch_size)
@@ -88,10 +91,12 @@ def fit(
     with flat_parameters(model) as flat:
         n_steps = steps_per_epoch * hyper.epochs
         optimiser = chosen_optimiser(model, flat, hyper, n_steps, choices)
+        optimiser.skipped = start * steps_per_epoch
         step = training_step(model, train, hyper, optimiser.step, n_steps, graphs(model.device))
         best_epoch, best_weights = 0, flat.detach()
-        while len(epochs) < hyper.epochs and len(epochs) - best_epoch < hyper.patience:
-            batches = chosen_batches(choices)(train, hyper.batch_size, seed, len(epochs))
+        last = (hyper.epochs if stop is None else stop) - start
+        while len(epochs) < last and len(epochs) - best_epoch < hyper.patience:
+            batches = chosen_batches(choices)(train, hyper.batch_size, seed, start + len(epochs))
             train_loss = train_epoch(model, batches, optimiser, step) / steps_per_epoch
             logits = predict(model, chosen, hyper.precision)
             values = epoch_values(task, logits, selection, train_loss, len(epochs) + 1, hyper)

@@ -102,7 +102,8 @@ def flat_parameters(model: nn.Module) -> Iterator[nn.Parameter]:
 class Optimiser:
     """Adamax on a model's flat parameters, its learning rate rising, then falling over all steps (A.1.2).
 
-    Of the vector, only the first ``decayed`` elements have weight decay, None: all.
+    Of the vector, only the first ``decayed`` elements have weight decay, None: all. The first ``skipped`` steps of the
+    schedule are not taken.
     """
 
     flat: torch.nn.Parameter
@@ -113,6 +114,7 @@ class Optimiser:
     rule: Callable[..., None] = adamax_step
     decayed: int | None = None
     steps: int = 0
+    skipped: int = 0
 
     @classmethod
     def of(cls, flat: torch.nn.Parameter, hyper: Hyper, n_steps: int) -> Optimiser:
@@ -121,7 +123,7 @@ class Optimiser:
 
     def coming(self) -> tuple[list[int], float]:
         """Counts a step, and returns what :meth:`step` is to be given for it: updates and learning rate."""
-        rate = self.hyper.learning_rate * self.factor(self.steps)
+        rate = self.hyper.learning_rate * self.factor(self.skipped + self.steps)
         self.steps += 1
         return [self.steps] * (1 if self.decayed is None else 2), rate
 

@@ -119,13 +119,18 @@ def kinked_schedule(hyper: Hyper, n_steps: int) -> Callable[[int], float]:
 def chosen_scores(
     model: PreTrainedModel, train: EncodedSplit, estimator: str, hyper: Hyper, choices: Collection[str]
 ) -> Scores:
-    """Importance scores of a trained model, as published where chosen: D1 (batches that count again), D3 and D4 (the
-    absolute value at every position, of heads and of FFNs, where the paper's is asked for)."""
+    """Importance scores of a trained model, of the first N training examples by ``NAME@N``.
+
+    As published where chosen: D1 (batches that count again), D3 and D4 (the absolute value at every position, of heads
+    and of FFNs, where the paper's is asked for).
+    """
+    name, _, n = estimator.partition("@")
+    train = train.rows(np.arange(min(int(n), len(train)))) if n else train
     running = "triangular" in choices
-    per_token = [estimator == "example" and f"token_{unit}" in choices for unit in ("heads", "ffns")]
+    per_token = [name == "example" and f"token_{unit}" in choices for unit in ("heads", "ffns")]
     found: dict[bool, Scores] = {}
     for token in set(per_token):
         batches = _in_order(train, hyper.batch_size) if running else eval_batches(train)
-        found[token] = importance_scores(model, batches, "token" if token else estimator, running)
+        found[token] = importance_scores(model, batches, "token" if token else name, running)
     heads, ffns = (found[token] for token in per_token)
     return replace(heads, ffns=ffns.ffns, estimator=estimator)

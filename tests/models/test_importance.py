@@ -9,8 +9,8 @@ from torch.utils.data import DataLoader
 from transformers import BatchEncoding
 
 from supertickets.errors import SuperticketsError
-from supertickets.models import importance_scores, layer_parts, masked
-from supertickets.tickets import ESTIMATORS, Ticket, full_ticket
+from supertickets.models import compact, importance_scores, layer_parts, masked
+from supertickets.tickets import ESTIMATORS, Ticket, full_ticket, winning_ticket
 
 
 def loop(model, batch: TinyBatch, per_position: bool, reduce) -> tuple[np.ndarray, np.ndarray]:
@@ -159,3 +159,32 @@ def test_batches_are_taken_as_people_have_them(tiny_bert):
     np.testing.assert_array_equal(left_out.heads, importance_scores(tiny_bert, [ours], "leave_one_out").heads)
     with pytest.raises(SuperticketsError, match="a batch has input_ids, attention_mask"):
         importance_scores(tiny_bert, [ours.inputs])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_compacted_model_is_scored_as_the_masked_one(family):
+    model, batch = tiny_model(family), tiny_batch(n_examples=7)
+    heads = np.array([[True, True, False, True], [False, True, False, False], [True] * 4])
+    ticket = Ticket(heads, np.array([True, False, True]))
+    small = importance_scores(compact(model, ticket), [batch])
+    with masked(model, ticket):  # gates within gates: what is masked has a gradient, what is gone has none
+        whole = importance_scores(model, [batch])
+    np.testing.assert_allclose(small.heads, np.where(heads, whole.heads, 0), atol=1e-12)
+    np.testing.assert_allclose(small.ffns, np.where(ticket.ffns, whole.ffns, 0), atol=1e-12)
+    assert small.heads[heads].min() > 1e-6
+    deeper = winning_ticket(small, 0.75)
+    assert not (deeper.heads & ~heads).any() and not (deeper.ffns & ~ticket.ffns).any()  # what is gone goes first
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, "modernbert"])
+def test_the_magnitude_of_a_unit_is_the_norm_of_what_pruning_it_removes(family):
+    model = tiny_model(family)
+    scores = importance_scores(model, [], "magnitude")
+    assert scores.heads.shape == (3, 4) and scores.n_examples == 0
+    part, rows = layer_parts(model)[1], range(6, 12)  # head 1 of layer 1
+    reads = [linear.weight.detach().numpy() for linear in part.reads]
+    weights = [read[[k + 24 * block for block in range(len(read) // 24) for k in rows]] for read in reads]
+    weights.append(part.attention_out.weight.detach().numpy()[:, rows])
+    assert scores.heads[1, 1] == pytest.approx(np.sqrt(sum((x**2).sum() for x in weights)), rel=1e-12)
+    ffn = [linear.weight.detach().numpy() for linear in (part.ffn_in_linear, part.ffn_out)]
+    assert scores.ffns[1] == pytest.approx(np.sqrt(sum((x**2).sum() for x in ffn)), rel=1e-12)

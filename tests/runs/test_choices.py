@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from supertickets.errors import SuperticketsError
-from supertickets.runs import CHOICES, Hyper, RunSpec, SharingSpec, TicketRule, choices_of
+from supertickets.runs import CHOICES, OPEN_ENDS, Hyper, RunSpec, SharingSpec, TicketRule, choices_of
 from supertickets.runs.choices import PUBLISHED
 from supertickets.tasks import DataRef
 from supertickets.tickets import LEVELS, Scores
@@ -43,6 +43,16 @@ def test_only_choices_that_can_touch_a_run_are_in_its_id():
     assert len({of("random", choices=(name,)).id for name in CHOICES}) == 1 + sum(
         "random" in kinds for kinds in touched.values()
     )
+
+
+def test_open_ends_touch_what_they_act_on_and_are_no_part_of_the_published_code():
+    kinds = ("full", "winning", "losing", "random")
+    touched = {name: {kind for kind in kinds if of(kind, choices=(name,)).acting} for name in OPEN_ENDS}
+    assert touched == {"late_rewind": {"winning", "losing", "random"}, "early_scores": {"full"}}
+    assert not set(PUBLISHED) & set(OPEN_ENDS)
+    rule = TicketRule("winning", 0.5, "p")
+    shared = SharingSpec("e", "1", (DataRef("a", "1"), DataRef("b", "2")), (rule, rule), (0.1, 0.1), 0)
+    assert replace(shared, choices=tuple(OPEN_ENDS)).id == shared.id
 
 
 def test_a_shared_run_knows_its_own_choices():

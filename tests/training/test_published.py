@@ -8,11 +8,12 @@ import pytest
 import torch
 from tiny import tiny_batch, tiny_model, toy_full_run
 
-from supertickets.models import importance_scores, load_encoder, load_tokenizer
-from supertickets.runs import CHOICES, Hyper
+from supertickets.models import importance_scores, load_compacted, load_encoder, load_tokenizer
+from supertickets.runs import CHOICES, Hyper, TicketRule
+from supertickets.tickets import Scores
 from supertickets.training import fine_tune, fit, published
 from supertickets.training.batching import cached_encode
-from supertickets.training.optimiser import flat_parameters
+from supertickets.training.optimiser import Optimiser, flat_parameters
 from supertickets.training.published import bert_adamax_step, chosen_optimiser, chosen_scores, fixed_batches
 
 
@@ -131,6 +132,62 @@ def test_with_one_dev_file_all_of_it_is_watched(full, monkeypatch):
     records = [fine_tune(replace(full, choices=choices)) for choices in ((), ("one_dev",))]
     assert watched == [18, 60]
     assert [record.arrays["selection"].sum() for record in records] == [18, 18]  # what is reported stays as it was
+
+
+def test_early_scores_are_those_of_the_first_epoch_of_the_same_schedule(full):
+    whole, early = fine_tune(full), fine_tune(replace(full, choices=("early_scores",)))
+    assert early.epochs == whole.epochs[:1]
+    one = fine_tune(replace(full, hyper=replace(full.hyper, patience=1, epochs=1)))
+    assert early.epochs != one.epochs  # whose rate falls to zero within the epoch
+
+
+def test_late_rewinding_goes_on_where_the_full_model_was(full, monkeypatch, tmp_path):
+    fine_tune(replace(full, choices=("early_scores",)), save_to=tmp_path / "early")
+    after_one = load_compacted(tmp_path / "early").state_dict()
+    starts, real = [], fit
+
+    def spied(model, *args, **named):
+        starts.append({name: value.clone() for name, value in model.state_dict().items()})
+        return real(model, *args, **named)
+
+    monkeypatch.setattr("supertickets.training.fine_tuning.fit", spied)
+    rule = TicketRule("winning", 0.0, full.id)  # of everything
+    patient = replace(full.hyper, patience=9)
+    late = fine_tune(
+        replace(full, ticket=rule, estimators=(), choices=("late_rewind",), hyper=patient),
+        Scores(np.ones((3, 4)), np.ones(3)),
+    )
+    assert len(starts) == 2 and len(late.epochs) == full.hyper.epochs - 1
+    for name, value in starts[1].items():
+        torch.testing.assert_close(value, after_one[name], rtol=0, atol=0)
+    assert not torch.equal(starts[0]["classifier.weight"], starts[1]["classifier.weight"])
+
+
+def test_skipped_steps_are_those_of_the_schedule():
+    model = torch.nn.Linear(2, 1)
+    with flat_parameters(model) as flat:
+        whole, late = (Optimiser.of(flat, Hyper(learning_rate=1.0), 50) for _ in range(2))
+    late.skipped = 3
+    rates = [whole.coming()[1] for _ in range(10)]
+    assert [late.coming() for _ in range(2)] == [([1], rates[3]), ([2], rates[4])]
+
+
+def test_a_score_of_the_first_examples_reads_no_others(full, train):
+    model = load_encoder(full.encoder, 2, 0)
+    few = chosen_scores(model, train, "squared@8", full.hyper, ())
+    by_hand = importance_scores(model, [train.batch(np.arange(8))], "squared")
+    assert (few.estimator, few.n_examples) == ("squared@8", 8)
+    np.testing.assert_allclose(few.heads, by_hand.heads, rtol=1e-5)
+    assert chosen_scores(model, train, "example@9999", full.hyper, ()).n_examples == len(train)
+
+
+def test_a_tickets_own_scores_are_of_what_it_keeps(full):
+    scores = fine_tune(full).scores("example")
+    spec = replace(full, ticket=TicketRule("winning", 0.5, full.id))
+    record = fine_tune(spec, scores)
+    found = record.scores("example")
+    np.testing.assert_array_equal(found.heads > 0, record.arrays["heads"])
+    np.testing.assert_array_equal(found.ffns > 0, record.arrays["ffns"])
 
 
 def test_dropout_is_the_published_one_for_mnli_alone(full):

@@ -26,13 +26,10 @@
 # %% tags=["parameters"]
 profile = "lab"  # beside the others: lab, minilm, paper-base, or smoke
 others = "paper-base, mpnet, minilm, lab"  # profiles, comma-separated
-store = "../runs"  # folder (or fsspec URL) of the run store
 results = "../book/results"  # folder of recorded runs; empty: none
-data_dir = ""  # folder with TASK/train.tsv ...; empty: the lab, or the Hub
-workers = 0  # worker processes; 0: one per core
 
 # %% tags=["hide-input"]
-from supertickets.chapters.chapter import Chapter, each
+from supertickets.chapters.chapter import each, recorded_scales
 from supertickets.chapters.claims import sentences
 from supertickets.chapters.display import measured, show_claims, show_table
 from supertickets.chapters.hyperparameters import (
@@ -86,30 +83,21 @@ measured(
 # mean over 10%, 20% and 30%), found and rewound at the same settings.
 
 # %%
-chapter = Chapter(get_profile(profile), store, results, data_dir, workers)
-print(chapter.told("tuning"))
-scales = chapter.scales("tuning")
-frames = {scale: scale.judged("tuning") for scale in scales}
+scales = recorded_scales(results, "tuning")
+frames = {
+    scale: frame for scale in scales if len(frame := scale.judged("tuning"))
+}
+print(*(scale.told("tuning") for scale in frames), sep="\n")
 
 # %% tags=["hide-input"]
-for scale in each(scales):
-    show_table(
-        tuned_settings(frames[scale], scale.profile),
-        "Full models at every setting tried, mean scores.",
-        "tuned",
-        decimals=3,
-    )
-claims = {
-    scale: tuning_claims(frames[scale], scale.profile) for scale in scales
-}
-for scale in each(scales):
-    show_claims(
-        claims[scale],
-        "The profile's settings against tuned ones, points.",
-        "tuning",
-    )
-    shown = claims[scale][~claims[scale]["detail"].astype(bool)]
-    measured(*sentences(shown))
+for scale in each(frames):
+    tried = tuned_settings(frames[scale], scale.profile)
+    title = "Full models at every setting tried, mean scores."
+    show_table(tried, title, "tuned", decimals=3)
+    claims = tuning_claims(frames[scale], scale.profile)
+    title = "The profile's settings against tuned ones, points."
+    show_claims(claims, title, "tuning", scale.so_far("tuning"))
+    measured(*sentences(claims[~claims["detail"].astype(bool)]))
 
 # %% [markdown]
 # **Why not tune everywhere.** Tables keep the settings above, one for all

@@ -19,7 +19,7 @@ RECORDED = {"minilm": "MiniLM on GLUE", "mpnet": "MPNet on GLUE", "lab-eight": "
 """Profiles of which runs are recorded in ``book/results``, with their titles."""
 MAPS = {"lab": "Lab, base", "lab-large": "Lab, large"}
 """Those of the lab that are recorded too: runs of the map and the audit, which no build makes anew."""
-TRIED = ("lab-rates.zip", "lab-tuning.zip")
+TRIED = "lab-rates.zip"
 """Of the lab's own runs, those that need not be made anew by every build."""
 
 
@@ -149,10 +149,10 @@ class Chapter:
     def at(self, profile: Profile) -> Scale:
         """A profile carried out here. Recorded runs are not repeated, but those of the chapter's own lab.
 
-        Of these only the settings that were tried beside the profile's own (:data:`TRIED`) are taken as recorded.
+        Of these only the learning rates that were tried beside the profile's own (:data:`TRIED`) are taken as recorded.
         """
         found = profile.name in RECORDED or profile.name != self.profile.name
-        packs = (pack for pack in self._packs() if found or Path(pack).name in TRIED)
+        packs = (pack for pack in self._packs() if found or Path(pack).name == TRIED)
         stores = ",".join([_place(self.store), *packs])
         title = RECORDED.get(profile.name, profile.name.capitalize())
         return Scale(title, profile, RunStore(stores), at_hand(self.data_dir), True, self.workers or None)

@@ -29,15 +29,6 @@ def paper_facts() -> dict[str, Any]:
     )
 
 
-def title(n: int) -> str:
-    """The caption of Table ``n`` (1-9).
-
-    >>> title(9)
-    'Summary of the GLUE benchmark, SNLI and SciTail'
-    """
-    return _of_table(n, paper_facts()["titles"].get(str(n)))
-
-
 def scores(n: int) -> dict[str, dict[str, dict[str, float]]]:
     """Tables 1-3 as ``{model: {task: {metric: printed value in percent}}}``.
 
@@ -64,7 +55,8 @@ def table(n: int) -> list[dict[str, Any]]:
     >>> table(9)[0]["train"]
     '8.5k'
     """
-    facts = _of_table(n, paper_facts().get(f"table{n}"))
+    if (facts := paper_facts().get(f"table{n}")) is None:
+        raise SuperticketsError(f"The paper has no Table {n}; choose a number from 1 to 9.")
     if n <= 3:
         return [
             {
@@ -157,9 +149,3 @@ def average_score(row: Mapping[str, float | Mapping[str, float]], rule: str = "t
             np.mean([x for cell in row.values() for x in (cell.values() if isinstance(cell, Mapping) else [cell])])
         )
     raise SuperticketsError(f"Unknown averaging rule {rule!r}; choose 'tasks' (Tables 1, 3) or 'columns' (Table 2).")
-
-
-def _of_table(n: int, found: Any) -> Any:
-    if found is None:
-        raise SuperticketsError(f"The paper has no Table {n}; choose a number from 1 to 9.")
-    return found

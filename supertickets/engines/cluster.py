@@ -20,6 +20,7 @@ from typing import Any
 import loky
 
 from supertickets.engines.execution import execute
+from supertickets.engines.resources import SINGLE_THREADED
 from supertickets.engines.scheduling import Outcome, Pool
 from supertickets.errors import SuperticketsError
 from supertickets.options import RUNS_PER_GPU
@@ -31,7 +32,6 @@ SHOWS_UP = 60.0
 _ANSWERS = 5.0  # seconds within which a cluster takes up a connection
 _RESOURCES = 5.0  # seconds after which nodes are counted anew
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-_SINGLE_THREADED = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 _OWN_MEMORY = 100_000_000  # bytes of Ray's object store, in which nothing of ours is put
 
 
@@ -109,7 +109,7 @@ def _connect(ray: Any, address: str) -> None:
     try:
         if port.isdigit():  # Ray itself tries for minutes, and talks
             socket.create_connection((host.strip("[]"), int(port)), _ANSWERS).close()
-        ray.init(address=address or "local", runtime_env={"env_vars": _SINGLE_THREADED}, **settings)
+        ray.init(address=address or "local", runtime_env={"env_vars": SINGLE_THREADED}, **settings)
     except (OSError, ImportError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         reason = str(error).strip().split("\n")[0].rstrip(".")
         raise SuperticketsError(
@@ -137,12 +137,11 @@ def _execute(data: str, run_id: str, store_path: str, models: str | None) -> tup
 
 
 def _outcome(ray: Any, handle: Hashable, store: RunStore, seen: set[str]) -> Outcome:
-    died = (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError)
     try:
         run_id, outcome, node = ray.get(handle)
     except (ray.exceptions.NodeDiedError, ray.exceptions.ObjectLostError):
         return Outcome("lost")
-    except died:
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError):
         return Outcome("died")
     except ray.exceptions.RayTaskError as fault:
         if "failed to import on the worker" not in str(fault):

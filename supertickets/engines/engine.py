@@ -118,19 +118,16 @@ def run_all(
                 bar.over(todo[run_id], outcome.kind, seconds, outcome.error)
                 unsaved = unsaved + 1 if outcome.unsaved else 0
                 if unsaved == MAX_UNSAVED:
-                    raise SuperticketsError(_stopped(store, len(summary.finished), unsaved, outcome.error))
+                    raise SuperticketsError(
+                        f"The sweep stopped after {len(summary.finished)} finished runs, since the run store "
+                        f"{store.path} could not take {unsaved} in a row; free some space and carry out the failed "
+                        f"runs again (--retry-failed). The last said: {outcome.error}"
+                    )
     finally:
         if bar is not progress:
             bar.close()
     tidy(store)
     return summary
-
-
-def _stopped(store: RunStore, finished: int, unsaved: int, error: str) -> str:
-    return (
-        f"The sweep stopped after {finished} finished runs, since the run store {store.path} could not take {unsaved} "
-        f"in a row; free some space and carry out the failed runs again (--retry-failed). The last said: {error}"
-    )
 
 
 def _plan(specs: list[Spec], store: RunStore, retry_failed: bool) -> tuple[dict[str, Spec], Summary]:
@@ -155,8 +152,7 @@ def _plan(specs: list[Spec], store: RunStore, retry_failed: bool) -> tuple[dict[
                 raise SuperticketsError(
                     f"Run {run_id} needs the scores of run {parent}, which is neither planned nor in {store.path}."
                 )
-        orphan = orphaned(spec, summary.failed)
-        if orphan:  # not a failure of its own: it is done as soon as its parent is
+        if orphan := orphaned(spec, summary.failed):  # not a failure of its own: it is done as soon as its parent is
             summary.failed[run_id] = orphan
             del todo[run_id]
     return todo, summary

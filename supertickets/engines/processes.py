@@ -16,7 +16,7 @@ from loky import get_reusable_executor
 from loky.process_executor import TerminatedWorkerError
 
 from supertickets.engines.execution import AT_WORK, execute
-from supertickets.engines.resources import visible_gpus
+from supertickets.engines.resources import SINGLE_THREADED, visible_gpus
 from supertickets.engines.scheduling import Outcome, Pool
 from supertickets.runs import RunStore, Spec
 
@@ -27,10 +27,8 @@ ORPHAN_POLL = 0.5
 def process_pool(store: RunStore, models: str | None, workers: int) -> Pool:
     """Worker processes of this machine, which stay for the next sweep."""
     gpus = visible_gpus()
-    # Thread counts must be in the environment before a worker imports torch.
-    environment = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     # loky takes growth by 300 MB for a leak and starts the worker anew, which costs seconds; a larger task is no leak.
-    environment["LOKY_MAX_MEMORY_LEAK_SIZE"] = "1e10"
+    environment = {**SINGLE_THREADED, "LOKY_MAX_MEMORY_LEAK_SIZE": "1e10"}
     settings: dict[str, Any] = {"max_workers": workers, "timeout": 600, "env": environment}
     settings |= {"initializer": _begin, "initargs": (os.getpid(), gpus)}
 

@@ -16,8 +16,9 @@ import torch
 
 from supertickets.options import RUNS_PER_GPU
 
+SINGLE_THREADED = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+"""The environment of a worker, which must have it before it imports torch."""
 _MIB = 2**20
-
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 

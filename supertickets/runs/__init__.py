@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     )
     from supertickets.runs.run import Hyper, Record, RunSpec, TicketRule, mean_report_score
     from supertickets.runs.sharing_spec import SharingSpec, at_rate
-    from supertickets.runs.spec import Spec, data_of, placed, spec_from_json
+    from supertickets.runs.spec import Spec, data_of, in_words, placed, readable, spec_from_json, task_of
     from supertickets.runs.store import RunStore
-    from supertickets.runs.words import in_words, readable, task_of
 else:
     __getattr__, __dir__ = handed_on(__name__)

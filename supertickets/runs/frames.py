@@ -8,8 +8,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from supertickets.runs.run import RunSpec
-from supertickets.runs.spec import Spec
-from supertickets.runs.words import task_of
+from supertickets.runs.spec import Spec, task_of
 
 
 def super_tickets(frame: pd.DataFrame) -> pd.DataFrame:
@@ -23,16 +22,15 @@ def super_tickets(frame: pd.DataFrame) -> pd.DataFrame:
     return ordered.groupby(["encoder", "task", "data", "seed"], sort=False).head(1).sort_index()
 
 
-def means_by(frame: pd.DataFrame, key: str, columns: Iterable[str], sort: bool = True) -> pd.DataFrame:
-    """Means of some columns for every value of the column ``key``, sorted by it or in the order of the frame.
+def means_by(frame: pd.DataFrame, key: str, columns: Iterable[str]) -> pd.DataFrame:
+    """Means of some columns for every value of the column ``key``, sorted by it.
 
     >>> means_by(pd.DataFrame({"level": [0.2, 0.1, 0.2], "score": [1.0, 5.0, 3.0]}), "level", ["score"])
        level  score
     0    0.1    5.0
     1    0.2    2.0
     """
-    groups = frame.groupby(key, sort=sort)
-    return pd.DataFrame({column: groups[column].mean() for column in columns}).reset_index()
+    return frame.groupby(key)[list(columns)].mean().reset_index()
 
 
 def paired_scores(frame: pd.DataFrame, column: str = "report_score") -> pd.DataFrame:

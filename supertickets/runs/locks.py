@@ -65,7 +65,7 @@ def claimed(store: RunStore, run_id: str, expiry: float = EXPIRY) -> Iterator[bo
             files.take(claim)
 
 
-def tidy(store: RunStore, expiry: float = EXPIRY) -> None:
+def tidy(store: RunStore) -> None:
     """Removes what killed sweeps left: void claims, heartbeats of runs that nobody is at, unfinished files.
 
     What cannot be removed stays; runs under way are left alone.
@@ -73,7 +73,7 @@ def tidy(store: RunStore, expiry: float = EXPIRY) -> None:
     with contextlib.suppress(SuperticketsError, OSError):
         for run_id in store.claims():
             held = store.files.read_if_there(_claim(run_id))
-            if held is not None and _void(store, run_id, held, expiry):
+            if held is not None and _void(store, run_id, held, EXPIRY):
                 _remove(store, run_id, held)
         for run_id in store.running():
             if store.files.read_if_there(_claim(run_id)) is None:  # it is given up after the heartbeat

@@ -16,9 +16,8 @@ from dataclasses import dataclass
 
 from supertickets.errors import SuperticketsError
 from supertickets.runs.run import Record, mean_report_score
-from supertickets.runs.spec import Spec
+from supertickets.runs.spec import Spec, described, in_words
 from supertickets.runs.store import RunStore
-from supertickets.runs.words import described, in_words
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from supertickets.errors import SuperticketsError
 from supertickets.runs.provenance import LIBRARIES, PACKAGE, commit_id, library_versions
 from supertickets.runs.records import completed, record_from_json, record_json
 from supertickets.runs.run import Record, RunSpec
-from supertickets.runs.words import task_of
+from supertickets.runs.spec import task_of
 
 _FORMAT, _VERSION = "supertickets.pack", 1
 _MANIFEST, _RECORDS = "manifest.json", "records.jsonl"

@@ -7,6 +7,7 @@ from supertickets.rooms import handed_on
 if TYPE_CHECKING:
     from supertickets.statistics.decomposition import TERMS, Resampled, bias_variance, bootstrap, compare, resample
     from supertickets.statistics.intervals import (
+        FEWEST_SEEDS,
         Interval,
         PairedDifference,
         expanded_interval,
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
         mean_interval,
         paired_difference,
         t_p,
+        two_level_bootstrap,
     )
     from supertickets.statistics.phases import (
         Boundary,
@@ -25,6 +27,5 @@ if TYPE_CHECKING:
         rises_then_falls,
     )
     from supertickets.statistics.spread import equal_variances, pitman_morgan, sd_interval, seeds_needed, spread_power
-    from supertickets.statistics.two_levels import FEWEST_SEEDS, two_level_bootstrap
 else:
     __getattr__, __dir__ = handed_on(__name__)

@@ -64,7 +64,7 @@ class PhaseBoundaries:
     collapse: Boundary | None
 
 
-def rises_then_falls(levels: Sequence[float], scores: ArrayLike, n_resamples: int = 2000, seed: int = 0) -> RiseAndFall:
+def rises_then_falls(levels: Sequence[float], scores: ArrayLike, n_resamples: int = 2000) -> RiseAndFall:
     """Test "rises, then falls" against a monotone curve.
 
     A curve that never rises has no interior level above the full model; one that never falls does not end below it.
@@ -93,7 +93,7 @@ def rises_then_falls(levels: Sequence[float], scores: ArrayLike, n_resamples: in
     n = x.shape[0]
     gains = x[:, 1:] - x[:, :1]
     interior, last = gains[:, :-1], gains[:, -1]
-    p_rise = _p_rise(interior, n_resamples, seed)
+    p_rise = _p_rise(interior, n_resamples)
     p_fall = _p_below(_t(last[:, None]), n)
     others = (interior.sum(axis=0) - interior) / (n - 1)
     gain = mean_interval(interior[np.arange(n), np.argmax(others, axis=1)])
@@ -105,13 +105,7 @@ def rises_then_falls(levels: Sequence[float], scores: ArrayLike, n_resamples: in
 
 
 def phase_boundaries(
-    levels: Sequence[float],
-    winning: ArrayLike,
-    random: ArrayLike,
-    chance: float | None = None,
-    collapse_share: float = 0.5,
-    n_resamples: int = 2000,
-    seed: int = 0,
+    levels: Sequence[float], winning: ArrayLike, random: ArrayLike, chance: float | None = None, n_resamples: int = 2000
 ) -> PhaseBoundaries:
     """Where Phase I ends and Phase III begins, with bootstrap intervals over seeds.
 
@@ -119,8 +113,8 @@ def phase_boundaries(
     falls (Phase II) until it meets that of the random tickets (Phase III), where training collapses. ``best`` is the
     level with the highest mean score of ``winning``; ``meeting`` is the first point after it where their mean is no
     longer above that of ``random``, interpolated between levels. The paper gives no number for "collapses": here
-    ``collapse`` is where winning tickets keep only ``collapse_share`` of what the full model has over ``chance`` (the
-    score of a model that learnt nothing; leave it out to have no collapse).
+    ``collapse`` is where winning tickets keep only half of what the full model has over ``chance`` (the score of a
+    model that learnt nothing; leave it out to have no collapse).
 
     ``winning`` and ``random`` are (seeds, levels) of the same seeds, resampled together. Means of resamples stray too
     little: their deviations are expanded as those of :func:`supertickets.statistics.bootstrap` are, before the
@@ -137,14 +131,14 @@ def phase_boundaries(
     r = _levels_and_scores(levels, random, "scores of random tickets", len(w), len(w))
     x = np.asarray(levels, dtype=float)
     n = w.shape[0]
-    rng, wider = np.random.default_rng(seed), expansion(n)
+    rng, wider = np.random.default_rng(0), expansion(n)
     draws = np.vstack([np.arange(n), rng.integers(0, n, size=(n_resamples, n))])
     w_means, r_means = (s.mean(axis=0) + wider * (s[draws].mean(axis=1) - s.mean(axis=0)) for s in (w, r))
     best_index = np.argmax(w_means, axis=1)
     meeting = [_first_below(x, a - b, start) for a, b, start in zip(w_means, r_means, best_index, strict=True)]
     collapse = None
     if chance is not None:
-        kept = chance + collapse_share * (w_means[:, :1] - chance)
+        kept = chance + (w_means[:, :1] - chance) / 2
         collapse = [_first_below(x, row, start) for row, start in zip(w_means - kept, best_index, strict=True)]
     return PhaseBoundaries(
         n_seeds=n,
@@ -161,7 +155,6 @@ def placebo_gain(
     selection_values: ArrayLike,
     metric: Callable[[np.ndarray], np.ndarray] | None = None,
     n_resamples: int = 1000,
-    seed: int = 0,
 ) -> float:
     """The mean gain that choosing the best level on a small selection split shows when no level is better than another.
 
@@ -190,7 +183,7 @@ def placebo_gain(
     rivals = (y - y[:, :1]).mean(axis=0) + half >= 0
     if not rivals[1:].any():
         return 0.0
-    rng, found = np.random.default_rng(seed), []
+    rng, found = np.random.default_rng(0), []
     for _ in range(n_resamples):
         shuffled = score(rng.permuted(v[:, rivals], axis=1))
         found.append((shuffled[:, 1:].max(axis=1) - shuffled[:, 0]).mean())
@@ -232,7 +225,7 @@ def _p_below(t: np.ndarray, n: int) -> float:
     return float(stats.t.cdf(highest, n - 1)) if math.isfinite(highest) else 0.5**n if highest < 0 else 1 - 0.5**n
 
 
-def _p_rise(gains: np.ndarray, n_resamples: int, seed: int) -> float:
+def _p_rise(gains: np.ndarray, n_resamples: int) -> float:
     """P-value of "no column of ``gains`` (seeds, levels) has a mean above 0"; see `rises_then_falls`."""
     n, k = gains.shape
     half = stats.t.ppf(1 - BETA / k, n - 1) * gains.std(axis=0, ddof=1) / math.sqrt(n)
@@ -246,7 +239,7 @@ def _p_rise(gains: np.ndarray, n_resamples: int, seed: int) -> float:
     if 2**n <= n_resamples:
         flips = np.array(list(itertools.product((1.0, -1.0), repeat=n)))
     else:
-        flips = np.random.default_rng(seed).choice((1.0, -1.0), size=(n_resamples, n))
+        flips = np.random.default_rng(0).choice((1.0, -1.0), size=(n_resamples, n))
         flips[0] = 1.0
     highest = _t((flips[:, :, None] * kept).transpose(1, 0, 2).reshape(n, -1)).reshape(len(flips), -1).max(axis=1)
     at_least = highest >= observed - 1e-9 * abs(observed) if math.isfinite(observed) else highest == observed

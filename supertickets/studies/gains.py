@@ -45,10 +45,10 @@ def report_gain(
     return replace(found, p=max(found.p, float(exact)))
 
 
-def learnt(task: Task, models: Sequence[Mapping[str, np.ndarray]], n_resamples: int = 500) -> PairedDifference:
+def learnt(task: Task, models: Sequence[Mapping[str, np.ndarray]]) -> PairedDifference:
     """What models (their arrays) score above the best constant answer on the report split: the mean, over examples."""
     constant = {"dev_logits": best_constant(task)[0]}
-    return _difference(task, [(model, constant) for model in models], n_resamples, over_seeds=False)
+    return _difference(task, [(model, constant) for model in models], over_seeds=False)
 
 
 def measured(task: Task, model: Mapping[str, np.ndarray], n_resamples: int = 500) -> list[tuple[str, str]]:
@@ -78,7 +78,7 @@ def _scores(task: Task, model: Mapping[str, np.ndarray], rows: np.ndarray) -> di
 def _difference(
     task: Task,
     pairs: Sequence[tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]],
-    n_resamples: int,
+    n_resamples: int = 500,
     over_seeds: bool = True,
 ) -> PairedDifference:
     report = np.flatnonzero(~pairs[0][0]["selection"])
@@ -91,12 +91,12 @@ def _difference(
     return two_level_bootstrap(gains, len(report), n_resamples)
 
 
-def footprint(models: Mapping[str, PreTrainedModel], split: EncodedSplit, repeats: int = 5) -> pd.DataFrame:
+def footprint(models: Mapping[str, PreTrainedModel], split: EncodedSplit) -> pd.DataFrame:
     """MB of weights, and milliseconds (median) for 32 examples in one batch, on this machine's CPU, in turn."""
     inputs = split.batch(np.arange(min(32, len(split)))).inputs
     seconds: dict[str, list[float]] = {name: [] for name in models}
     with torch.inference_mode():
-        for turn in range(repeats + 1):
+        for turn in range(6):
             for name, model in models.items():
                 start = time.perf_counter()
                 model.eval()(**inputs)

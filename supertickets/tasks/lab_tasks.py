@@ -140,49 +140,19 @@ LAB_TASKS: dict[str, LabTaskInfo] = {
         _sentiment,
     ),
     "paraphrase": LabTaskInfo(
-        "MRPC",
-        "Do two statements say the same?",
-        _SAME,
-        ("accuracy", "f1"),
-        500,
-        0.15,
-        _paraphrase,
+        "MRPC", "Do two statements say the same?", _SAME, ("accuracy", "f1"), 500, 0.15, _paraphrase
     ),
     "question_pairs": LabTaskInfo(
-        "QQP",
-        "Do two questions ask the same?",
-        _SAME,
-        ("accuracy", "f1"),
-        1800,
-        0.1,
-        _question_pairs,
+        "QQP", "Do two questions ask the same?", _SAME, ("accuracy", "f1"), 1800, 0.1, _question_pairs
     ),
     "similarity": LabTaskInfo(
-        "STS-B",
-        "How alike are two statements, from 0 to 5?",
-        (),
-        ("pearson", "spearman"),
-        700,
-        0.1,
-        _similarity,
+        "STS-B", "How alike are two statements, from 0 to 5?", (), ("pearson", "spearman"), 700, 0.1, _similarity
     ),
     "question_answer": LabTaskInfo(
-        "QNLI",
-        "Does the statement answer the question?",
-        _TWO,
-        ("accuracy",),
-        1600,
-        0.1,
-        _question_answer,
+        "QNLI", "Does the statement answer the question?", _TWO, ("accuracy",), 1600, 0.1, _question_answer
     ),
     "entailment": LabTaskInfo(
-        "RTE",
-        "Does the second statement follow from the first?",
-        _TWO,
-        ("accuracy",),
-        300,
-        0.2,
-        _entailment,
+        "RTE", "Does the second statement follow from the first?", _TWO, ("accuracy",), 300, 0.2, _entailment
     ),
     "inference": LabTaskInfo(
         "MNLI",

@@ -131,6 +131,10 @@ class Ticket:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that :meth:`from_json` reads back; kept units are listed by index, layer by layer."""
+        scores = None
+        if self.scores is not None:
+            scores = {"estimator": self.scores.estimator, "n_examples": self.scores.n_examples}
+            scores |= {"heads": self.scores.heads.tolist(), "ffns": self.scores.ffns.tolist()}
         return {
             "format": "supertickets.ticket",
             "version": 1,
@@ -142,14 +146,7 @@ class Ticket:
             "kind": self.kind,
             "level": self.level,
             "seed": self.seed,
-            "scores": None
-            if self.scores is None
-            else {
-                "estimator": self.scores.estimator,
-                "n_examples": self.scores.n_examples,
-                "heads": self.scores.heads.tolist(),
-                "ffns": self.scores.ffns.tolist(),
-            },
+            "scores": scores,
             "provenance": dict(self.provenance),
         }
 

@@ -15,8 +15,8 @@ from supertickets.engines import execution
 from supertickets.engines.execution import execute
 from supertickets.errors import SuperticketsError
 from supertickets.runs import RunLog, RunStore
+from supertickets.runs.spec import described
 from supertickets.runs.store_files import StoreFiles
-from supertickets.runs.words import described
 from supertickets.studies.experiments import rewound
 
 STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d "

@@ -14,7 +14,7 @@ from supertickets.chapters.single_task.claims import size_relation
 TUNED = " + ST fine-tuning"
 
 
-def sharing_claims(frame: pd.DataFrame, column: str = "report_score", size: str = "base") -> pd.DataFrame:
+def sharing_claims(frame: pd.DataFrame, size: str = "base") -> pd.DataFrame:
     """The claims of section 6.2, judged as one family, in points.
 
     1. Ticket-Share beats MT-DNN, 2. so it does after fine-tuning (means over tasks, then over seeds); 3. on the
@@ -27,7 +27,7 @@ def sharing_claims(frame: pd.DataFrame, column: str = "report_score", size: str 
     Raises SuperticketsError as :func:`~supertickets.chapters.multi_task.tables.averages` does.
     """
     check_size(size)
-    means, frame, rows = averages(frame, column), tuned(frame), []
+    means, frame, rows = averages(frame), tuned(frame), []
     for after in ("", TUNED):
         if {f"Ticket-Share{after}", f"MT-DNN{after}"} <= set(means):
             gains = (means[f"Ticket-Share{after}"] - means[f"MT-DNN{after}"]).dropna()
@@ -38,14 +38,15 @@ def sharing_claims(frame: pd.DataFrame, column: str = "report_score", size: str 
         ("Ticket-Share is on a par with MT-DNN + ST fine-tuning on the smallest task", order[0], TUNED, "RTE"),
         ("Ticket-Share is as good as MT-DNN on the largest task", order[-1], "", "MNLI"),
     ):
-        scores = _of_task(frame, task, "Ticket-Share", "multi-task", column)
-        others = _of_task(frame, task, "MT-DNN", "fine-tuned" if after else "multi-task", column)
+        scores = _of_task(frame, task, "Ticket-Share", "multi-task")
+        others = _of_task(frame, task, "MT-DNN", "fine-tuned" if after else "multi-task")
         if len(gains := (scores - others).dropna()):
             where = task if kin_of(task) == task else f"{task}, {kin_of(task)}"
             printed = _printed(size, f"{size}{after}", theirs)
             rows.append(claim(text, where, gains, limit=-MARGIN, expected=printed))
     together = frame.loc[frame["stage"] == "multi-task"]
-    wide = 100 * together.pivot_table(index="seed", columns=["model", "task"], values=column, aggfunc="first").dropna()
+    keys = ["model", "task"]
+    wide = 100 * together.pivot_table(index="seed", columns=keys, values="report_score", aggfunc="first").dropna()
     if not {"Ticket-Share", "MT-DNN"} <= set(wide.columns.get_level_values(0)) or wide.empty:
         return judged(rows)
     by_task = (wide["Ticket-Share"] - wide["MT-DNN"]).dropna(axis=1)
@@ -64,9 +65,9 @@ def sharing_claims(frame: pd.DataFrame, column: str = "report_score", size: str 
     return judged(rows)
 
 
-def _of_task(frame: pd.DataFrame, task: str, model: str, stage: str, column: str) -> pd.Series:
+def _of_task(frame: pd.DataFrame, task: str, model: str, stage: str) -> pd.Series:
     rows = frame.loc[(frame["task"] == task) & (frame["model"] == model) & (frame["stage"] == stage)]
-    return 100 * rows.set_index("seed")[column]
+    return 100 * rows.set_index("seed")["report_score"]
 
 
 def _printed(ours: str, theirs: str, task: str = "") -> float:

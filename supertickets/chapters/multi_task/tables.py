@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import pandas as pd
 
 from supertickets.chapters import paper
 from supertickets.chapters.pairs import check_size
-from supertickets.errors import SuperticketsError
 from supertickets.studies import at_chosen_rates, at_own_rates, chosen_rates
 
 ROWS = (
@@ -67,26 +64,23 @@ def rates_tried(frame: pd.DataFrame) -> pd.DataFrame:
     return table.loc[:, ["model", "task", *rates, *last]]
 
 
-def averages(frame: pd.DataFrame, column: str = "report_score") -> pd.DataFrame:
+def averages(frame: pd.DataFrame) -> pd.DataFrame:
     """The average score of every seed, in points, one column per row of Table 3: the mean over tasks (P1).
 
     Every row at its chosen rates (:func:`tuned`). Only seeds that have every task count. Raises SuperticketsError if
     there is no multi-task run.
     """
     frame = tuned(frame)
-    if not {"model", column} <= set(frame):
-        raise SuperticketsError(f"The multi-task runs have no {column!r}; run them first.")
-    tasks = frame["task"].nunique()
-    columns = {}
+    tasks, columns = frame["task"].nunique(), {}
     for model, stage in ROWS:
         rows = frame.loc[(frame["model"] == model) & (frame["stage"] == stage)]
-        wide = rows.pivot_table(index="seed", columns="task", values=column, aggfunc="first")
+        wide = rows.pivot_table(index="seed", columns="task", values="report_score", aggfunc="first")
         if wide.shape[1] == tasks:
             columns[row_name(model, stage)] = 100 * wide.dropna().mean(axis=1)
     return pd.DataFrame(columns)
 
 
-def table3(frame: pd.DataFrame, size: str = "base", column: str = "report_score") -> pd.DataFrame:
+def table3(frame: pd.DataFrame, size: str = "base") -> pd.DataFrame:
     """Table 3: MT-DNN and Ticket-Share, each also with single-task fine-tuning, at their chosen rates, in points.
 
     One row per model: seeds, the mean score of every task, the average score with its standard deviation over seeds,
@@ -95,7 +89,7 @@ def table3(frame: pd.DataFrame, size: str = "base", column: str = "report_score"
     tasks and BERT-``size``. Raises SuperticketsError as :func:`averages` does.
     """
     check_size(size)
-    means, frame = averages(frame, column), tuned(frame)
+    means, frame = averages(frame), tuned(frame)
     printed = {row["model"]: row for row in paper.table(3)}
     rows = []
     for model, stage in ROWS:
@@ -103,20 +97,11 @@ def table3(frame: pd.DataFrame, size: str = "base", column: str = "report_score"
         own = frame.loc[(frame["model"] == model) & (frame["stage"] == stage)]
         if name not in means or own.empty:
             continue
-        by_task = {str(task): 100 * group[column].mean() for task, group in own.groupby("task", sort=True)}
-        values = means[name].dropna()
-        theirs = printed[f"{model} {size}" if stage == "multi-task" else f"{model} {size} + ST fine-tuning"]
-        rows.append(
-            {
-                "model": name,
-                "seeds": len(values),
-                **by_task,
-                "average": values.mean(),
-                "sd": values.std(ddof=1) if len(values) > 1 else math.nan,
-                "average compression (%)": 100 * own["average_compression"].mean(),
-                "stored (%)": 100 * own["stored"].mean(),
-                "paper: average": theirs["average score"],
-                "paper: average compression (%)": theirs["weights remaining"],
-            }
-        )
+        values, theirs = means[name].dropna(), printed[row_name(f"{model} {size}", stage)]
+        row = {"model": name, "seeds": len(values)}
+        row |= {str(task): 100 * group["report_score"].mean() for task, group in own.groupby("task", sort=True)}
+        row |= {"average": values.mean(), "sd": values.std()}
+        row |= {"average compression (%)": 100 * own["average_compression"].mean()}
+        row |= {"stored (%)": 100 * own["stored"].mean(), "paper: average": theirs["average score"]}
+        rows.append(row | {"paper: average compression (%)": theirs["weights remaining"]})
     return pd.DataFrame(rows)

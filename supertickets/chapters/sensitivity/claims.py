@@ -11,10 +11,10 @@ import pandas as pd
 
 from supertickets.chapters import paper
 from supertickets.chapters.claims import COMPARISONS, TOGETHER, claim, judged, judged_apart, runs_needed, t_power, told
-from supertickets.chapters.pairs import check_size, kin_of
+from supertickets.chapters.pairs import kin_of
 from supertickets.chapters.sensitivity.tables import (
     found_at,
-    of_size,
+    of_large,
     printed_spreads,
     rate_scores,
     rate_variance,
@@ -22,15 +22,7 @@ from supertickets.chapters.sensitivity.tables import (
 )
 from supertickets.chapters.single_task.claims import paper_gain
 from supertickets.errors import SuperticketsError
-from supertickets.statistics import (
-    Interval,
-    equal_variances,
-    jackknife,
-    pitman_morgan,
-    seeds_needed,
-    spread_power,
-    t_p,
-)
+from supertickets.statistics import Interval, equal_variances, jackknife, pitman_morgan, seeds_needed, spread_power, t_p
 
 TIMES = "times the spread"
 
@@ -54,9 +46,7 @@ def paper_power(seeds: int = 5) -> list[dict[str, Any]]:
     return rows
 
 
-def spread_tests(
-    single: pd.DataFrame | None, multi: pd.DataFrame | None, column: str = "report_score", size: str = "large"
-) -> pd.DataFrame:
+def spread_tests(single: pd.DataFrame | None, multi: pd.DataFrame | None) -> pd.DataFrame:
     """Do scores spread less over seeds with tickets than without (section 8)? The claims, then their detail by task.
 
     The effect is sd with tickets / sd without, the limit 1. A claim per comparison is about all tasks together: the
@@ -67,12 +57,11 @@ def spread_tests(
 
     By task, the interval is that of the Pitman-Morgan test, which pairs the models by seed. That test takes a failed
     run for spread, the Brown-Forsythe test does not but knows no pairs, so ``p`` is the larger of the two. Claims are a
-    family, and so are the tasks of a comparison. Expected are the paper's ratios for BERT-``size``; power and runs
+    family, and so are the tasks of a comparison. Expected are the paper's ratios for BERT-large; power and runs
     needed are those of an F test by task. Fewer than three seeds give no p. Raises SuperticketsError as
     :func:`~supertickets.chapters.sensitivity.tables.table5` does, and if no task has both models of a comparison.
     """
-    check_size(size)
-    found, theirs = seed_scores(single, multi, column), printed_spreads(size)
+    found, theirs = seed_scores(single, multi), printed_spreads()
     claims, details = [], []
     for new, old in COMPARISONS:
         tasks = [task for model, task in found if model == new and (old, task) in found]
@@ -123,7 +112,7 @@ def _pooled(text: str, both: Mapping[str, pd.DataFrame], printed: Mapping[str, f
     return claim(text, TOGETHER, ratio, p=t_p(log), side="below", limit=1.0, unit=TIMES, expected=expected, **more)
 
 
-def matched_rates(frame: pd.DataFrame, column: str = "report_score") -> pd.DataFrame:
+def matched_rates(frame: pd.DataFrame) -> pd.DataFrame:
     """A.2.1: tickets found at the learning rate at which they are rewound do better than tickets found at another one.
 
     ``frame`` holds single-task runs (:func:`supertickets.studies.tuning.mismatched`). The effect is the matched minus
@@ -136,13 +125,13 @@ def matched_rates(frame: pd.DataFrame, column: str = "report_score") -> pd.DataF
         same = own["found_at"] == own["learning_rate"]
         both = own.loc[same].merge(own.loc[~same], on=key, suffixes=("", "_other"))
         if len(both):
-            both["gain"] = 100 * (both[column] - both[f"{column}_other"])
+            both["gain"] = 100 * (both["report_score"] - both["report_score_other"])
             values[str(task)] = both.groupby("seed")["gain"].mean()
     text = "tickets found at the matched learning rate beat those found at another"
     return judged_apart(told(text, values, expected=paper_gain()))
 
 
-def rate_tests(multi: pd.DataFrame, column: str = "report_score", size: str = "large") -> pd.DataFrame:
+def rate_tests(multi: pd.DataFrame) -> pd.DataFrame:
     """Is Ticket-Share more robust to the learning rate than MT-DNN (A.4.2)? The claim, then its detail by task.
 
     The effect is Ticket-Share's variance over learning rates minus MT-DNN's, in squared points, of each what seeds
@@ -152,9 +141,8 @@ def rate_tests(multi: pd.DataFrame, column: str = "report_score", size: str = "l
     where chance alone would do. Expected are the differences of the paper's (BERT-large's) squared sds. Raises
     SuperticketsError as :func:`~supertickets.chapters.sensitivity.tables.table8` does, and if no task has both models.
     """
-    check_size(size)
-    theirs, both = of_size(8, size), {}
-    for task, models in rate_scores(multi, column).items():
+    theirs, both = of_large(8), {}
+    for task, models in rate_scores(multi).items():
         seeds = _common(scores.index for scores in models.values())
         if len(models) == 2 and len(seeds) > 1:
             both[task] = models["Ticket-Share"].loc[seeds], models["MT-DNN"].loc[seeds]

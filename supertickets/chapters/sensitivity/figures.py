@@ -20,14 +20,14 @@ from supertickets.statistics import mean_interval
 LINES = {"MT-DNN": (FULL_COLOUR, "s", "--"), "Ticket-Share": (STYLE["winning"][0], "o", "-")}
 
 
-def rates_data(multi: pd.DataFrame, column: str = "report_score") -> pd.DataFrame:
+def rates_data(multi: pd.DataFrame) -> pd.DataFrame:
     """Mean score over seeds, in points, with its 95% t interval, by task, model and learning rate.
 
     Columns: task, model, learning_rate, n (seeds), mean, low, high. Left out is, and SuperticketsError raised, as by
     :func:`supertickets.chapters.sensitivity.tables.rate_scores`.
     """
     rows = []
-    for task, models in rate_scores(multi, column).items():
+    for task, models in rate_scores(multi).items():
         for model, scores in models.items():
             for rate, values in scores.items():
                 interval = mean_interval(values.to_numpy())
@@ -36,18 +36,18 @@ def rates_data(multi: pd.DataFrame, column: str = "report_score") -> pd.DataFram
     return pd.DataFrame(rows)
 
 
-def rates_figure(multi: pd.DataFrame, column: str = "report_score", score_name: str = "score (points)") -> Figure:
+def rates_figure(multi: pd.DataFrame) -> Figure:
     """Score after fine-tuning against its learning rate (A.4.2), MT-DNN and Ticket-Share, a panel per task.
 
     Points are means over seeds, bars 95% t intervals; the two models are drawn a little apart. A flat line is a model
     that does not mind the learning rate. The numbers, and what is raised, are those of :func:`rates_data`.
     """
-    data = rates_data(multi, column)
+    data = rates_data(multi)
     tasks = list(dict.fromkeys(data["task"]))
     n_rows = math.ceil(len(tasks) / 4)
     n_columns = math.ceil(len(tasks) / n_rows)
     size = (max(2.5 * n_columns + 0.4, 4.0), 2.5 * n_rows + 0.5)
-    fig, axes = panels(len(tasks), n_columns, size, "learning rate", score_name)
+    fig, axes = panels(len(tasks), n_columns, size, "learning rate", "score (points)")
     for axis, task in zip(axes, tasks, strict=True):
         panel = data.loc[data["task"] == task]
         axis.set_title(f"{task} ({seeds_said(panel['n'].to_list())})", fontsize=9)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from supertickets.chapters import paper
-from supertickets.chapters.pairs import check_size, kin_of
+from supertickets.chapters.pairs import kin_of
 from supertickets.errors import SuperticketsError
 from supertickets.runs import super_tickets
 from supertickets.statistics import Interval, expanded_interval, expansion, sd_interval
@@ -43,35 +43,26 @@ def found_at(frame: pd.DataFrame) -> pd.Series:
     return pd.Series([rates.get(parent, math.nan) for parent in frame["parent"]], frame.index, dtype=float)
 
 
-def table5(
-    single: pd.DataFrame | None, multi: pd.DataFrame | None, column: str = "report_score", size: str = "large"
-) -> pd.DataFrame:
+def table5(single: pd.DataFrame | None, multi: pd.DataFrame | None) -> pd.DataFrame:
     """Table 5: standard deviation over seeds, in points, one row per model and task.
 
     As in A.4.1, a multi-task result is that after single-task fine-tuning, averaged over the learning ``rates`` before
     the spread over seeds is taken. ``low`` and ``high`` are the 95% chi-square interval; the last columns are the
-    paper's value of the kin task for BERT-``size`` ("base": Table 6, SuperT alone). A frame may be empty or None, and
-    what lacks two seeds is left out. Raises SuperticketsError if nothing is left, if columns are missing, and where a
-    task has runs of several encoders or training sets.
+    paper's value of the kin task for BERT-large. A frame may be empty or None, and what lacks two seeds is left out.
+    Raises SuperticketsError if nothing is left, if columns are missing, and where a task has runs of several encoders
+    or training sets.
     """
-    check_size(size)
-    found, theirs = seed_scores(single, multi, column), printed_spreads(size)
+    found, theirs = seed_scores(single, multi), printed_spreads()
     rows = []
     for (model, task), (scores, rates) in found.items():
         interval = sd_interval(scores.to_numpy())
         row = {"model": model, "task": task, "rates": rates, "seeds": interval.n}
         row |= {"sd": interval.sd, "low": interval.low, "high": interval.high}
-        rows.append(row | paper_columns(kin_of(task), {"sd": theirs.get((model, kin_of(task)))}))
+        rows.append(row | paper_columns(theirs, model, task))
     return pd.DataFrame(rows)
 
 
-def table8(
-    multi: pd.DataFrame,
-    column: str = "report_score",
-    size: str = "large",
-    n_resamples: int = 9999,
-    seed: int = 0,
-) -> pd.DataFrame:
+def table8(multi: pd.DataFrame, n_resamples: int = 9999) -> pd.DataFrame:
     """Table 8: standard deviation over fine-tuning learning rates, in points, one row per multi-task model and task.
 
     As in A.4.2, each rate's score is averaged over seeds first. ``low`` and ``high`` are a 95% bootstrap interval over
@@ -81,35 +72,23 @@ def table8(
     (BERT-large only). What lacks two rates or two seeds is left out. Raises SuperticketsError if nothing is left, and
     as :func:`rate_scores` does.
     """
-    check_size(size)
-    theirs = of_size(8, size)
-    rows = []
-    for task, models in rate_scores(multi, column).items():
+    rows, theirs = [], of_large(8)
+    for task, models in rate_scores(multi).items():
         for model, scores in models.items():
             values = scores.to_numpy()
-            interval = bootstrapped(values, n_resamples, seed)
+            interval = bootstrapped(values, n_resamples)
             n, rates = values.shape
             chance = values.mean(axis=0).var(ddof=1) - rate_variance(values)
-            rows.append(
-                {
-                    "model": model,
-                    "task": task,
-                    "rates": rates,
-                    "seeds": n,
-                    "sd": interval.mean,
-                    "low": max(0.0, interval.low),
-                    "high": interval.high,
-                    "by chance": math.sqrt(max(0.0, chance)),
-                    **paper_columns(kin_of(task), {"sd": theirs.get((model, kin_of(task)))}),
-                }
-            )
+            row = {"model": model, "task": task, "rates": rates, "seeds": n, "sd": interval.mean}
+            row |= {"low": max(0.0, interval.low), "high": interval.high, "by chance": math.sqrt(max(0.0, chance))}
+            rows.append(row | paper_columns(theirs, model, task))
     return pd.DataFrame(rows).sort_values("model", kind="stable").reset_index(drop=True)
 
 
-def bootstrapped(values: np.ndarray, n_resamples: int, seed: int) -> Interval:
+def bootstrapped(values: np.ndarray, n_resamples: int) -> Interval:
     """The sd over rates of the means over seeds of scores (seeds, rates), and its 95% interval over seeds."""
     n = len(values)
-    shares = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_resamples) / n
+    shares = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=n_resamples) / n
     value, drawn = float(values.mean(axis=0).std(ddof=1)), (shares @ values).std(axis=1, ddof=1)
     return expanded_interval(value, drawn, n, expansion(n))
 
@@ -128,48 +107,42 @@ def rate_variance(values: np.ndarray) -> float:
     return float(((away.sum(axis=0) ** 2).sum() - (away**2).sum()) / (n * (n - 1) * (rates - 1)))
 
 
-def paper_columns(kin: str, values: Mapping[str, float | None]) -> dict[str, Any]:
-    """The paper's values of a kin task as columns; none where it prints none."""
-    known = {f"paper: {name}": value for name, value in values.items() if value is not None}
-    return {"paper: task": kin, **known} if known else {}
+def paper_columns(printed: Mapping[tuple[str, str], float], model: str, task: str) -> dict[str, Any]:
+    """The paper's sd of a model on a kin task as columns; none where it prints none."""
+    kin = kin_of(task)
+    theirs = printed.get((model, kin))
+    return {} if theirs is None else {"paper: task": kin, "paper: sd": theirs}
 
 
-def printed_spreads(size: str) -> dict[tuple[str, str], float]:
+def printed_spreads() -> dict[tuple[str, str], float]:
     """Table 5, and what Table 6 has beyond it, by model and task."""
-    return of_size(6, size) | of_size(5, size)
+    return of_large(6) | of_large(5)
 
 
-def of_size(n: int, size: str) -> dict[tuple[str, str], float]:
-    """The paper's Table ``n`` by model and task, of one size."""
-    return {
-        (row["model"].removesuffix(f" {size}"), task): sd
-        for row in paper.table(n)
-        if row["model"].endswith(f" {size}")
-        for task, sd in row.items()
-        if task != "model"
-    }
+def of_large(n: int) -> dict[tuple[str, str], float]:
+    """The paper's Table ``n`` for BERT-large, by model and task."""
+    rows = [row for row in paper.table(n) if row["model"].endswith(" large")]
+    return {(row["model"].removesuffix(" large"), task): row[task] for row in rows for task in row if task != "model"}
 
 
-def rate_scores(
-    multi: pd.DataFrame, column: str = "report_score", fewest_rates: int = 2
-) -> dict[str, dict[str, pd.DataFrame]]:
+def rate_scores(multi: pd.DataFrame, fewest_rates: int = 2) -> dict[str, dict[str, pd.DataFrame]]:
     """Scores after single-task fine-tuning, in points, by task and model: a row per seed, a column per learning rate.
 
     Only learning rates that every model of the task has, and only seeds that have all of them; a model with fewer than
     two seeds is left out, and so is a task with fewer than ``fewest_rates``. Raises SuperticketsError if nothing is
     left, if columns are missing, and where a task has runs of several encoders or training sets, or a seed twice.
     """
-    needed = ("model", "stage", "task", "seed", "learning_rate", column)
+    needed = ("model", "stage", "task", "seed", "learning_rate", "report_score")
     if multi.empty or not {*needed} <= {*multi}:
         missing = ", ".join(repr(name) for name in needed if name not in multi) or "rows"
         raise SuperticketsError(f"The multi-task runs have no {missing}; carry out multi-task runs with fine-tuning.")
-    rows = multi.loc[(multi["stage"] == "fine-tuned") & multi["model"].isin(MODELS)].dropna(subset=[column])
+    rows = multi.loc[(multi["stage"] == "fine-tuned") & multi["model"].isin(MODELS)].dropna(subset=["report_score"])
     _one_setting(rows, ["model", "task", "seed", "learning_rate"])
     found: dict[str, dict[str, pd.DataFrame]] = {}
     most = 0
     for task, group in rows.groupby("task", sort=False):
         wide = {
-            str(model): 100 * own.pivot(index="seed", columns="learning_rate", values=column).sort_index()
+            str(model): 100 * own.pivot(index="seed", columns="learning_rate", values="report_score").sort_index()
             for model, own in group.groupby("model", sort=True)
         }
         rates = sorted(set.intersection(*(set(scores) for scores in wide.values())))
@@ -187,7 +160,7 @@ def rate_scores(
 
 
 def seed_scores(
-    single: pd.DataFrame | None, multi: pd.DataFrame | None, column: str
+    single: pd.DataFrame | None, multi: pd.DataFrame | None
 ) -> dict[tuple[str, str], tuple[pd.Series, int]]:
     """Scores by seed, in points, and how many learning rates they are means of, by (model, task) in the paper's order.
 
@@ -198,20 +171,20 @@ def seed_scores(
     found: dict[tuple[str, str], tuple[pd.Series, int]] = {}
     tasks: dict[str, None] = {}
     if single is not None and len(single):
-        needed = ("encoder", "task", "data", "seed", "kind", "level", "selection_score", "selection_loss", column)
+        needed = ("encoder", "task", "data", "seed", "kind", "level")
+        needed += ("selection_score", "selection_loss", "report_score")
         if missing := [repr(name) for name in needed if name not in single]:
             raise SuperticketsError(
                 f"The single-task runs have no {', '.join(missing)}; give the frame of a run store."
             )
         for model, rows in (("ST-DNN", single.loc[single["kind"] == "full"]), ("SuperT", super_tickets(single))):
-            rows = pd.DataFrame(rows).dropna(subset=[column])
+            rows = pd.DataFrame(rows).dropna(subset=["report_score"])
             _one_setting(rows, ["task", "seed"])
             for task, group in rows.groupby("task", sort=False):
-                scores = pd.Series(100 * group[column].to_numpy(), index=group["seed"].to_numpy()).sort_index()
-                found[model, str(task)] = scores, 1
+                found[model, str(task)] = 100 * group.set_index("seed")["report_score"].sort_index(), 1
         tasks |= dict.fromkeys(single["task"].astype(str))
     if multi is not None and len(multi):
-        for task, models in rate_scores(multi, column, fewest_rates=1).items():
+        for task, models in rate_scores(multi, fewest_rates=1).items():
             tasks[task] = None
             found |= {(model, task): (scores.mean(axis=1), scores.shape[1]) for model, scores in models.items()}
     wanted = ((model, task) for model in MODELS for task in tasks)

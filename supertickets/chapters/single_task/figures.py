@@ -196,12 +196,7 @@ def _shrinking_panel(axis: Axes, data: pd.DataFrame, size: Any) -> None:
         label = "winning, other sizes" if i == 0 else "_other"
         axis.plot(100 * curve["weights_remaining"], curve["gain"], color="#888888", linewidth=1, label=label)
     axis.axhline(0, color=FULL_COLOUR, linestyle="--", linewidth=1.2, label="full model")
-    for kind, (colour, marker) in STYLE.items():
-        curve = data.loc[(data["kind"] == kind) & (data["train_size"] == size)].sort_values("level")
-        if not curve.empty:
-            x = 100 * curve["weights_remaining"]
-            axis.plot(x, curve["gain"], color=colour, marker=marker, markersize=4.5, linewidth=1.5, label=kind)
-            axis.fill_between(x, curve["low"], curve["high"], color=colour, alpha=0.18, linewidth=0)
+    draw_curves(axis, data.loc[data["train_size"] == size].rename(columns={"gain": "mean"}))
     sns.despine(ax=axis)
 
 

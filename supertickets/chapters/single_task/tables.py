@@ -1,4 +1,7 @@
-"""Tables of the paper, each one function of a frame of records, with the paper's own numbers beside ours."""
+"""Tables of the paper, each one function of a frame of records, with the paper's own numbers beside ours.
+
+Those of a frame raise SuperticketsError as :func:`supertickets.chapters.pairs.super_ticket_pairs` does.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +40,7 @@ def table1(
 
     The average follows the paper's rule: per seed the mean over tasks, a task with two metrics counting their mean;
     only seeds that have every task count. Beside it stand the averages and the weights remaining that the paper
-    prints, over its eight tasks. Raises SuperticketsError as :func:`~supertickets.chapters.pairs.super_ticket_pairs`
-    does.
+    prints, over its eight tasks.
     """
     pairs = super_ticket_pairs(frame, column)
     if pairs.empty:
@@ -75,8 +77,7 @@ def table1_metrics(frame: pd.DataFrame, split: str = "report", printed_in: int =
 
     Columns as in :func:`table1`, in points, without a verdict: the metrics of a task are no independent findings. A
     metric of all examples pooled is left out where the parts of the split have their own. ``split`` is "report",
-    "dev" or another that the runs were scored on; ``printed_in`` is the paper's table to set beside. Raises
-    SuperticketsError as :func:`~supertickets.chapters.pairs.super_ticket_pairs` does.
+    "dev" or another that the runs were scored on; ``printed_in`` is the paper's table to set beside.
     """
     if frame.empty or not (scored := [name for name in scores_in(frame) if name.startswith(f"{split}_")]):
         raise SuperticketsError(f"There are no finished runs with metrics of the {split!r} split.")
@@ -100,10 +101,9 @@ def table1_metrics(frame: pd.DataFrame, split: str = "report", printed_in: int =
 
 
 def table1_layout(frame: pd.DataFrame) -> pd.DataFrame:
-    """Table 1 as the paper lays it out: a row per model, a column per task in its order, metrics behind one another.
+    """Table 1 as the paper lays it out, in points: a row per model, a column per task in its order, metrics in a row.
 
-    Below ours stand the paper's rows of BERT-base, for the kin tasks; its average is that of its eight tasks. In
-    points; raises SuperticketsError as :func:`table1_metrics` does.
+    Below ours stand the paper's rows of BERT-base, for the kin tasks; its average is that of its eight tasks.
     """
     metrics = table1_metrics(frame)
     if metrics.empty:
@@ -183,7 +183,6 @@ def table6(frame: pd.DataFrame) -> pd.DataFrame:
     estimate). ``p (equal spread)`` is the Brown-Forsythe test's (:func:`supertickets.statistics.equal_variances`);
     runs that share a seed are alike, which makes it cautious. Beside it stands the paper's value of the kin task for
     BERT-base (the full model's are printed for BERT-large only, in Table 5). A single seed has no spread: NaN.
-    Raises SuperticketsError as :func:`supertickets.chapters.pairs.super_ticket_pairs` does.
     """
     rows, theirs = [], _printed(6, "SuperT base")
     for task, group in super_ticket_pairs(frame).groupby("task", sort=False):
@@ -192,8 +191,7 @@ def table6(frame: pd.DataFrame) -> pd.DataFrame:
         for model, values in scores.items():
             interval = sd_interval(values)
             row |= {f"{model}: sd": interval.sd, f"{model}: low": interval.low, f"{model}: high": interval.high}
-        enough = len(group) > 1
-        row["p (equal spread)"] = equal_variances(scores["SuperT"], scores["ST-DNN"]).p if enough else math.nan
+        row["p (equal spread)"] = equal_variances(*scores.values()).p if len(group) > 1 else math.nan
         kin = kin_of(str(task))
         rows.append(row | ({"paper: task": kin, "paper: SuperT: sd": theirs[kin]} if kin in theirs else {}))
     return pd.DataFrame(rows)
@@ -204,23 +202,16 @@ def table7(frame: pd.DataFrame) -> pd.DataFrame:
 
     Sizes are shares of the encoder's weights, embeddings included. ``levels chosen`` counts the seeds of every
     sparsity level that was chosen. The last columns are the paper's, of the kin task and BERT-base; they do not
-    agree with its Figure 3 (inconsistencies P4 and P5). The standard deviation of a single seed is NaN. Raises
-    SuperticketsError as :func:`supertickets.chapters.pairs.super_ticket_pairs` does.
+    agree with its Figure 3 (inconsistencies P4 and P5). The standard deviation of a single seed is NaN.
     """
     rows, theirs = [], {name: _printed(7, "SuperT base", name) for name in ("mean", "sd")}
     for task, group in super_ticket_pairs(frame).groupby("task", sort=False):
         levels, counts = np.unique(group["level"].to_numpy(), return_counts=True)
-        chosen = [
-            f"{level:.0%}" + (f" (x{count})" if count > 1 else "") for level, count in zip(levels, counts, strict=True)
-        ]
-        weights = group["weights_remaining"].to_numpy()
-        row: dict[str, Any] = {
-            "task": task,
-            "seeds": len(group),
-            "weights remaining, mean": weights.mean(),
-            "weights remaining, sd": weights.std(ddof=1) if len(weights) > 1 else math.nan,
-            "levels chosen": ", ".join(chosen),
-        }
+        named = zip(levels, counts, strict=True)
+        chosen = [f"{level:.0%}" + (f" (x{count})" if count > 1 else "") for level, count in named]
+        weights = group["weights_remaining"]
+        row: dict[str, Any] = {"task": task, "seeds": len(group), "weights remaining, mean": weights.mean()}
+        row |= {"weights remaining, sd": weights.std(), "levels chosen": ", ".join(chosen)}
         kin = kin_of(str(task))
         if kin in theirs["mean"]:
             row |= {"paper: task": kin, **{f"paper: weights remaining, {name}": x[kin] for name, x in theirs.items()}}

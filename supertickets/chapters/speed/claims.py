@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -137,9 +136,9 @@ def floor_sentences(frame: pd.DataFrame) -> list[str]:
     return said
 
 
-def step_sentences(frame: pd.DataFrame, middle: Sequence[float] = MIDDLE) -> list[str]:
+def step_sentences(frame: pd.DataFrame) -> list[str]:
     """What a ``step_times`` frame says, a sentence per mode: the sparsest ticket both ways, and the worst compacted."""
-    table, worst = step_table(frame), worst_steps(frame, middle)
+    table, worst = step_table(frame), worst_steps(frame)
     said = []
     for mode, group in table.groupby("mode", sort=False):
         last = group.loc[group["level"].idxmax()]
@@ -151,7 +150,7 @@ def step_sentences(frame: pd.DataFrame, middle: Sequence[float] = MIDDLE) -> lis
         if ("", mode) in worst:
             value, level = worst["", str(mode)]
             text += (
-                f"; from level {middle[0]:.0%} to {middle[1]:.0%} a compacted model takes at most {value:.2f} times "
+                f"; from level {MIDDLE[0]:.0%} to {MIDDLE[1]:.0%} a compacted model takes at most {value:.2f} times "
                 f"what its operations predict (at level {level:.0%})"
             )
         said.append(f"{text}.")
@@ -203,10 +202,10 @@ def trick_sentences(frame: pd.DataFrame) -> list[str]:
     return said
 
 
-def worst_steps(frame: pd.DataFrame, middle: Sequence[float] = MIDDLE) -> dict[tuple[str, str], tuple[float, float]]:
-    """The largest ``compacted / operations`` between two levels and its level, by (suite, mode); suite "" if none."""
+def worst_steps(frame: pd.DataFrame) -> dict[tuple[str, str], tuple[float, float]]:
+    """The largest ``compacted / operations`` at MIDDLE levels and its level, by (suite, mode); suite "" if none."""
     table = step_table(frame)
-    inside = table["level"].between(middle[0] - 1e-9, middle[1] + 1e-9) & table["compacted / operations"].notna()
+    inside = table["level"].between(MIDDLE[0] - 1e-9, MIDDLE[1] + 1e-9) & table["compacted / operations"].notna()
     found: dict[tuple[str, str], tuple[float, float]] = {}
     for row in table.loc[inside].to_dict("records"):
         key, value = (row.get("suite", ""), row["mode"]), (row["compacted / operations"], row["level"])

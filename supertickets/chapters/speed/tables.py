@@ -103,25 +103,13 @@ def throughput_table(frame: pd.DataFrame) -> pd.DataFrame:
     for suite, ours, theirs in sides(frame):
         mine, yours = end_of(ours), end_of(theirs)
         runs = by_spec(ours, theirs)
-        per_minute = {name: 60 * len(runs) / side["wall"] for name, side in (("ours", mine), ("theirs", yours))}
-        rows.append(
-            {
-                "suite": suite,
-                "precision": mine["precision"],
-                "Trainer precision": yours["precision"],
-                "runs": len(runs),
-                "runs/min": per_minute["ours"],
-                "runs/min, Trainer": per_minute["theirs"],
-                "ratio": per_minute["ours"] / per_minute["theirs"],
-                "workers": int(mine["workers"]),
-                "threads, Trainer": int(yours["threads"]),
-                "epochs": runs["epochs, ours"].mean(),
-                "epochs, Trainer": runs["epochs, theirs"].mean(),
-                "MiB": mine["peak_mib"],
-                "MiB, Trainer": yours["peak_mib"],
-                PER_GPU: 60 * per_minute["ours"] / mine["gpus"] if mine["gpus"] > 0 else math.nan,
-            }
-        )
+        rate, their_rate = (60 * len(runs) / side["wall"] for side in (mine, yours))
+        row = {"suite": suite, "precision": mine["precision"], "Trainer precision": yours["precision"]}
+        row |= {"runs": len(runs), "runs/min": rate, "runs/min, Trainer": their_rate, "ratio": rate / their_rate}
+        row |= {"workers": int(mine["workers"]), "threads, Trainer": int(yours["threads"])}
+        row |= {"epochs": runs["epochs, ours"].mean(), "epochs, Trainer": runs["epochs, theirs"].mean()}
+        row |= {"MiB": mine["peak_mib"], "MiB, Trainer": yours["peak_mib"]}
+        rows.append(row | {PER_GPU: 60 * rate / mine["gpus"] if mine["gpus"] > 0 else math.nan})
     on_gpus = any(row[PER_GPU] > 0 for row in rows)  # NaN is not
     return pd.DataFrame(rows, columns=[*THROUGHPUT, PER_GPU] if on_gpus else THROUGHPUT)
 

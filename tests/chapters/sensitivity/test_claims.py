@@ -148,7 +148,6 @@ def test_the_paper_says_what_to_look_for():
     pairs = [(0.44, 1.26), (0.58, 0.86), (0.61, 1.05), (0.36, 0.42), (0.25, 0.26)]  # Table 8, RTE first
     differences = [new**2 - old**2 for new, old in pairs]
     assert found.to_list() == pytest.approx([np.mean(differences), differences[0]])
-    assert np.isnan(rate_tests(multi, size="base")["expected"]).all()
 
 
 def test_sentences_give_ratios_and_squared_points():

@@ -11,15 +11,17 @@
 #
 # ```{admonition} In this chapter
 # **You will see** what the paper's section 9 answers and what it leaves open:
-# how far structured tickets go, whether another importance score finds better
-# ones, and whether the level can be known early. Then what others found since,
-# and what neither the paper nor this book can say.
+# how far structured tickets go, whether another score, another pruning schedule
+# or a later rewinding finds better ones, and whether the level can be known
+# early. Then what others found since, and what neither the paper nor this book
+# can say.
 #
 # **Claims under test** (section 9): structured tickets that match the full
 # model exist. Of what the paper leaves "for future works" nothing is claimed.
 #
-# **Cost**: profile `lab` under a minute on two CPU cores after chapter 5;
-# `minilm` about an hour on a CPU; `paper-base` about an hour on a GPU.
+# **Cost**: seconds after chapter 5, whose runs it reads; `supertickets plan
+# search --profile lab` says what the tickets found in other ways take, which
+# are recorded.
 # ```
 
 # %% tags=["parameters"]
@@ -170,7 +172,8 @@ for scale in each(searched):
             agreed[scale],
             name="examples-scored",
             caption="If few examples are enough, the lines are near one at the"
-            " left. Means over training sets, 95% intervals for heads.",
+            " left. Means over training sets, 95% intervals for heads; right:"
+            " the Jaccard index, dotted that of random tickets.",
         )
         show_table(
             agreed[scale],

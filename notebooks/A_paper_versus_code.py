@@ -19,10 +19,8 @@
 # tickets beat the full model and that winning tickets beat random ones, depend
 # on the code's choices?
 #
-# **Cost**: recorded runs nothing; the few that every build carries out anew,
-# half a minute; the whole audit, `supertickets sweep audit --profile lab`,
-# about 1,200 runs, half an hour on one CPU core; of a real encoder, `--profile
-# minilm --data-dir DIR`, hours.
+# **Cost**: of the few runs that every build carries out anew; `supertickets
+# plan audit --profile NAME` says what the audit takes, `lab` or `minilm`.
 # ```
 #
 # Everywhere else in this book runs do what the paper's text says, and where it
@@ -109,8 +107,8 @@ show_table(
 # In the lab, one task, MNLI's kin, 200 training examples with 40% of wrong
 # labels, twelve training sets drawn independently: on each, the full model,
 # winning tickets and random tickets under the paper's text, under each choice
-# alone, and under all. For MiniLM, two tasks of GLUE and the choices that moved
-# most in the lab or in the paper's favour, on Table 1's own runs. A change is a
+# alone, and under all. For MiniLM, two tasks of GLUE and the choices that,
+# alone, moved the lab's scores most, on Table 1's own runs. A change is a
 # difference on the same training set and seed, in points, the mean over the
 # levels that both have; a training choice can move all three kinds of model,
 # one of the scores winning tickets alone. Whatever moves least still has its

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         with_subsets,
         with_training_sets,
     )
-    from supertickets.studies.searching import MEASURES, SCORED, SEARCH_LEVELS, search_runs
+    from supertickets.studies.searching import SEARCH_LEVELS, search_runs
     from supertickets.studies.settings import default_hyper, sparsity_levels
     from supertickets.studies.statuses import status
     from supertickets.studies.submitting import submit

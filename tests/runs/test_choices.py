@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from supertickets.errors import SuperticketsError
-from supertickets.runs import CHOICES, OPEN_ENDS, Hyper, RunSpec, SharingSpec, TicketRule, choices_of
-from supertickets.runs.choices import PUBLISHED
+from supertickets.runs import CHOICES, Hyper, RunSpec, SharingSpec, TicketRule, choices_of
+from supertickets.runs.choices import OPEN_ENDS, PUBLISHED
 from supertickets.tasks import DataRef
 from supertickets.tickets import LEVELS, Scores
 

@@ -159,7 +159,8 @@ def test_late_rewinding_goes_on_where_the_full_model_was(full, monkeypatch, tmp_
     )
     assert len(starts) == 2 and len(late.epochs) == full.hyper.epochs - 1
     for name, value in starts[1].items():
-        torch.testing.assert_close(value, after_one[name], rtol=0, atol=0)
+        if "word_embeddings" not in name:  # cut to the task's own words meanwhile
+            torch.testing.assert_close(value, after_one[name], rtol=0, atol=0)
     assert not torch.equal(starts[0]["classifier.weight"], starts[1]["classifier.weight"])
 
 

@@ -72,7 +72,7 @@ def ways_figure(claims: pd.DataFrame) -> Figure:
     with sns.axes_style("ticks"):
         fig, axis = subplots(figsize=(7.2, 1.2 + 0.34 * len(ways)), layout="constrained")
     axis.axvline(0, color=FULL_COLOUR, linewidth=0.8)
-    looks = zip(parts["where"].unique(), (STYLE["winning"], STYLE["random"]), (-0.14, 0.14), strict=True)
+    looks = zip(parts["where"].unique(), (STYLE["winning"], (FULL_COLOUR, "s")), (-0.14, 0.14), strict=True)
     for level, (colour, marker), shift in looks:
         own = parts.loc[parts["where"] == level]
         at = np.array([ways.index(way) for way in own["way"]]) + shift
@@ -123,20 +123,22 @@ def agreement_table(scale: Scale) -> pd.DataFrame:
 
 
 def agreement_figure(table: pd.DataFrame) -> Figure:
-    """Rank correlation and overlap of tickets against the number of examples that the score reads."""
+    """Rank correlation, and overlap (Jaccard; dotted: random tickets), against the number of examples scored."""
     few = table.loc[table["score"].str.contains("@")].sort_values("examples")
     chance = table.loc[table["score"] == "random"].iloc[0]
     with sns.axes_style("ticks"):
         fig, axes = subplots(1, 2, figsize=(7.2, 3.0), layout="constrained", sharey=True)
     ends = [few["heads"] - few["low"], few["high"] - few["heads"]]
-    axes[0].errorbar(few["examples"], few["heads"], np.nan_to_num(ends), marker="o", label="heads")
+    axes[0].errorbar(
+        few["examples"], few["heads"], np.nan_to_num(ends), color=STYLE["winning"][0], marker="o", label="heads"
+    )
     axes[0].plot(few["examples"], few["FFNs"], marker="s", color=FULL_COLOUR, label="FFNs")
     axes[0].set(ylabel="agreement with the full score", title="rank correlation")
-    looks = zip((x for x in table if x.startswith("kept at")), sns.color_palette("colorblind", 3), "o^D", strict=True)
+    looks = zip((x for x in table if x.startswith("kept at")), sns.color_palette("Blues_d", 3), "o^D", strict=True)
     for name, colour, marker in looks:
         axes[1].plot(few["examples"], few[name], marker=marker, color=colour, label=name)
         axes[1].axhline(chance[name], color=colour, linestyle=":", linewidth=1)
-    axes[1].set(title="kept by both tickets (Jaccard); dotted: random")
+    axes[1].set(title="units that both tickets keep")
     for axis in axes:
         axis.set_xscale("log", base=2)
         axis.set_xticks(few["examples"], few["examples"])

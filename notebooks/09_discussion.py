@@ -18,8 +18,7 @@
 # **Claims under test** (section 9): structured tickets that match the full
 # model exist. Of what the paper leaves "for future works" nothing is claimed.
 #
-# **Cost**: profile `lab` under a minute on two CPU cores after chapter 5;
-# `minilm` about an hour on a CPU; `paper-base` about an hour on a GPU.
+# **Cost**: of its few timings and fine-tunings, beyond the runs of chapter 5.
 # ```
 
 # %% tags=["parameters"]

@@ -28,7 +28,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PYDEVD_DISABLE_FILE_VALIDATION = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install book lab test slow bench gpu lint format sync smoke lock clean distclean
+.PHONY: help install book pdf lab test slow bench gpu lint format sync smoke lock clean distclean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +49,9 @@ book: $(READY) ## execute the notebooks (PROFILE=lab) and build book/_build/html
 	$(BIN)/python -m supertickets.notebooks $(NOTEBOOKS) --out book/chapters --profile $(PROFILE)
 	@# A page that warned once would not warn again in the next build: after a failure the next one starts afresh.
 	$(BUILD) book || { rm -rf book/_build; exit 1; }
+
+pdf: book ## the book as one PDF, book/_build/supertickets.pdf (needs Chromium)
+	$(BIN)/python tools/pdf.py
 
 lab: $(VENV)/.lab ## open the notebooks in JupyterLab, where saving writes their .py sources too
 	$(BIN)/jupyter-lab --LabApp.default_url=/lab/tree/notebooks $(LAB_ARGS)

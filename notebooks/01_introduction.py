@@ -172,7 +172,8 @@ for scale in each(scales):
 #
 # Noise, bias and variance are estimated from averages of the predictions; the
 # expected loss is computed from the predictions directly. The largest
-# difference between the sum and the loss, over all points of the figure:
+# difference between the sum and the loss, over all points of
+# {shown}`figure-figure-1`:
 
 # %%
 for scale in scales:
@@ -204,8 +205,9 @@ for scale in each(scales):
 # sets, it is the mean fall of 0.2 and its interval that count, however far the
 # three sets lie apart. We ask by every loss, since "bias" and "variance" mean
 # something else for each. Brier loss and cross-entropy grade how sure an answer
-# is, 0-1 loss, the loss behind the score, only which answer it is. The second
-# table has the levels one by one, corrected among themselves.
+# is, 0-1 loss, the loss behind the score, only which answer it is. The claims
+# are in {shown}`table-directions`; {shown}`table-directions-by-level` has the
+# levels one by one, corrected among themselves.
 
 # %%
 # Judged once all of the planned training sets are there.

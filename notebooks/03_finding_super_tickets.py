@@ -240,11 +240,11 @@ show(
 # %% [markdown]
 # The score is a first-order stand-in for what removal would really do. On a
 # small model the truth can be had: mask one unit at a time and see by how much
-# the training loss rises (`leave_one_out`). The table gives Spearman's rank
-# correlation between the estimators, heads (normalised by layer, as they are
-# ranked) and FFNs apart. `example` is the paper's score, `token` what the
-# authors' code computes, the absolute value taken per token; `signed` leaves
-# the absolute value out, `squared` takes the square instead.
+# the training loss rises (`leave_one_out`). {shown}`table-estimators` gives
+# Spearman's rank correlation between the estimators, heads (normalised by
+# layer, as they are ranked) and FFNs apart. `example` is the paper's score,
+# `token` what the authors' code computes, the absolute value taken per token;
+# `signed` leaves the absolute value out, `squared` takes the square instead.
 
 # %%
 agreement = estimator_agreement(record)
@@ -447,7 +447,7 @@ for protect in (1, 0):
 #
 # Masking and removal are the same function, so the smaller model can be trained
 # and shipped in place of the masked one. Rewinding is exact. How well the score
-# predicts the effect of removal is in the table of estimators; whether the
+# predicts the effect of removal is in {shown}`table-estimators`; whether the
 # super ticket beats the full model is not for one seed to say.
 #
 # **What differs from the paper.** The score is reported on data that the choice

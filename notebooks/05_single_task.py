@@ -232,7 +232,8 @@ for scale in each(judged):
 # %% [markdown]
 # #### With enough training sets to tell
 #
-# A few seeds cannot see a gain of a point: their *power* stands above. So the
+# A few seeds cannot see a gain of a point: see their *power* in
+# {shown}`table-light`. So the
 # question was put to many disjoint training sets of one task, full model and
 # light tickets only, their number fixed before the first was trained. The paper
 # expects more where data are few, so there are smaller sets too.
@@ -341,10 +342,11 @@ show(
 #
 # The super ticket of a seed is the winning ticket with the best score on the
 # *selection* split (10% of dev); what is reported is its score on the rest. The
-# columns to the right are the paper's, for the GLUE task that ours mirrors: the
+# paper's numbers below ours are those of the GLUE task that ours mirrors: the
 # scales differ, so compare the sign and the size of the gain, not the scores.
-# *Luck of the choice*: the gain that picking the best of eight levels shows on
-# the selection split when no level is better (the winner's curse).
+# In the CSV, *luck of the choice* is the gain that picking the best of eight
+# levels shows on the selection split when no level is better (the winner's
+# curse).
 
 # %%
 lucks = {

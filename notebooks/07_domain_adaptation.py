@@ -96,9 +96,9 @@ for scale in scales:
 # training examples of the target, with the paper's fraction of the whole
 # training set behind. Scores of the `report` split in points, with 95%
 # intervals over seeds and their subsets; the paper's accuracies below, or in
-# columns of their own where we have no runs of that size. In the last table
-# *sd over draws* is the spread over the subsets of one seed, which the paper's
-# single subset cannot show.
+# columns of their own where we have no runs of that size. In
+# {shown}`table-spread` *sd over draws* is the spread over the subsets of one
+# seed, which the paper's single subset cannot show.
 
 # %%
 alt = (

@@ -344,8 +344,8 @@ for scale in each(tables):
 # %% [markdown]
 # ### The verdicts depend on the normalisation
 #
-# The same claims as above ("paper"), with FFNs divided by their l2 norm over
-# layers too ("all"), and with nothing divided ("raw").
+# The claims of {shown}`table-share-claims` again ("paper"), with FFNs divided
+# by their l2 norm over layers too ("all"), and with nothing divided ("raw").
 
 # %%
 for scale in each(tables):

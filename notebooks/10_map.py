@@ -131,7 +131,8 @@ for scale in each(scales):
 # ## Is it the variance?
 #
 # If the paper is right, the gain of a cell grows with the fall of variance and
-# shrinks with the rise of bias. Over the cells, the gain is regressed on both
+# shrinks with the rise of bias. Over the cells of {shown}`figure-map`, the gain
+# is regressed on both
 # (a cell counts by the precision of its gain). This is no identity: the gain is
 # one of the *score*, on clean labels, the terms are those of a loss that grades
 # how sure an answer is. But gain and terms come from the same runs, and what

@@ -96,8 +96,8 @@ show_table(
 # ## Wrong labels, at a known rate
 #
 # A share of the *training* labels is wrong: each is replaced, with the
-# probability that the table calls noise, by another class. Labels for
-# evaluation are right. So the best possible answer is known, and so is the
+# probability that {shown}`table-tasks` calls noise, by another class. Labels
+# for evaluation are right. So the best possible answer is known, and so is the
 # part of the loss that no model can avoid. With two classes and 20% of labels
 # wrong, the best probabilities are 0.8 and 0.2. Judged on labels that are
 # wrong at that rate too, they cost $2 \cdot 0.2 \cdot 0.8 = 0.32$ in Brier

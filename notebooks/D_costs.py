@@ -349,7 +349,7 @@ if stored:
 #
 # What each of them gives, measured in pairs: the same short run of the full
 # model with all of them and without one, in turn, in processor time. What
-# compaction gives stands in the first table of this page, what workers and
+# compaction gives stands in {shown}`table-step-table`, what workers and
 # threads give under "What a sweep costs".
 
 # %%

@@ -282,12 +282,38 @@ def number_captions(page: str, body: str) -> str:
     return "".join(pieces) + body[place:]
 
 
+def refer(name: str, raw: str, text: str, line: int, inliner: Any, options: Any = None, content: Any = None) -> Any:
+    """The role ``shown``: a link to ``figure-NAME`` or ``table-NAME`` of the page, as its number."""
+    return [nodes.raw("", f'<a class="st-ref" href="#{html.escape(text)}"></a>', format="html")], []
+
+
+def fill_references(body: str) -> str:
+    """Give the links of :func:`refer` the numbers of what they point to, or say that it is not there.
+
+    >>> link = '<a class="st-ref" href="#table-light"></a>'
+    >>> table = '<figure class="st-table" id="table-light-lab"><figcaption data-name="light"><b>Table 5.5</b>'
+    >>> fill_references(f"{link}{table}").removesuffix(table)
+    '<a class="st-ref" href="#table-light-lab">Table 5.5</a>'
+    >>> fill_references(f"{link}.")
+    'a table without runs yet.'
+    """
+
+    def fill(link: re.Match[str]) -> str:
+        kind, _, name = link[1].partition("-")
+        caption = rf'<figcaption data-name="{re.escape(name)}"[^>]*><b>([^<]*)</b>'
+        start = rf'<figure class="st-{kind}[^"]*" id="([^"]*)">'
+        found = re.search(rf"{start}(?:(?!<figure ).)*?{caption}", body, re.DOTALL)
+        return f'<a class="st-ref" href="#{found[1]}">{found[2]}</a>' if found else f"a {kind} without runs yet"
+
+    return re.sub(r'<a class="st-ref" href="#([^"]*)"></a>', fill, body)
+
+
 def finish_page(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     """Captions get numbers, words of verdicts a link to their meaning, the page a description of itself."""
     body = context.get("body")
     if not body:
         return
-    body = number_captions(page, body)
+    body = fill_references(number_captions(page, body))
     words, glossary = "|".join((HOLDS, REVERSED, UNKNOWN)), context["pathto"]("glossary")
     body = re.sub(
         rf'(<td class="st-words"[^>]*>)({words})</td>',
@@ -376,6 +402,7 @@ def keep_first_line(app: Sphinx, what: str, name: str, value: Any, options: Any,
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the handlers; called by Sphinx."""
     app.config.mathjax_path = f"mathjax/{MATHJAX}"  # pyright: ignore[reportAttributeAccessIssue]
+    app.add_role("shown", refer)
     app.add_domain(QuietPython, override=True)
     app.add_post_transform(GlossaryLinks)
     app.connect("source-read", fill_markers)

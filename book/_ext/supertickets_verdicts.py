@@ -172,7 +172,9 @@ def headlines_html(claims: Sequence[Mapping[str, Any]], scales: Mapping[str, str
             for row in found:
                 words.setdefault(row["verdict"], []).append(_label(row, found))
             told = [_word(word) + f" by {', '.join(by)}" * (len(words) > 1) for word, by in words.items()]
-            answers += [f"{html.escape(title)} {'; '.join(told)} (n = {found[0]['n']:g})"] if found else []
+            answers += (
+                [f"{html.escape(title)} {'; '.join(told)} (n = {found[0]['n']:g}{_so_far(found[0])})"] if found else []
+            )
         line = "; ".join(answers) or NO_RUNS
         lines.append(f'<li><a href="#claim-{place}">{html.escape(said.words)}</a>: {line}.</li>')
     return f"<ul>{''.join(lines)}</ul>"
@@ -218,8 +220,7 @@ def _line(row: Mapping[str, Any], among: Sequence[Mapping[str, Any]]) -> str:
     label = f"<i>{html.escape(_label(row, among))}:</i> " if len(among) > 1 else ""
     word = _word(row["verdict"])
     place = f'<a href="chapters/{row["page"]}.html#{row["id"]}">{figure("effect")}{unit}{interval}</a>'
-    rest = f", {so_far[0].lower()}{so_far[1:]}".rstrip(".") if (so_far := row.get("so_far", "")) else ""
-    return f"<p>{label}{word} {place}{limit}, n = {row['n']:g}{power}{rest}</p>"
+    return f"<p>{label}{word} {place}{limit}, n = {row['n']:g}{power}{_so_far(row)}</p>"
 
 
 def _label(row: Mapping[str, Any], among: Sequence[Mapping[str, Any]]) -> str:
@@ -227,6 +228,12 @@ def _label(row: Mapping[str, Any], among: Sequence[Mapping[str, Any]]) -> str:
     if row.get("examples"):
         return f"{row['examples']} examples"
     return row["claim"] if len({other["claim"] for other in among}) > 1 else row["where"].split(",")[0]
+
+
+def _so_far(row: Mapping[str, Any]) -> str:
+    """How much of what was planned a row rests on, where that is not all."""
+    said = row.get("so_far") or ""
+    return f", {said[0].lower()}{said[1:]}".rstrip(".") if said else ""
 
 
 def _word(verdict: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from supertickets.chapters.display import tabs
-from supertickets.runs import Record, RunStore, Spec, missing_sentence, task_of
+from supertickets.runs import Record, RunStore, Spec, task_of
 from supertickets.studies import Inputs, Profile, at_hand, get_profile, recorded, stages
 
 RECORDED = {"minilm": "MiniLM on GLUE", "mpnet": "MPNet on GLUE", "lab-eight": "Lab, eight tasks"}
@@ -111,9 +111,9 @@ class Scale:
         return self.store.records(list(dict.fromkeys(frame["run"])) if len(frame) else (), arrays=True)
 
     def told(self, experiment: str, stage: int = -1) -> str:
-        """What there is of an experiment: how many runs, what they took, where they were carried out, what is missing.
+        """What there is of an experiment: how many runs, what they took, on which devices, which tasks have none.
 
-        The devices are those that the records name.
+        The pages of the runs tell what else is missing.
         """
         specs = self.specs(experiment)[stage]
         records = list(self.store.records([spec.id for spec in specs]))
@@ -121,9 +121,11 @@ class Scale:
             return f"{self.title}: {'no runs recorded yet' if specs else 'no such runs planned'}."
         devices = sorted({record.environment.get("device", "unknown") for record in records})
         minutes = sum(record.timings.get("total", 0.0) for record in records) / 60
+        there = {task_of(record.spec) for record in records}
+        none = [task for task in dict.fromkeys(map(task_of, specs)) if task not in there]
         return (
             f"{self.title}: {len(records)} of {len(specs)} runs, {minutes:.0f} minutes of training in all "
-            f"({'; '.join(devices)}). {missing_sentence(pd.DataFrame({'run': [x.id for x in records]}), specs)}"
+            f"({'; '.join(devices)})." + (f" None yet of {', '.join(none)}." if none else "")
         )
 
 

@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Patch, Wedge
 
@@ -87,7 +88,8 @@ def common_legend(fig: Figure, axes: Sequence[Axes]) -> None:
     found = {}
     for axis in axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
+            line = handle[0] if isinstance(handle, ErrorbarContainer) else handle  # whose dashes and marker tell it
+            found.setdefault(label, line)
     order = [label for label in ("full model", *STYLE) if label in found]
     order += [label for label in found if label not in order]
     handles = [found[label] for label in order]

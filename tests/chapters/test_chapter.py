@@ -37,7 +37,7 @@ def test_recorded_runs_are_shown_without_the_data_they_came_from(results, tmp_pa
     assert (first.key, first.live, here.key, here.live) == ("recorded", False, "smoke", True)
     assert len(first.frame("table1")) == 4
     assert "Recorded: 4 of 8 runs" in first.told("table1")
-    assert ("4 of 8" in first.told("table1") and "Missing" in first.told("table1")) or "missing" in first.told("table1")
+    assert "None yet" not in first.told("table1")  # of its one task there are some
     assert {record.id for record in first.records("table1")} == carried_out
     # Verdicts wait for the second seed.
     assert (len(first.judged("table1")), len(here.judged("table1"))) == (0, 4)

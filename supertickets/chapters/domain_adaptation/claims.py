@@ -62,7 +62,8 @@ def adaptation_claims(frame: pd.DataFrame, column: str = "report_score") -> pd.D
         if all(len(of_target) > 1 for of_target in sizes.values()):
             few, most = (wide[[(task, sizes[task][i]) for task in sizes]].mean(axis=1) for i in (0, -1))
             text = f"{better} gains more over {worse} with the fewest examples than with the most"
-            where = f"all targets: {', '.join(f'{x[0]:.0f} against {x[-1]:.0f}' for x in sizes.values())}"
+            ends = dict.fromkeys(f"{x[0]:.0f} against {x[-1]:.0f}" for x in sizes.values())
+            where = f"all targets: {', '.join(ends)}"
             expected = float(np.mean([of_target[0] - of_target[-1] for of_target in printed]))
             rows.append(claim(text, where, few - most, expected=expected))
     return judged(rows)

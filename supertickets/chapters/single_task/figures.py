@@ -234,7 +234,7 @@ def figure3_data(frame: pd.DataFrame) -> pd.DataFrame:
         weights = mean_interval(100 * group["weights_remaining"])
         row = {"task": task, "train size": examples, "seeds": gain.n}
         row |= {"gain": gain.mean, "gain, low": gain.low, "gain, high": gain.high}
-        row |= {"weights": weights.mean, "weights, low": weights.low, "weights, high": weights.high}
+        row |= {"weights": weights.mean, "weights, low": weights.low, "weights, high": min(weights.high, 100.0)}
         if kin := theirs.get(kin_of(task)):
             row |= {"paper: task": kin["task"], "paper: train size": kin["train size"]}
             row |= {"paper: gain": kin["gain base"], "paper: weights": 100 * kin["weights remaining base"]}

@@ -1,0 +1,77 @@
+"""Numbers in the book's prose that follow from the package: each is counted here, so that none can grow old."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import supertickets_site as site
+
+from supertickets import load_encoder, shape_of
+from supertickets.studies import get_profile
+from supertickets.tasks import LAB_TASKS
+
+ROOT = Path(__file__).resolve().parents[2]
+NUMBERS = {2: "two", 3: "three", 4: "four", 8: "eight", 10: "ten", 12: "twelve"}
+
+
+def prose(name: str) -> str:
+    """A page's text on one line, without the marks of comments."""
+    path = ROOT / ("book" if name.endswith(".md") else "notebooks") / name
+    return " ".join(re.sub(r"^# ?", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE).split())
+
+
+def weights(name: str) -> int:
+    return sum(parameter.numel() for parameter in load_encoder(name, 2, 0).parameters())
+
+
+def counted() -> dict[str, str]:
+    """Where a sentence stands, by its page, and what it must say."""
+    lab, minilm = get_profile("lab"), get_profile("minilm")
+    cells, levels = lab.map, len(lab.levels)
+    sizes, n = [cell.size for cell in cells], cells[0].n
+    return {
+        f"the whole map of {sum(cell.n for cell in cells) * 4:,} runs takes": "10_map.py",  # full, 10%, 20%, 30%
+        f"Every cell of the map is {n} training sets": "10_map.py",
+        f"With {len(cells)} cells one or two are starred": "10_map.py",
+        f"from {min(sizes)} to {max(sizes):,} training examples": "10_map.py",
+        f"at each of {NUMBERS[levels]} sparsity levels": "05_single_task.py",
+        f"{1 + 3 * levels} runs per task and seed": "05_single_task.py",
+        f"best of {NUMBERS[levels]} levels": "05_single_task.py",
+        f"have {minilm.data['train_size']} training examples a task": "05_single_task.py",
+        f"with {minilm.data['train_size']} training examples a task": "index.md",
+        f"training sets of {minilm.sets.size} sentences": "01_introduction.py",
+        f"prunes at {NUMBERS[levels]} levels": "use_it.md",
+        f"Cost**: {'nine' if levels == 8 else levels + 1} fine-tunings for each seed": "use_it.md",
+        f"## {NUMBERS[len(LAB_TASKS)].capitalize()} tasks": "11_lab.py",
+    }
+
+
+@pytest.mark.parametrize(("said", "name"), counted().items())
+def test_the_prose_says_what_is_counted(said: str, name: str) -> None:
+    assert said in prose(name)
+
+
+def test_the_encoders_of_the_lab_have_the_size_that_the_book_says() -> None:
+    shape, count = shape_of(load_encoder("lab-base", 2, 0)), weights("lab-base")
+    assert f"`lab-base` has {shape.n_layers} layers of {shape.n_heads} heads" in prose("11_lab.py")
+    assert "a quarter of a million parameters" in prose("index.md") and 0.23e6 < count < 0.27e6
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("[0-9B-Z]*.py")), ids=lambda path: path.stem)
+def test_no_chapter_says_by_hand_what_it_costs(path: Path) -> None:
+    """How long a copy took is put there by its build; appendix A's numbers are held by tests of the audit."""
+    (cost,) = re.findall(r"# \*\*Cost\*\*: (.*?)# ```", path.read_text(encoding="utf-8"), re.DOTALL)
+    assert not re.search(r"second|minute|hour|GPU-day", cost)
+
+
+def test_a_reference_has_the_number_of_what_it_names() -> None:
+    link = '<a class="st-ref" href="#table-light"></a>'
+    figure = '<figure class="st-table st-x" id="table-{0}"><figcaption data-name="{1}">Words.</figcaption></figure>'
+    shown = [("light-powered-lab", "light-powered"), ("light-minilm", "light"), ("light-lab", "light")]
+    body = site.number_captions("chapters/05_x", "".join(figure.format(*names) for names in shown))
+    filled = site.fill_references(link + body)
+    assert filled.startswith('<a class="st-ref" href="#table-light-minilm">Table 5.2</a><figure')
+    assert site.fill_references(link) == "a table without runs yet"
+    assert "<b>Table C.1</b>" in site.number_captions("inconsistencies", figure.format("p1", "p1"))

@@ -1,0 +1,69 @@
+"""The built book as one PDF (``make pdf``): what a browser shows of its pages, in the order of the menu.
+
+Needs Chromium or Chrome. Formulas are set by then, all tabs and folded parts are open; links lead to places in the PDF.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+PAGES = """() => [location.href, ...[...document.querySelectorAll('nav.bd-links a[href]')].map(a => a.href)]
+  .map(address => address.split('#')[0]).filter(address => !address.endsWith('/api.html'))"""
+# A page's article; "#!" marks links between pages, by the page's number.
+ARTICLE = """async pages => {
+  if (window.MathJax && MathJax.startup) await MathJax.startup.promise;
+  const article = document.querySelector('article.bd-article');
+  article.querySelectorAll('script, button, .headerlink, .st-tablist, .st-more, .st-run').forEach(e => e.remove());
+  article.querySelectorAll('a[download]').forEach(link => link.replaceWith(link.textContent));  // the data are not here
+  article.querySelectorAll('details').forEach(one => { one.open = true; });
+  for (const link of article.querySelectorAll('a[href]')) {
+    const place = pages.indexOf(link.href.split('#')[0]);
+    if (place >= 0) link.setAttribute('href', `#!p${place}-${decodeURIComponent(link.hash.slice(1))}`);
+  }
+  return article.innerHTML;
+}"""
+IDS = r'((?<![\w-])id="|href="#|url\((?:&quot;)?#)(?!!)'
+STYLE = "section.st-page { break-before: page; } body { padding: 0 !important; } .st-page h1 { margin-top: 0; }"
+
+
+def write_pdf(site: Path, target: Path) -> int:
+    """Print the site's pages, but for the API's, into ``target``; how many there were.
+
+    Raises FileNotFoundError where there is no built site or no browser.
+    """
+    executable = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if executable is None or not (site / "index.html").is_file():
+        raise FileNotFoundError(f"make pdf needs {'Chromium or Chrome' if executable is None else 'make book first'}.")
+    with sync_playwright() as driver:
+        page = driver.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"]).new_page()
+        page.set_default_timeout(300_000)
+        page.goto((site.resolve() / "index.html").as_uri())
+        pages = list(dict.fromkeys(page.evaluate(PAGES)))
+        parts = []
+        for place, address in enumerate(pages):
+            page.goto(address)
+            text = re.sub(IDS, rf"\1p{place}-", page.evaluate(ARTICLE, pages))
+            parts.append(f'<section class="st-page" id="p{place}-">{text.replace("#!", "#")}</section>')
+        page.goto(pages[0])
+        page.evaluate("([text]) => { document.body.innerHTML = text; }", [f"<style>{STYLE}</style>{''.join(parts)}"])
+        edges = dict.fromkeys(("top", "bottom", "left", "right"), "15mm")
+        page.pdf(path=target, format="A4", margin=edges, outline=True, tagged=True)  # pyright: ignore[reportArgumentType]
+    return len(pages)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--site", type=Path, default=Path("book/_build/html"), help="the built site")
+    parser.add_argument("--out", type=Path, default=Path("book/_build/supertickets.pdf"), help="the PDF")
+    options = parser.parse_args()
+    print(f"{write_pdf(options.site, options.out)} pages of the site, in {options.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -43,8 +43,9 @@ def tickets_figure(tickets: Sequence[Ticket]) -> Figure:
         for layer, (heads, ffn) in enumerate(zip(ticket.heads, ticket.ffns, strict=True)):
             units = [*((column, "o", kept) for column, kept in enumerate(heads)), (n_heads + 0.6, "s", ffn)]
             for column, marker, kept in units:
-                look = {"fillstyle": "full", "alpha": 1.0} if kept else {"fillstyle": "none", "alpha": 0.45}
-                axis.plot(column, layer, marker=marker, markersize=8, color=STYLE["winning"][0], **look)
+                fill, alpha = ("full", 1.0) if kept else ("none", 0.45)
+                style: dict[str, Any] = {"marker": marker, "fillstyle": fill, "alpha": alpha, "markersize": 8}
+                axis.plot(column, layer, color=STYLE["winning"][0], **style)
         axis.set_title(f"{ticket.level:.0%} pruned" if ticket.level else "", fontsize=10)
         axis.set_xticks([*range(n_heads), n_heads + 0.6], [*map(str, range(1, n_heads + 1)), "FFN"], fontsize=7)
         axis.set_yticks(range(n_layers), range(1, n_layers + 1))

@@ -88,8 +88,7 @@ def tuning_claims(frame: pd.DataFrame, profile: Profile) -> pd.DataFrame:
     full: dict[str, pd.Series] = {}
     light: dict[str, pd.Series] = {}
     for tuned in table.loc[table["chosen"]].to_dict("records"):
-        task, hyper = tuned["task"], profile.hyper_of(tuned["task"])
-        own = {**vars(hyper), "task_dropout": TASK_DROPOUT.get(task, hyper.task_dropout)}
+        task, own = tuned["task"], vars(profile.hyper_of(tuned["task"]))
         for found, kind in ((full, "full"), (light, "winning")):
             runs = fresh.loc[(fresh["task"] == task) & (fresh["kind"] == kind)]
             found[task] = (_at(runs, own) - _at(runs, tuned)).dropna()

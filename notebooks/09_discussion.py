@@ -19,9 +19,8 @@
 # **Claims under test** (section 9): structured tickets that match the full
 # model exist. Of what the paper leaves "for future works" nothing is claimed.
 #
-# **Cost**: seconds after chapter 5, whose runs it reads; `supertickets plan
-# search --profile lab` says what the tickets found in other ways take, which
-# are recorded.
+# **Cost**: beyond the runs of chapter 5; tickets found in other ways are
+# recorded, and `supertickets plan search --profile lab` says what they take.
 # ```
 
 # %% tags=["parameters"]

@@ -19,8 +19,8 @@
 # paper's recipe, and where it is not; that full models are as good as tuned
 # ones before anything is compared with them.
 #
-# **Cost**: seconds, the tuning being recorded; made anew by `supertickets
-# sweep tuning --profile lab`, half an hour on one CPU core.
+# **Cost**: nothing is trained, the tuning being recorded; `supertickets plan
+# tuning --profile lab` says what it takes.
 # ```
 
 # %% tags=["parameters"]

@@ -132,9 +132,10 @@ def _magnitude(model: PreTrainedModel) -> Scores:
         rows = [linear.weight.double().square().sum(1) for linear in part.reads]
         columns = part.attention_out.weight.double().square().sum(0)
         size = len(columns) // n_heads
-        heads.append(sum(x.unflatten(0, (-1, n_heads, size)).sum((0, 2)) for x in (*rows, columns)).sqrt())
-        both = (linear.weight.double().square().sum() for linear in (part.ffn_in_linear, part.ffn_out))
-        ffns.append(sum(both).sqrt())
+        units = [x.unflatten(0, (-1, n_heads, size)).sum((0, 2)) for x in (*rows, columns)]
+        heads.append(torch.stack(units).sum(0).sqrt())
+        both = [linear.weight.double().square().sum() for linear in (part.ffn_in_linear, part.ffn_out)]
+        ffns.append(torch.stack(both).sum().sqrt())
     return Scores(torch.stack(heads).cpu().numpy(), torch.stack(ffns).cpu().numpy(), "magnitude")
 
 

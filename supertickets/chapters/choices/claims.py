@@ -63,8 +63,8 @@ def gain_claims(gains: pd.DataFrame) -> pd.DataFrame:
     told |= {"halves": "chosen on one half of dev, reported on the other", "no choice": "not chosen: mean up to 30%"}
     if gains.empty:
         return judged([])
-    parts = [("the super ticket beats the full model", where, gains[name]) for name, where in told.items()]
-    luck = gains["one dev set"] - gains["halves"]
+    parts = [("the super ticket beats the full model", where, gains.loc[:, name]) for name, where in told.items()]
+    luck = gains.loc[:, "one dev set"] - gains.loc[:, "halves"]
     parts.append(("the choice's luck is part of the gain", "one dev set, minus halves", luck))
     return judged(
         claim(text, place, values, expected=paper_gain())

@@ -59,7 +59,7 @@ def search_claims(scores: pd.DataFrame) -> pd.DataFrame:
     """That tickets found in each of :data:`WAYS` beat the paper's: one family, and their levels as another."""
     rows: list[dict[str, Any]] = []
     for way, words in WAYS.items() if len(scores) else ():
-        by_level = {f"{level:.0%}": scores[way, level] - scores["example", level] for level in SEARCH_LEVELS}
+        by_level = {f"{x:.0%}": scores.loc[:, (way, x)] - scores.loc[:, ("example", x)] for x in SEARCH_LEVELS}
         text = f"tickets {words} beat the paper's"
         rows += told(text, by_level, _TOGETHER, expected=paper_gain(), way=way)
     return judged_apart(rows)

@@ -101,9 +101,9 @@ def random_table(frames: Mapping[str, pd.DataFrame], tasks: Sequence[str]) -> pd
     for case in (PAPER, "replacement", PUBLISHED):
         frame = frames.get(case, pd.DataFrame())
         own = frame.loc[frame["task"].isin(tasks) & (frame["kind"] == "random")] if len(frame) else frame
-        for (task, level), runs in own.groupby(["task", "level"], sort=False) if len(own) else ():
+        for _, runs in own.groupby(["task", "level"], sort=False) if len(own) else ():
             interval = mean_interval(100 * runs["report_score"].to_numpy())
-            row: dict[str, Any] = {"task": task, "case": case, "level": level}
+            row: dict[str, Any] = {"task": runs["task"].iloc[0], "case": case, "level": runs["level"].iloc[0]}
             row |= {"heads pruned": 1 - runs["heads_kept"].mean()}
             row |= {"FFNs pruned": 1 - runs["ffns_kept"].mean(), "n": interval.n, "score": interval.mean}
             rows.append(row | {"low": interval.low, "high": interval.high})
@@ -192,4 +192,4 @@ def setting_sentences(scale: Scale, frame: pd.DataFrame) -> list[str]:
 
 def _by_task(table: pd.DataFrame) -> pd.DataFrame:
     """The table without its column of tasks where that has only one."""
-    return table.drop(columns="task") if len(table) and table["task"].nunique() == 1 else table
+    return table.drop(columns="task") if len(table) and len(set(table["task"])) == 1 else table

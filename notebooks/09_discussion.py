@@ -44,6 +44,7 @@ from supertickets.chapters import paper
 from supertickets.chapters.chapter import Chapter, each, recorded_scales
 from supertickets.chapters.choices.searching import (
     agreement_figure,
+    agreement_sentences,
     agreement_table,
     search_claims,
     search_scores,
@@ -180,6 +181,7 @@ for scale in each(searched):
             " and of FFNs, and the overlap of what tickets keep.",
             "agreement-of-scores",
         )
+        measured(*agreement_sentences(agreed[scale]))
 
 # %% [markdown]
 # **What do such tickets reach?** An order may differ and cost nothing. Each way
@@ -192,6 +194,9 @@ alt = (
     "A line per way to find a ticket: difference of its score from that of the"
     " paper's tickets at two levels, with 95% intervals around a line at zero."
 )
+asked = {
+    scale: found[~found["detail"].astype(bool)] for scale, found in ways.items()
+}
 for scale in each(searched):
     found = ways[scale]
     if len(found):
@@ -204,11 +209,12 @@ for scale in each(searched):
             " paper's method at the same level.",
         )
         show_claims(
-            found[~found["detail"].astype(bool)],
+            asked[scale],
             "Tickets found in other ways minus the paper's, points, 95% t"
             " intervals over training sets.",
             "measures",
         )
+        measured(*sentences(asked[scale]))
 
 # %% [markdown]
 # ## Searching efficiently
@@ -357,11 +363,10 @@ for n in range(here.profile.hyper.epochs):
 for scale in each(scales):
     measured(levels[scale], *sentences(regrets[scale]))
 for scale in each(searched):
-    asked = ways[scale][~ways[scale]["detail"].astype(bool)]
-    told = asked[asked["verdict"] != UNKNOWN]
+    told = asked[scale][asked[scale]["verdict"] != UNKNOWN]
     measured(
-        f"In {len(told)} of {len(asked)} comparisons another way to find a"
-        " ticket can be told from the paper's.",
+        f"In {len(told)} of {len(asked[scale])} comparisons another way to find"
+        " a ticket can be told from the paper's.",
         *sentences(told),
     )
 

@@ -122,6 +122,19 @@ def agreement_table(scale: Scale) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def agreement_sentences(table: pd.DataFrame) -> list[str]:
+    """How far the scores of few examples agree with that of all, those of which tickets are trained."""
+    level = f"{SEARCH_LEVELS[-1]:.0%}"
+    rows = {str(row["score"]): row for row in table.to_dict("records")}
+    chance, few = rows["random"], [rows[name] for name in WAYS if "@" in name]
+    return [
+        f"Scored on {row['examples']} examples, heads rank as by all at {row['heads']:.2f}, FFNs at {row['FFNs']:.2f}; "
+        f"of what the tickets keep between them at {level} pruned, {row[f'kept at {level}']:.0%} is common "
+        f"(random tickets: {chance[f'kept at {level}']:.0%})."
+        for row in few
+    ]
+
+
 def agreement_figure(table: pd.DataFrame) -> Figure:
     """Rank correlation, and overlap (Jaccard; dotted: random tickets), against the number of examples scored."""
     few = table.loc[table["score"].str.contains("@")].sort_values("examples")

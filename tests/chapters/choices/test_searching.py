@@ -11,6 +11,7 @@ from supertickets.chapters.choices import searching
 from supertickets.chapters.choices.searching import (
     WAYS,
     agreement_figure,
+    agreement_sentences,
     agreement_table,
     search_claims,
     search_scores,
@@ -81,6 +82,10 @@ def test_scores_agree_the_better_the_more_examples_they_read():
     assert table.loc["random", "kept at 20%"] == pytest.approx(0.8 / 1.2, abs=0.05)
     assert np.isnan(table.loc["random", "heads"]) and set(table["n"]) == {12}
     assert table.loc["example@128", "kept at 20%"] > table.loc["random", "kept at 20%"] + 0.1
+    told = agreement_sentences(table.reset_index())
+    assert len(told) == 2 and told[0].startswith(
+        f"Scored on 8 examples, heads rank as by all at {few['heads'].iloc[0]:.2f}"
+    )
     assert len(agreement_figure(table.reset_index()).axes) == 2
     wide = search_scores(scale)
     assert wide.shape == (12, 1 + len(SEARCH_LEVELS) * (1 + len(WAYS)))

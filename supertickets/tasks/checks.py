@@ -41,8 +41,9 @@ def data_notes(task: Task, selection: np.ndarray) -> list[str]:
     ``selection (n_dev,)`` marks the selection rows of dev. Raises SuperticketsError if all of dev was trained on.
     """
     train, dev = task.train, task.dev
-    known, asked = dict(zip(train.texts, train.labels.tolist(), strict=True)), dev.texts
-    if all(known.get(text) == label for text, label in zip(asked, dev.labels.tolist(), strict=True)):
+    known, asked = set(train.texts), dev.texts
+    examples = set(zip(train.texts, train.labels.tolist(), strict=True))
+    if examples.issuperset(zip(asked, dev.labels.tolist(), strict=True)):
         raise SuperticketsError(
             f"Every dev example of task {task.name!r} is a training example too, so dev says nothing about new texts: "
             "give other rows as dev, or a share of train (--dev-share)."
@@ -56,7 +57,7 @@ def data_notes(task: Task, selection: np.ndarray) -> list[str]:
     if n := sum(text in chosen for text, inside in zip(asked, selection, strict=True) if not inside):
         notes.append(f"{n} report texts stand among the selection rows too: the choice of the level has seen them.")
     if n := len(train) - len(known):
-        unlike = len(set(zip(train.texts, train.labels.tolist(), strict=True))) - len(known)
+        unlike = len(examples) - len(known)
         notes.append(f"{n} training texts stand there twice" + (f", {unlike} with another label." if unlike else "."))
     if task.kind == "regression":
         return notes

@@ -211,8 +211,9 @@ def test_overlap_and_repeated_texts_are_counted_and_all_of_dev_refused():
     assert "6 report texts stand among the selection rows too" in notes
     twice = task(train=examples(4, texts=(("a",), ("a",), ("b",), ("c",))), dev=examples(4, texts=texts[:4]))
     assert "1 training texts stand there twice, 1 with another label." in data_notes(twice, selection[:4])
-    with pytest.raises(SuperticketsError, match="Every dev example of task 'toy' is a training example too"):
-        data_notes(replace(made, dev=made.train), selection)
+    for same, rows in ((made, selection), (twice, selection[:4])):
+        with pytest.raises(SuperticketsError, match="Every dev example of task 'toy' is a training example too"):
+            data_notes(replace(same, dev=same.train), rows)
 
 
 def test_rare_classes_labels_that_may_be_none_and_a_common_positive_class_are_said():

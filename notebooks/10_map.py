@@ -67,6 +67,7 @@ from supertickets.chapters.map.claims import (
     explained_sentence,
     explanation_claims,
     gains,
+    neighbours,
 )
 from supertickets.chapters.map.figures import (
     explanation_figure,
@@ -202,8 +203,11 @@ for scale in each(scales):
         data[scale],
         name="gain-and-variance",
         caption="If the paper is right, the points rise to the right, those of "
-        "real encoders too.",
+        "real encoders too. Long intervals leave the picture; the data have "
+        "them.",
     )
+    if len(beside):
+        measured(*neighbours(data[scale], beside))
 if len(beside):
     caption = (
         "Real encoders: scores and gains in points, terms in hundredths of the "
@@ -267,12 +271,11 @@ print(cell.drop(columns=["encoder", "task"], errors="ignore").T.to_string())
 # ## What was found
 
 # %% tags=["hide-input"]
-for scale in each(scales):
+for scale in scales:
     claims = pd.concat([judged[scale], slopes[scale]])
-    measured(
-        *sentences(claims[~claims["detail"].astype(bool)]),
-        *explained_sentence(found[scale]),
-    )
+    said = sentences(claims[~claims["detail"].astype(bool)])
+    said += explained_sentence(found[scale])
+    measured(*(f"{scale.title}: {line}" for line in said))
 
 # %% [markdown]
 # **What differs from the paper, and why.** The paper infers variance from

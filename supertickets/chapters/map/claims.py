@@ -146,6 +146,26 @@ def explained_sentence(found: Sequence[Cell]) -> list[str]:
     ]
 
 
+def neighbours(data: pd.DataFrame, others: pd.DataFrame) -> list[str]:
+    """Where other encoders lie among a map's cells, by what pruning does to their variance, a sentence each.
+
+    Both are :func:`~supertickets.chapters.map.figures.map_data`'s frames. Neighbours are the cells whose fall of
+    variance lies in the other's interval.
+    """
+    said = []
+    for row in others.to_dict("records"):
+        fall, gain = ((row[name], row[f"{name}: low"], row[f"{name}: high"]) for name in ("fall of variance", "gain"))
+        near = data.loc[data["fall of variance"].between(*fall[1:]), "gain"]
+        interval = "{:+.2f} [{:+.2f}, {:+.2f}]"
+        mean = f"; their gains are {near.mean():+.2f} points on average" if len(near) else ""
+        said.append(
+            f"{row['encoder']} on {row['train_size']} examples of {row['task']}: fall of variance "
+            f"{interval.format(*fall)} hundredths, gain {interval.format(*gain)} points. "
+            f"{len(near)} of {len(data)} cells have a fall of variance within that interval{mean}."
+        )
+    return said
+
+
 def agreement_sentence(both: pd.DataFrame) -> str:
     """How well runs carried out here agree with their records (:func:`~supertickets.chapters.map.tables.agreement`).
 

@@ -79,7 +79,8 @@ def _heat(axis: Axes, data: pd.DataFrame, name: str) -> None:
 def explanation_figure(data: pd.DataFrame, others: pd.DataFrame) -> Figure:
     """The gain of every cell against the fall of variance, with 95% intervals; ``others`` are real encoders' cells.
 
-    Colour says how many labels are wrong, area how many training examples there are. Both frames are
+    Colour says how many labels are wrong, area how many training examples there are; long intervals leave the picture.
+    Both frames are
     :func:`map_data`'s; the variance needs no true labels, so that real data have their place here.
     """
     with sns.axes_style("ticks"):
@@ -95,6 +96,9 @@ def explanation_figure(data: pd.DataFrame, others: pd.DataFrame) -> Figure:
         for row in own.to_dict("records"):
             where = (row["fall of variance"], row["gain"])
             axis.annotate(f"{row['train_size']}", where, (6, 6), textcoords="offset points", fontsize=9)
+    both = pd.concat([data, others])
+    for limit, name, room in ((axis.set_xlim, "fall of variance", 0.3), (axis.set_ylim, "gain", 1.5)):
+        limit(both[name].min() - room, both[name].max() + room)  # of the points: some intervals are many times wider
     axis.set(xlabel="fall of variance (hundredths of the Brier loss)", ylabel="gain (points)")
     fig.legend(loc="outside right upper", frameon=False)
     sns.despine(ax=axis)
@@ -107,5 +111,5 @@ def _points(axis: Axes, own: pd.DataFrame, colour: Any, area: Any, marker: str, 
         np.abs([own[name] - own[f"{name}: low"], own[f"{name}: high"] - own[name]])
         for name in ("fall of variance", "gain")
     ]
-    axis.errorbar(x, y, ends[1], ends[0], fmt="none", ecolor=colour, elinewidth=0.6)
+    axis.errorbar(x, y, ends[1], ends[0], fmt="none", ecolor=colour, elinewidth=0.6, alpha=0.6)
     axis.scatter(x, y, area, color=[colour], marker=marker, label=label, zorder=3, edgecolor="white", linewidth=0.6)

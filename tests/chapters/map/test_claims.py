@@ -3,10 +3,19 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from supertickets.chapters.claims import HOLDS, UNKNOWN
-from supertickets.chapters.map.claims import GROWS, SHRINKS, explained_sentence, explanation, explanation_claims, gains
+from supertickets.chapters.map.claims import (
+    GROWS,
+    SHRINKS,
+    explained_sentence,
+    explanation,
+    explanation_claims,
+    gains,
+    neighbours,
+)
 from supertickets.chapters.map.tables import Cell, terms
 
 
@@ -91,3 +100,16 @@ def test_gains_are_claimed_together_and_corrected_cell_by_cell():
     details = judged.loc[judged["detail"]].set_index("where")
     assert details["verdict"].to_dict()["100 examples, 40% wrong"] == HOLDS
     assert np.all(details["p (Holm)"].to_numpy() >= details["p"].to_numpy())
+
+
+def test_other_encoders_lie_beside_the_cells_whose_variance_falls_as_much():
+    cells = pd.DataFrame({"fall of variance": [-1.0, 0.1, 0.3], "gain": [-3.0, 1.0, 2.0]})
+    row = {"encoder": "minilm", "task": "SST-2", "train_size": 500, "fall of variance": 0.2, "gain": 0.5}
+    ends = {"fall of variance: low": 0.0, "fall of variance: high": 0.4, "gain: low": -0.5, "gain: high": 1.5}
+    (said,) = neighbours(cells, pd.DataFrame([row | ends]))
+    assert said.startswith("minilm on 500 examples of SST-2: fall of variance +0.20 [+0.00, +0.40] hundredths")
+    assert said.endswith(
+        "2 of 3 cells have a fall of variance within that interval; their gains are +1.50 points on average."
+    )
+    (alone,) = neighbours(cells.head(1), pd.DataFrame([row | ends]))
+    assert alone.endswith("0 of 1 cells have a fall of variance within that interval.")

@@ -10,6 +10,7 @@ from supertickets.chapters.claims import HOLDS, UNKNOWN
 from supertickets.chapters.display import figure_html
 from supertickets.chapters.map.figures import explanation_figure, map_figure
 from supertickets.chapters.map.tables import TERMS
+from supertickets.studies import get_profile
 
 
 def data(sizes: tuple[int, ...] = (50, 100), noises: tuple[float, ...] = (0.0, 0.4)) -> pd.DataFrame:
@@ -59,3 +60,22 @@ def test_every_cell_is_a_point_and_real_encoders_stand_beside(others):
     points = [one for one in fig.axes[0].collections if isinstance(one, PathCollection)]  # error bars are lines
     assert sum(np.shape(one.get_offsets())[0] for one in points) == 4 + others
     assert [words.get_text() for words in fig.axes[0].texts] == ["50"] * others
+
+
+def test_the_large_encoders_fewer_sizes_have_a_map_of_the_same_form():
+    large = get_profile("lab-large").map
+    sizes, noises = ({getattr(cell, name) for cell in large} for name in ("size", "noise"))
+    fig = map_figure(data(tuple(sorted(sizes)), tuple(sorted(noises))))
+    for axis in fig.axes:
+        assert len([words for words in axis.texts if words.get_text()]) == len(large) == 15
+    assert [label.get_text() for label in fig.axes[0].get_yticklabels()] == ["50", "200", "800"]
+    base = map_figure(data((50, 100, 200, 400, 800, 1600), tuple(sorted(noises))))
+    heights = [one.get_figheight() / one.axes[0].get_ylim()[0] for one in (fig, base)]
+    assert heights[0] >= heights[1]  # a row is as high
+
+
+def test_one_wild_interval_does_not_hide_the_points():
+    rows = data()
+    rows.loc[0, ["gain: low", "gain: high"]] = [-40.0, 44.0]
+    low, high = explanation_figure(rows, pd.DataFrame()).axes[0].get_ylim()
+    assert -2 < low < 0 and 2 < high < 4

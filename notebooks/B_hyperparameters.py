@@ -19,8 +19,8 @@
 # paper's recipe, and where it is not; that full models are as good as tuned
 # ones before anything is compared with them.
 #
-# **Cost**: nothing is trained, the tuning being recorded; `supertickets plan
-# tuning --profile lab` says what it takes.
+# **Cost**: that of its tables; the tuning is recorded, and `supertickets sweep
+# tuning --profile lab` makes it anew.
 # ```
 
 # %% tags=["parameters"]

@@ -40,7 +40,8 @@ def test_table_4_in_the_papers_layout_has_its_accuracies_below_ours_or_in_column
     theirs = ["5,493 (1%)", "paper: 5,493 (1%)"]
     assert list(captions)[:9] == [*ours, "1,000", "1,000: low", "1,000: high", *theirs]
     assert list(captions["paper: 549 (0.1%)"]) == [82.1, 82.9, 82.1, 83.3]
-    assert captions["5,493 (1%)"].isna().all() and captions["paper: 5,493 (1%)"].notna().all()
+    assert bool(captions["5,493 (1%)"].isna().all())
+    assert bool(captions["paper: 5,493 (1%)"].notna().all())
     assert captions.loc["SuperT", "1,000"] == long.loc[("captions", 1000, "SuperT"), "score"]
     assert layouts["science"].set_index("model").loc["SuperT", "paper: 23 (0.1%)"] == 82.9
     text = table_html(layouts["captions"], "Table 4.", decimals=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -102,7 +102,7 @@ def tuning_claims(frame: pd.DataFrame, profile: Profile) -> pd.DataFrame:
     return judged_apart(rows)
 
 
-def _at(runs: pd.DataFrame, settings: Mapping[Hashable, Any]) -> pd.Series:
+def _at(runs: pd.DataFrame, settings: Mapping[Any, Any]) -> pd.Series:
     """Mean report scores by seed, in points, of the runs at these settings."""
     here = (runs[[*SETTINGS]] == [settings[name] for name in SETTINGS]).all(axis=1)
     return 100 * runs.loc[here].groupby("seed")["report_score"].mean()

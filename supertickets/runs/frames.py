@@ -30,7 +30,7 @@ def means_by(frame: pd.DataFrame, key: str, columns: Iterable[str]) -> pd.DataFr
     0    0.1    5.0
     1    0.2    2.0
     """
-    return frame.groupby(key)[list(columns)].mean().reset_index()
+    return pd.DataFrame(frame.groupby(key)[list(columns)].mean()).reset_index()
 
 
 def paired_scores(frame: pd.DataFrame, column: str = "report_score") -> pd.DataFrame:

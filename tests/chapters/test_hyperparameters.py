@@ -1,6 +1,7 @@
 """Appendix B: the paper's settings beside those of the profiles, and what tuning them would change."""
 
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from supertickets.chapters.hyperparameters import (
     tuning_claims,
 )
 from supertickets.chapters.paper import hyperparameters
+from supertickets.runs import RunSpec, RunStore
 from supertickets.studies import SETTINGS, get_profile, stages
 
 
@@ -55,7 +57,7 @@ def tuned(score, **fields):
     """Every stage of the tuning, carried out in a store of the kind above, and its last frame."""
     profile = replace(get_profile("smoke", tasks="acceptability, entailment"), **fields)
     store = Remembered(score)
-    found = [list(stage) for stage in stages("tuning", profile, store)]  # pyright: ignore[reportArgumentType]
+    found = [cast("list[RunSpec]", list(stage)) for stage in stages("tuning", profile, cast("RunStore", store))]
     return profile, found, store.frame(found[-1])
 
 

@@ -97,8 +97,10 @@ def explanation_figure(data: pd.DataFrame, others: pd.DataFrame) -> Figure:
             where = (row["fall of variance"], row["gain"])
             axis.annotate(f"{row['train_size']}", where, (6, 6), textcoords="offset points", fontsize=9)
     both = pd.concat([data, others])
+    # The limits are those of the points: some intervals are many times wider.
     for limit, name, room in ((axis.set_xlim, "fall of variance", 0.3), (axis.set_ylim, "gain", 1.5)):
-        limit(both[name].min() - room, both[name].max() + room)  # of the points: some intervals are many times wider
+        values = both[name].to_numpy(float)
+        limit(np.nanmin(values) - room, np.nanmax(values) + room)
     axis.set(xlabel="fall of variance (hundredths of the Brier loss)", ylabel="gain (points)")
     fig.legend(loc="outside right upper", frameon=False)
     sns.despine(ax=axis)

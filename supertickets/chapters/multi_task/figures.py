@@ -52,7 +52,7 @@ def sharing_figure(tickets: Mapping[str, Ticket]) -> Figure:
     handles.append(swatch(UNUSED, "not used"))
     fig.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5), frameon=False, fontsize=9)
     axis.set_xticks([*range(n_heads), n_heads + 0.6], [*map(str, range(1, n_heads + 1)), "FFN"], fontsize=8)
-    axis.set_yticks(range(n_layers), range(1, n_layers + 1))
+    axis.set_yticks(range(n_layers), list(map(str, range(1, n_layers + 1))))
     axis.tick_params(length=0)
     sns.despine(ax=axis, left=True, bottom=True)
     return fig

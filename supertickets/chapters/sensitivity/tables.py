@@ -181,7 +181,8 @@ def seed_scores(
             rows = pd.DataFrame(rows).dropna(subset=["report_score"])
             _one_setting(rows, ["task", "seed"])
             for task, group in rows.groupby("task", sort=False):
-                found[model, str(task)] = 100 * group.set_index("seed")["report_score"].sort_index(), 1
+                scores = pd.Series(group.set_index("seed")["report_score"]).sort_index()
+                found[model, str(task)] = 100 * scores, 1
         tasks |= dict.fromkeys(single["task"].astype(str))
     if multi is not None and len(multi):
         for task, models in rate_scores(multi, fewest_rates=1).items():

@@ -74,7 +74,7 @@ def super_tickets_gain(frame: pd.DataFrame, column: str = "report_score", size: 
 
 
 def _by_task(pairs: pd.DataFrame, column: str) -> dict[str, pd.Series]:
-    return {str(task): own.set_index("seed")[column] for task, own in pairs.groupby("task", sort=False)}
+    return {str(task): pd.Series(own.set_index("seed")[column]) for task, own in pairs.groupby("task", sort=False)}
 
 
 def light_pruning(frame: pd.DataFrame, levels: Sequence[float] = LIGHT_LEVELS) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 torch.set_num_threads(1)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Side by side, a file's tests stay in one process, and those of the book all in one: the site is built once."""
     if config.pluginmanager.hasplugin("xdist"):  # a GPU machine may do without

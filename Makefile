@@ -61,7 +61,7 @@ $(VENV)/.lab: $(READY)
 	@touch $@
 
 test: $(READY) ## run the tests (PYTEST_ARGS="-k tickets" for some of them)
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 slow: $(READY) ## run the tests marked slow
 	$(BIN)/python -m pytest -m "slow and not gpu" $(PYTEST_ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,13 +13,17 @@ from transformers import PreTrainedModel
 torch.set_num_threads(1)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Side by side, a file's tests stay in one process, and those of the book all in one: the site is built once."""
-    if config.pluginmanager.hasplugin("xdist"):  # a GPU machine may do without
-        for item in items:
-            group = "book" if "book" in item.path.parts else str(item.path)
-            item.add_marker(pytest.mark.xdist_group(group))
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist, which a GPU machine may do without
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Side by side, a file's tests stay in one process, and all of the book's in one: the site is built once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "tests/book" if file.startswith("tests/book/") else file
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

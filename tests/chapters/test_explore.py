@@ -24,7 +24,8 @@ def full() -> list[Record]:
     records = RunStore(str(RESULTS / "minilm-few.zip")).records(arrays=True)
     wanted = [run for run in records if run.spec.ticket.kind == "full" and run.spec.data.train_size == 500]
     rate = wanted[0].spec.hyper.learning_rate
-    return [run for run in wanted if run.spec.hyper.learning_rate == rate and run.spec.data.name == "SST-2"]
+    wanted = [run for run in wanted if run.spec.hyper.learning_rate == rate]
+    return [run for run in wanted if run.spec.data.name == "SST-2" and not run.spec.choices]
 
 
 def told(text: str) -> list[dict]:

@@ -88,7 +88,8 @@ def disagreements(frame: pd.DataFrame) -> list[str]:
 
 
 def _span(levels: Sequence[float]) -> str:
-    return " to ".join(dict.fromkeys(f"{level:.0%}" for level in (levels[0], levels[-1])))
+    names = [f"{level:.0%}" for level in levels]
+    return ", ".join(names) if len(names) <= 3 else f"{names[0]} to {names[-1]}"
 
 
 def _changes(

@@ -50,14 +50,14 @@ def directions(records: Iterable[Record], losses: Sequence[str] = (), n_resample
 
         for chosen in (levels, *([level] for level in levels if len(levels) > 1)):
             detail, name = len(chosen) < len(levels), f"{chosen[0]:.0%}"
-            name = name if len(chosen) == 1 else f"mean of {_span(chosen)}"
+            name = name if len(chosen) == 1 else f"mean of {name} to {chosen[-1]:.0%}"
             found = _changes(known, [("winning", level) for level in chosen], [("full", 0.0)], resampled)
             for term, (text, side) in TEXTS.items():
                 rows.append(_row(text, loss, name, found.get(term), side, detail))
         for other in ("random", "losing"):
             shared = [level for level in levels if (other, level) in known]
             if shared:
-                name = f"mean of {_span(shared)}"
+                name = f"mean of {', '.join(f'{level:.0%}' for level in shared)}"
                 new, old = ([(kind, level) for level in shared] for kind in (other, "winning"))
                 found = _changes(known, new, old, resampled)
                 text = f"bias of {other} tickets grows faster than that of winning ones"
@@ -85,11 +85,6 @@ def disagreements(frame: pd.DataFrame) -> list[str]:
                 "sure of their answers, and so closer to each other, while their decisions flip more often."
             )
     return said or ["No two losses give opposite verdicts."]
-
-
-def _span(levels: Sequence[float]) -> str:
-    names = [f"{level:.0%}" for level in levels]
-    return ", ".join(names) if len(names) <= 3 else f"{names[0]} to {names[-1]}"
 
 
 def _changes(

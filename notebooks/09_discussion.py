@@ -73,9 +73,11 @@ chosen = get_profile(
     profile, tasks=tasks, seeds=seeds, encoder=encoder, **limits
 )
 chapter = Chapter(chosen, store, results, data_dir, workers)
-scales, here = chapter.scales("table1"), chapter.here()
+here = chapter.here()
 print(chapter.told("table1"))
-frames = {scale: scale.frame("table1") for scale in scales}
+whole = {scale: scale.judged("table1") for scale in chapter.scales("table1")}
+frames = {scale: frame for scale, frame in whole.items() if len(frame)}
+scales = list(frames)
 
 # %% [markdown]
 # ## Structured lottery tickets

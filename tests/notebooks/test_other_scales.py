@@ -95,9 +95,9 @@ def test_chapters_7_and_8_on_real_data_with_one_store(glue, encoder, tmp_path):
     run_notebook(SOURCES["07_domain_adaptation"], out, {**common, "sizes": "14, all"})
     text = out.read_text(encoding="utf-8")
     assert "Paper-base: 192 of 192 runs" in text  # two rates, and two sizes for the four models
-    for model in ("ST-DNN", "SuperT", "MT-DNN", "Ticket-Share"):  # MNLI is among the multi-task tasks
-        assert f"{model}, task head kept: the labels of the source are those of SNLI" in text
-        assert f"{model}, task head new: SciTail has the labels entails, neutral" in text
+    models = "ST-DNN, SuperT, MT-DNN, Ticket-Share"  # MNLI is among the multi-task tasks
+    assert f"{models}: task head kept: the labels of the source are those of SNLI" in text
+    assert f"{models}: task head new: SciTail has the labels entails, neutral" in text
     out = tmp_path / "08.ipynb"
     run_notebook(SOURCES["08_analysis"], out, common)
     text = out.read_text(encoding="utf-8")

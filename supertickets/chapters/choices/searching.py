@@ -13,7 +13,7 @@ from matplotlib.pyplot import subplots
 
 from supertickets.chapters.chapter import Scale
 from supertickets.chapters.claims import judged_apart, told
-from supertickets.chapters.drawing import FULL_COLOUR, STYLE
+from supertickets.chapters.drawing import COLOURS, FULL_COLOUR, STYLE
 from supertickets.chapters.single_task.claims import paper_gain
 from supertickets.runs import paired_scores
 from supertickets.statistics import mean_interval
@@ -147,7 +147,7 @@ def agreement_figure(table: pd.DataFrame) -> Figure:
     )
     axes[0].plot(few["examples"], few["FFNs"], marker="s", color=FULL_COLOUR, label="FFNs")
     axes[0].set(ylabel="agreement with the full score", title="rank correlation")
-    looks = zip((x for x in table if x.startswith("kept at")), sns.color_palette("Blues_d", 3), "o^D", strict=True)
+    looks = zip((x for x in table if x.startswith("kept at")), COLOURS, "o^D", strict=False)
     for name, colour, marker in looks:
         axes[1].plot(few["examples"], few[name], marker=marker, color=colour, label=name)
         axes[1].axhline(chance[name], color=colour, linestyle=":", linewidth=1)

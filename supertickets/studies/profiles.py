@@ -213,7 +213,7 @@ _SMOKE = replace(
     map=map_cells("paraphrase", MAP_SIZES[:1], MAP_NOISES[::4], 2, _LAB.hyper),  # some of the lab's: the same runs
     audit=tuple(replace(sets, n=1) for sets in _LAB.audit),
     audited=("paper", "replacement"),
-    search=tuple(replace(sets, n=1) for sets in _LAB.search),
+    search=(),
     grid=Grid((16, 32), (0.1, 0.3), 2),
     large="smoke-large",
 )

@@ -147,7 +147,8 @@ def agreement_figure(table: pd.DataFrame) -> Figure:
     )
     axes[0].plot(few["examples"], few["FFNs"], marker="s", color=FULL_COLOUR, label="FFNs")
     axes[0].set(ylabel="agreement with the full score", title="rank correlation")
-    looks = zip((x for x in table if x.startswith("kept at")), COLOURS, "o^D", strict=False)
+    kept = (x for x in table if x.startswith("kept at"))
+    looks = zip(kept, (COLOURS[0], COLOURS[2], COLOURS[3]), "o^D", strict=True)  # seen on light and dark pages
     for name, colour, marker in looks:
         axes[1].plot(few["examples"], few[name], marker=marker, color=colour, label=name)
         axes[1].axhline(chance[name], color=colour, linestyle=":", linewidth=1)

@@ -83,9 +83,10 @@ measured(
 # mean over 10%, 20% and 30%), found and rewound at the same settings.
 
 # %%
-scales = recorded_scales(results, "tuning")
 frames = {
-    scale: frame for scale in scales if len(frame := scale.judged("tuning"))
+    scale: scale.judged("tuning")
+    for scale in recorded_scales(results, "tuning")
+    if not scale.so_far("tuning")  # one task of several is another question
 }
 print(*(scale.told("tuning") for scale in frames), sep="\n")
 
@@ -96,7 +97,7 @@ for scale in each(frames):
     show_table(tried, title, "tuned", decimals=3)
     claims = tuning_claims(frames[scale], scale.profile)
     title = "The profile's settings against tuned ones, points."
-    show_claims(claims, title, "tuning", scale.so_far("tuning"))
+    show_claims(claims, title, "tuning")
     measured(*sentences(claims[~claims["detail"].astype(bool)]))
 
 # %% [markdown]

@@ -32,12 +32,17 @@ IDS = r'((?<![\w-])id="|href="#|url\((?:&quot;)?#)(?!!)'
 STYLE = "section.st-page { break-before: page; } body { padding: 0 !important; } .st-page h1 { margin-top: 0; }"
 
 
+def find_browser() -> str | None:
+    """The system's Chromium or Chrome, if there is one."""
+    return next((path for name in BROWSERS if (path := shutil.which(name))), None)
+
+
 def write_pdf(site: Path, target: Path) -> int:
     """Print the site's pages, but for the API's, into ``target``; how many there were.
 
     Raises FileNotFoundError where there is no built site or no browser.
     """
-    executable = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    executable = find_browser()
     if executable is None or not (site / "index.html").is_file():
         raise FileNotFoundError(f"make pdf needs {'Chromium or Chrome' if executable is None else 'make book first'}.")
     with sync_playwright() as driver:

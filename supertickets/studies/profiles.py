@@ -35,10 +35,10 @@ class Profile:
     split). ``levels_by_kind`` are the levels of a kind of tickets where they are not ``levels``. ``light`` are training
     sets on which the central claim, that light pruning beats the full model, is put to a powered test, ``map`` those of
     chapter 10 (``map_cells``), ``audit`` those on which the choices ``audited`` are tried one by one (appendix A),
-    ``audit_with`` those of the tasks that share a model with the first there, ``search`` those on which tickets are
-    found in other ways than the paper's (chapter 9). ``grid`` is what appendix B tunes beside the rates. ``choices``
-    are those in which all runs do as the published code (:data:`supertickets.runs.CHOICES`). ``large`` names the
-    profile that stands to this one as BERT-large does to BERT-base, "" for none.
+    ``audit_with`` those of the tasks that share a model with the first there, ``search`` those of chapter 9's other
+    ways to find a ticket. ``grid`` is what appendix B tunes beside the rates. ``choices`` are where all runs do as the
+    published code (:data:`supertickets.runs.CHOICES`). ``large`` names the profile that stands to this one as
+    BERT-large does to BERT-base, "" for none.
     """
 
     name: str
@@ -83,6 +83,8 @@ class Profile:
 
 
 GLUE = ("RTE", "MRPC", "CoLA", "SST-2", "STS-B", "QNLI", "QQP", "MNLI")
+# MNLI's kin, since a choice is about its dropout; as noisy as the map's noisiest, for room to gain.
+_TRIED = TrainingSets("inference", 200, 12, 3000, 0.4)
 _LAB = Profile(
     "lab",
     "lab-base",
@@ -105,10 +107,9 @@ _LAB = Profile(
     across=("sentiment", "similarity", "question_pairs", "question_answer", "inference"),
     data={"dev_size": 800},
     map=map_cells("paraphrase", MAP_SIZES, MAP_NOISES, 12),
-    # MNLI's kin, since a choice is about its dropout; as noisy as the map's noisiest, for room to gain.
-    audit=(TrainingSets("inference", 200, 12, 3000, 0.4),),
-    audit_with=(TrainingSets("paraphrase", 200, 12, 3000, 0.4),),
-    search=(TrainingSets("inference", 200, 12, 3000, 0.4),),
+    audit=(_TRIED,),
+    audit_with=(replace(_TRIED, task="paraphrase"),),
+    search=(_TRIED,),
     large="lab-large",
 )
 _FEW = {"SNLI": (50, 100, 500), "SciTail": (50, 100, 500)}

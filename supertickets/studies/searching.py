@@ -14,7 +14,9 @@ SEARCH_LEVELS = (0.2, 0.5)
 MEASURES = ("token", "signed", "squared", "magnitude", "leave_one_out")
 """Importance measures beside the paper's."""
 SCORED = (8, 16, 32, 64, 128)
-"""So many examples are scored beside all of them; tickets are trained of the first and the third."""
+"""So many examples are scored beside all of them."""
+TRAINED = ("example", *MEASURES, "example@8", "example@32")
+"""The scores of which tickets are trained."""
 STEPS = (0.1, 0.2, 0.3, 0.4, 0.5)
 """Iterative pruning: a step scores the rewound and trained ticket of the one before, and prunes some more of it."""
 
@@ -27,15 +29,13 @@ def search_runs(profile: Profile, inputs: Inputs | None = None) -> dict[str, lis
     :data:`SEARCH_LEVELS`.
     """
     inputs = inputs or at_hand()
-    few = tuple(f"example@{n}" for n in SCORED)
-    names = ("example", *MEASURES, *few)
-    trained = ("example", *MEASURES, few[0], few[2])
+    names = ("example", *MEASURES, *(f"example@{n}" for n in SCORED))
     found: dict[str, list[RunSpec]] = {}
     for sets in profile.search:
         for k in range(sets.n):
             full = replace(full_on(profile, sets, k, inputs), estimators=names)
             early = replace(full, estimators=("example",), choices=("early_scores",))
-            parts = {"full": [full], **{name: _tickets(full, name) for name in trained}}
+            parts = {"full": [full], **{name: _tickets(full, name) for name in TRAINED}}
             parts["random"] = _tickets(full, "example", "random")
             parts["early"] = [early, *_tickets(early, "example")]
             parts["late"] = [replace(spec, choices=("late_rewind",)) for spec in parts["example"]]

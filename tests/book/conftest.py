@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pdf import find_browser
 from playwright.sync_api import Browser
-from site_pages import browser, find_browser
+from site_pages import browser
 
 from supertickets.notebooks import find_notebooks, notebook_parameters, read_notebook, run_notebook
 

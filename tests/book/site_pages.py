@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import http.server
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,6 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 PHONE = {"width": 375, "height": 700}
 DESK = {"width": 1280, "height": 800}
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -54,11 +52,6 @@ class Visit:
     formulas: int = 0
     textless: list[str] = field(default_factory=list)
     phone_width: int = 0
-
-
-def find_browser() -> str | None:
-    """The system's Chromium or Chrome, if there is one."""
-    return next((path for name in BROWSERS if (path := shutil.which(name))), None)
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):

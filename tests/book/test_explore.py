@@ -7,9 +7,10 @@ import gzip
 import re
 
 import pytest
+from pdf import find_browser
 from playwright.sync_api import Browser
 from screens import WIDTHS
-from site_pages import find_browser, page_files
+from site_pages import page_files
 
 from supertickets.chapters.display import MOST
 from supertickets.chapters.provenance import BEHIND, EXPERIMENTS

@@ -7,8 +7,9 @@ import re
 from pathlib import Path
 
 import pytest
+from pdf import find_browser
 from playwright.sync_api import Browser
-from site_pages import PHONE, Visit, broken_links, find_browser, page_files, served, visit_page
+from site_pages import PHONE, Visit, broken_links, page_files, served, visit_page
 
 from supertickets.notebooks import find_notebooks
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from pdf import find_browser
 from playwright.sync_api import Browser
 from screens import WIDTHS, audit, lost_in_print, menus
-from site_pages import find_browser, page_files, served
+from site_pages import page_files, served
 
 BROWSER = find_browser()
 pytestmark = [

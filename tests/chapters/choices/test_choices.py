@@ -8,11 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from supertickets.chapters.chapter import recorded_scales
 from supertickets.chapters.choices.claims import change_claims, conclusion_claims, gain_claims, power_sentence
 from supertickets.chapters.choices.figures import changes_figure, random_figure
 from supertickets.chapters.choices.tables import (
     PAPER,
+    PUBLISHED,
+    audit_frames,
     audit_scores,
+    audit_tasks,
     changed,
     choice_table,
     ffn_table,
@@ -26,6 +30,7 @@ from supertickets.studies import get_profile
 from supertickets.tasks import score as task_score
 from supertickets.tickets import Scores
 
+RESULTS = Path(__file__).resolve().parents[3] / "book" / "results"
 MODELS = [("full", 0.0), *((kind, level) for kind in ("winning", "random") for level in (0.2, 0.5, 0.8))]
 
 
@@ -186,3 +191,10 @@ def test_the_numbers_in_the_appendix_are_those_of_the_audit():
     assert (len(CHOICES), audited.n) == (16, 12) and "sixteen can move a number" in prose
     assert "twelve training sets drawn independently" in prose
     assert f"{audited.size} training examples with {audited.noise:.0%} of wrong labels" in prose
+
+
+def test_minilm_tries_the_three_choices_that_alone_moved_the_lab_most():
+    (lab,) = (scale for scale in recorded_scales(str(RESULTS), "audit") if scale.key == "lab")
+    changes = change_claims(audit_scores(audit_frames(lab), audit_tasks(lab)))
+    alone = changes.loc[changes["case"] != PUBLISHED, "case"].unique()  # the largest change first
+    assert set(get_profile("minilm").audited) == {PAPER, *alone[:3]}

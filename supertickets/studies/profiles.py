@@ -150,7 +150,7 @@ _MINILM = replace(
     rates=(1.5e-4, 3e-4, 6e-4, 1.2e-3),
     data={"train_size": 500},
     # Of all of SNLI and SciTail subsets are drawn.
-    data_by_task=dict.fromkeys(("QNLI", "QQP", "MNLI"), {"dev_size": 2000})
+    data_by_task={name: {"dev_size": 2000} for name in ("QNLI", "QQP", "MNLI")}
     | {"SNLI": {"train_size": None, "dev_size": 2000}, "SciTail": {"train_size": None}},
     rate_by_task={"SST-2": 3e-4, "CoLA": 6e-4, "STS-B": 3e-4},  # chosen by `rates`, as far as that is recorded
     light=tuple(TrainingSets("SST-2", size, 60, hyper=_MINILM_FULL.hyper) for size in (500, 200, 100)),

@@ -113,5 +113,5 @@ def _points(axis: Axes, own: pd.DataFrame, colour: Any, area: Any, marker: str, 
         np.abs([own[name] - own[f"{name}: low"], own[f"{name}: high"] - own[name]])
         for name in ("fall of variance", "gain")
     ]
-    axis.errorbar(x, y, ends[1], ends[0], fmt="none", ecolor=colour, elinewidth=0.6, alpha=0.6)
+    axis.errorbar(x, y, ends[1], ends[0], fmt="none", ecolor=colour, elinewidth=0.6)
     axis.scatter(x, y, area, color=[colour], marker=marker, label=label, zorder=3, edgecolor="white", linewidth=0.6)

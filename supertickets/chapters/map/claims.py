@@ -19,7 +19,7 @@ from scipy import stats
 
 from supertickets.chapters.claims import UNMEASURED, claim, judged_apart, told
 from supertickets.chapters.map.tables import TERMS, Cell, resampled, terms
-from supertickets.chapters.single_task.claims import paper_gain
+from supertickets.chapters.single_task.claims import GREATER, paper_gain
 from supertickets.statistics import Interval
 
 GROWS, SHRINKS = "the gain grows with the fall of variance", "the gain shrinks with the rise of bias"
@@ -37,6 +37,17 @@ def gains(found: Sequence[Cell]) -> pd.DataFrame:
     values = {place(cell): pd.Series(cell.gains) for cell in found}
     together = f"mean of {len(found)} cells"
     return judged_apart(told("light pruning beats the full model", values, together, expected=paper_gain()))
+
+
+def larger_model(base: Sequence[Cell], large: Sequence[Cell]) -> pd.DataFrame:
+    """Observation 3 over the cells of both encoders: the light gain is greater in the large model.
+
+    The k-th training set of a cell is the same for both, so that each gives a difference. Empty without shared cells.
+    """
+    theirs = {place(cell): cell.gains for cell in base}
+    values = {place(cell): pd.Series(cell.gains - theirs[place(cell)]) for cell in large if place(cell) in theirs}
+    together = f"mean of {len(values)} cells"
+    return judged_apart(told(GREATER, values, together, expected=paper_gain("large") - paper_gain()))
 
 
 def place(cell: Cell) -> str:

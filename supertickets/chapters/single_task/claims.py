@@ -25,6 +25,7 @@ from supertickets.runs import paired_scores, super_tickets
 from supertickets.statistics import Boundary, Interval, PhaseBoundaries, phase_boundaries, rises_then_falls
 from supertickets.studies import LIGHT_LEVELS
 
+GREATER = "the light gain is greater in the large model"
 MIDDLE_LEVELS = (0.3, 0.4, 0.5, 0.6)
 """The levels at which the order winning, random, losing is judged: neither nearly full nor nearly collapsed."""
 
@@ -166,7 +167,7 @@ def larger_models(base: pd.DataFrame, large: pd.DataFrame) -> pd.DataFrame:
     less = {task: (both[1] - both[0]).dropna() for task, both in kept.items() if len(both) == 2}
     gains, theirs = contrasts(large, "winning"), contrasts(base, "winning")
     more = {task: (gain - theirs[task]).dropna() for task, gain in gains.items() if task in theirs}
-    rows = told("the light gain is greater in the large model", more, expected=paper_gain("large") - paper_gain())
+    rows = told(GREATER, more, expected=paper_gain("large") - paper_gain())
     smaller = {"side": "below", "unit": "% of weights", "expected": weights["SuperT large"] - weights["SuperT base"]}
     return judged_apart(rows + told("super tickets of the large model keep less", less, **smaller))
 

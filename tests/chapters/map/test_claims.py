@@ -14,6 +14,7 @@ from supertickets.chapters.map.claims import (
     explanation,
     explanation_claims,
     gains,
+    larger_model,
     neighbours,
 )
 from supertickets.chapters.map.tables import Cell, terms
@@ -56,6 +57,18 @@ def test_gains_that_follow_nothing_are_not_explained():
     """About one regression in twenty finds a slope by chance; corrected, with both slopes, no more."""
     verdicts = [explanation_claims(made(0.0, 0.0, seed=seed), 200)["verdict"].iloc[:2] for seed in range(40)]
     assert sum((v != UNKNOWN).any() for v in verdicts) <= 6  # P(more) is under 1% at a rate of 5%
+
+
+def test_the_large_models_gain_is_compared_over_the_cells_of_both_set_by_set():
+    rng = np.random.default_rng(0)
+    base = [cell(0.1, 0.1, rng, size=size) for size in (50, 100, 200)]
+    base = [replace(own, gains=20 * rng.normal(size=own.n)) for own in base]  # sets differ far more than the encoders
+    large = [replace(own, encoder="l", gains=own.gains + 1 + 0.1 * rng.normal(size=own.n)) for own in base[::2]]
+    found = larger_model(base, large)
+    together = found.loc[~found["detail"]].iloc[0]
+    assert (together["verdict"], together["n"], together["where"]) == (HOLDS, 12, "mean of 2 cells")
+    assert together["effect"] == pytest.approx(1.0, abs=0.1)
+    assert larger_model(base[:1], large[1:]).empty
 
 
 def test_halves_keep_chance_that_gain_and_terms_share_out_of_the_slope():

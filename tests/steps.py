@@ -33,3 +33,11 @@ def assert_same(first, second, atol=1e-11):
     assert first[1].keys() == second[1].keys()
     for name, gradient in first[1].items():
         torch.testing.assert_close(second[1][name], gradient, rtol=0, atol=atol, msg=name)
+
+
+def a_split(n: int = 29, low: int = 4, high: int = 12) -> EncodedSplit:
+    """An encoded split of short examples in three classes."""
+    rng = np.random.default_rng(1)
+    lengths = rng.integers(low, high, n)
+    ids = np.append(rng.integers(4, 50, lengths.sum()), 0).astype(np.int32)
+    return EncodedSplit(ids, None, np.cumsum(lengths) - lengths, lengths, rng.integers(0, 3, n))

@@ -7,10 +7,11 @@ both ways, against the full model and against what its floating-point operations
 from __future__ import annotations
 
 import os
+import re
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -37,6 +38,8 @@ _VIEWS = {
     f"aten::{name}"
     for name in ("view", "t", "transpose", "as_strided", "reshape", "expand", "slice", "select", "empty", "unsqueeze")
 } | {"aten::empty_strided", "aten::empty_like", "aten::_unsafe_view", "aten::_reshape_alias", "aten::narrow"}
+_KERNELS = re.compile("gemm|gemv|cutlass|xmma|nvjet|splitk|fmha|flash|sdpa", re.IGNORECASE)
+"""Names of a GPU's matrix products, attention's among them."""
 WAYS = ("compacted", "masked")
 K = TypeVar("K", bound=Hashable)
 
@@ -148,17 +151,27 @@ def step_profile(
             watched = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if model.device.type == "cuda" else [])]
             with _without_stderr(), profile(activities=watched) as seen:
                 passes["training"]()
-        attribute = f"self_{'device' if model.device.type == 'cuda' else 'cpu'}_time_total"
-        by_name = {event.key: getattr(event, attribute) / 1e6 / n_steps for event in seen.key_averages()}
-        products = sum(by_name.get(name, 0.0) for name in _PRODUCTS)
-        ours = {name for name in by_name if name.startswith(("aten::", "mkldnn::"))}
-        computed = sum(by_name[name] for name in ours - _VIEWS)
+        products, computed = (found / 1e6 / n_steps for found in _arithmetic(seen.key_averages(), model.device.type))
         count = operations(whole.config, ticket, float(np.mean(split.lengths)))
         rate = 3 * count * len(split) / n_steps / seconds
         row = {"level": level, "seconds": seconds, "products": products / seconds}
         row |= {"elementwise": (computed - products) / seconds, "between": max(0.0, 1 - computed / seconds)}
         rows.append(row | {"rate": rate / 1e9, "utilisation": rate / peak})
     return pd.DataFrame(rows)
+
+
+def _arithmetic(events: Iterable[Any], device: str) -> tuple[float, float]:
+    """Microseconds that the profiler saw in matrix products, and in all arithmetic and copying, those included.
+
+    Of a replayed step it sees kernels on a GPU, but not the operations they belong to: there, kernels are counted.
+    """
+    if device == "cuda":
+        kernels = [it for it in events if it.device_type.name == "CUDA" and not it.is_user_annotation]
+        taken = {it.key: it.self_device_time_total for it in kernels}
+        return sum(spent for name, spent in taken.items() if _KERNELS.search(name)), sum(taken.values())
+    taken = {it.key: it.self_cpu_time_total for it in events}
+    ours = {name for name in taken if name.startswith(("aten::", "mkldnn::"))}
+    return sum(taken.get(name, 0.0) for name in _PRODUCTS), sum(taken[name] for name in ours - _VIEWS)
 
 
 def _prepared(

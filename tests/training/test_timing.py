@@ -1,5 +1,7 @@
 """Step times: operations against a count by hand, what the frame holds, and that masks save no operation."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -124,3 +126,27 @@ def test_the_profile_of_a_step_accounts_for_all_of_its_time(encoder, toy):
     sentences = profile_sentences(frame)
     assert sentences[0].startswith("The full model: a training step takes")
     assert sentences[1].startswith("At level 60%")
+
+
+def test_of_a_replayed_step_kernels_are_counted():
+    """Which stand beside the operations that launched others, and under no operation themselves."""
+
+    def seen(name: str, on: str, host: float, device: float, note: bool = False) -> SimpleNamespace:
+        times = {"self_cpu_time_total": host, "self_device_time_total": device}
+        return SimpleNamespace(key=name, device_type=SimpleNamespace(name=on), is_user_annotation=note, **times)
+
+    gpu, cpu = "CUDA", "CPU"
+    events = [
+        seen("aten::mm", cpu, 5.0, 30.0),  # launched one by one
+        seen("aten::add", cpu, 2.0, 4.0),
+        seen("aten::view", cpu, 9.0, 0.0),
+        seen("cudaGraphLaunch", cpu, 70.0, 0.0),
+        seen("nvjet_tst_128x64_64x6_1x2_h_bz_TNT", gpu, 0.0, 30.0),
+        seen("sm90_xmma_gemm_bf16bf16_bf16f32_f32_tn_n_tilesize64x64x64", gpu, 0.0, 200.0),
+        seen("fmha_cutlassF_bf16_aligned_64x64_rf_sm80(PyTorchMemEffAttention)", gpu, 0.0, 50.0),
+        seen("void at::native::vectorized_elementwise_kernel<4, at::native::AddOp>", gpu, 0.0, 40.0),
+        seen("Memcpy HtoD (Pinned -> Device)", gpu, 0.0, 3.0),
+        seen("a name of the user's", gpu, 0.0, 1000.0, note=True),
+    ]
+    assert timing._arithmetic(events, "cuda") == (280.0, 323.0)
+    assert timing._arithmetic(events, "cpu") == (5.0, 7.0)

@@ -11,7 +11,7 @@ device within an epoch. Evaluation and importance scoring are not captured: thei
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, cast
@@ -26,6 +26,7 @@ from supertickets.training.batching import Batch, EncodedSplit
 WARM_UP = 3  # ordinary steps before the first capture: libraries set themselves up in them
 _WIDTHS, _WORTH = 8, 20  # lengths at most; a capture costs what some steps do, and must save more
 _BESIDE = ("labels", "real", "updates", "rate")  # what goes to a step beside the model's inputs
+_FAULTS: list[str] = []  # why a capture of this process has failed
 
 
 def padded_widths(lengths: np.ndarray, n_steps: int) -> tuple[int, ...]:
@@ -114,8 +115,7 @@ class Replayed:
         return f"replayed, captured at {len(self.graphs)} lengths of batch"
 
     def _give_up(self, fault: RuntimeError) -> None:
-        why = fault.__context__ or fault  # the end of a capture complains of what broke it
-        self.capture, self.fault = None, str(why).strip().splitlines()[0]
+        self.capture, self.fault = None, _first_line(fault)
         self.graphs.clear()  # their dropout's generator is no longer the usual one
 
     def _taken(self, places: dict[str, Tensor]) -> Tensor:
@@ -142,15 +142,15 @@ def filled(batch: Batch, split: EncodedSplit, widths: Sequence[int], n_rows: int
 def cuda_graphs() -> Capture:
     """Captures as CUDA graphs that share their memory: a loss is to be read before the next step overwrites it.
 
-    After one that fails none of them is replayed or captured any more: they say so by a RuntimeError.
+    After one that fails this process neither captures nor replays any more, and says so by a RuntimeError: torch does
+    not give back all that a failed capture took, so that each one more would cost memory for good.
     """
     device = torch.cuda.current_device()  # asked first: before CUDA is set up there are no generators
     generator, pool = torch.cuda.default_generators[device], torch.cuda.graph_pool_handle()
-    faults: list[str] = []
 
     def require_none() -> None:
-        if faults:
-            raise RuntimeError(faults[0])
+        if _FAULTS:
+            raise RuntimeError(f"{_FAULTS[0]} (the first capture that failed in this process)")
 
     def capture(carry_out: Callable[[], Tensor]) -> Callable[[], Tensor]:
         require_none()
@@ -159,9 +159,12 @@ def cuda_graphs() -> Capture:
             with torch.cuda.graph(graph, pool=pool, stream=_side(device)):
                 loss = carry_out()
         except RuntimeError as fault:
-            faults.append(str(fault.__context__ or fault))
+            _FAULTS.append(_first_line(fault))
             torch.cuda.set_stream(usual)  # torch leaves its own only after a capture that ends well
             generator.graphsafe_set_state(state)  # the failed capture's would refuse all further numbers
+            # Before 2.13 memory is still asked for as in a capture, and what lies unused is never given back.
+            with suppress(AttributeError, RuntimeError):
+                torch._C._cuda_endAllocateToPool(device, pool)
             raise
 
         def replay() -> Tensor:
@@ -172,6 +175,10 @@ def cuda_graphs() -> Capture:
         return replay
 
     return capture
+
+
+def _first_line(fault: RuntimeError) -> str:
+    return str(fault.__context__ or fault).strip().splitlines()[0]  # a capture's end complains of what broke it
 
 
 @cache

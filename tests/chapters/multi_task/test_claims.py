@@ -7,7 +7,7 @@ from scipy import stats
 from sharing_frames import made_up
 
 from supertickets.chapters.claims import ALPHA, HOLDS, REVERSED, TOGETHER, UNKNOWN, sentences
-from supertickets.chapters.multi_task.claims import sharing_claims
+from supertickets.chapters.multi_task.claims import fine_tuning_claims, sharing_claims
 from supertickets.statistics import holm
 
 
@@ -53,6 +53,21 @@ def test_the_paper_says_what_to_look_for():
     for size, expected in (("base", [0.9, 1.0, 2.1, -0.1]), ("large", [1.0, 0.7])):
         found = sharing_claims(made_up(0.0), size=size)["expected"]
         assert list(found)[: len(expected)] == pytest.approx(expected)
+
+
+def test_fine_tuning_helps_or_harms_at_the_rate_that_the_selection_split_chooses():
+    """A rate that harms is tried first: it is not chosen, and so does not make fine-tuning look bad."""
+    frame = made_up(0.02)
+    tuned = frame["stage"] == "fine-tuned"
+    harmful = frame.loc[tuned].assign(learning_rate=2e-3, report_score=0.5, selection_score=0.5)
+    frame.loc[tuned, ["report_score", "selection_score"]] += 0.03
+    both = pd.concat([harmful, frame], ignore_index=True)
+    found = fine_tuning_claims(both)
+    assert found["effect"].tolist() == pytest.approx([3, 3], abs=0.2) and set(found["verdict"]) == {HOLDS}
+    assert found["expected"].tolist() == pytest.approx([84.6 - 82.4, 85.6 - 83.3])
+    alone = fine_tuning_claims(both.loc[(both["stage"] != "fine-tuned") | (both["learning_rate"] == 2e-3)])
+    assert set(alone["verdict"]) == {REVERSED}
+    assert fine_tuning_claims(frame.loc[~tuned]).empty
 
 
 def test_no_claim_of_a_family_is_found_where_nothing_is():

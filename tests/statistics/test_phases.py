@@ -30,15 +30,17 @@ def test_rise_and_fall_is_found_where_it_is(n):
 
 
 @pytest.mark.parametrize("n", [5, 8])
-def test_a_falling_curve_is_rarely_called_a_rise(n):
+@pytest.mark.parametrize("sims", [400, pytest.param(4000, marks=pytest.mark.slow)])
+def test_a_falling_curve_is_rarely_called_a_rise(n, sims, record_property):
     """The error rate is at most 5%, at the edge (three levels exactly as good as the full model)."""
     rng = np.random.default_rng(1)
     wrong = [
         (found := phases.rises_then_falls(LEVELS, runs(rng, FALLING, n), n_resamples=256)).p <= 0.05
         and found.effect.low > 0
-        for _ in range(400)
+        for _ in range(sims)
     ]
-    assert np.mean(wrong) < 0.05 + 2.5 * math.sqrt(0.05 * 0.95 / 400)
+    record_property("false rises", np.mean(wrong))
+    assert np.mean(wrong) < 0.05 + 2.5 * math.sqrt(0.05 * 0.95 / sims)
 
 
 def test_the_uncorrected_test_of_the_best_level_would_be_wrong_much_more_often():
@@ -144,7 +146,7 @@ def test_curves_without_spread_are_not_certain():
 
 @pytest.mark.parametrize("n", [3, 5, 12])
 @pytest.mark.parametrize("sims", [150, pytest.param(2000, marks=pytest.mark.slow)])
-def test_boundary_intervals_cover(n, sims):
+def test_boundary_intervals_cover(n, sims, record_property):
     """Plain percentiles cover 70% (3 seeds), 82% (5) and 89% (12)."""
     rng = np.random.default_rng(n)
     winning = np.array([0.90, 0.93, 0.92, 0.90, 0.87, 0.83, 0.77, 0.69, 0.60])
@@ -156,6 +158,7 @@ def test_boundary_intervals_cover(n, sims):
         assert found.collapse is not None
         truths = ((found.best, 0.1), (found.meeting, meeting), (found.collapse, collapse))
         hits += [boundary.low - 1e-9 <= level <= boundary.high + 1e-9 for boundary, level in truths]
+    record_property("coverage of best, meeting, collapse", (hits / sims).tolist())
     assert (hits / sims > 0.92 - 2.5 * math.sqrt(0.92 * 0.08 / sims)).all()
     assert (hits[1:] / sims < 0.98 + 2.5 * math.sqrt(0.98 * 0.02 / sims)).all()  # the best level is one of a few
 

@@ -24,17 +24,19 @@ def of_means(values, n_resamples=200, seed=0):
 
 def of_two_sets(values, others, n_resamples, seed):
     sizes = [values.shape[1], others.shape[1]]
-    return two_level_bootstrap(
-        lambda x, y: others[:, y].mean(axis=1) - values[:, x].mean(axis=1), sizes, n_resamples, seed
-    )
+
+    def difference(x, y):
+        return others[:, y].mean(axis=1) - values[:, x].mean(axis=1)
+
+    return two_level_bootstrap(difference, sizes, n_resamples, seed)
 
 
 def missed(n, m, setting, times, n_resamples, sets=1):
     rng = np.random.default_rng([n, m])
     found = []
     for i in range(times):
-        values = [drawn(rng, n, size, *setting) for size in (m, 3 * m)[:sets]]
-        found.append(of_means(*values, n_resamples, i) if sets == 1 else of_two_sets(*values, n_resamples, i))
+        values, others = (drawn(rng, n, size, *setting) if size else None for size in (m, 3 * m * (sets > 1)))
+        found.append(of_means(values, n_resamples, i) if sets == 1 else of_two_sets(values, others, n_resamples, i))
     outside = np.array([not each.interval.low <= 0 <= each.interval.high for each in found])
     np.testing.assert_array_equal(outside, [each.p < 0.05 for each in found])  # interval and p say the same
     return outside.mean()

@@ -35,6 +35,7 @@ from supertickets.chapters.display import measured, show_claims, show_table
 from supertickets.chapters.hyperparameters import (
     departures,
     hyperparameter_table,
+    tuned_sentences,
     tuned_settings,
     tuning_claims,
 )
@@ -98,7 +99,10 @@ for scale in each(frames):
     claims = tuning_claims(frames[scale], scale.profile)
     title = "The profile's settings against tuned ones, points."
     show_claims(claims, title, "tuning")
-    measured(*sentences(claims[~claims["detail"].astype(bool)]))
+    measured(
+        *sentences(claims[~claims["detail"].astype(bool)]),
+        *tuned_sentences(frames[scale], scale.profile),
+    )
 
 # %% [markdown]
 # **Why not tune everywhere.** Tables keep the settings above, one for all

@@ -47,7 +47,7 @@ def hyperparameter_table(profiles: Sequence[Profile]) -> pd.DataFrame:
         ("A.2.1", "together: learning rate", together["learning_rate"], lambda x: x.rates),
         ("A.2.1", "together: batch size", together["batch_size"], lambda x: multi_task_hyper(x.hyper).batch_size),
         ("A.2.1", "together: epochs at most", together["max_epochs"], lambda x: multi_task_hyper(x.hyper).epochs),
-        ("A.2.2", "then alone: learning rates", after["learning_rates"], lambda x: x.rates),
+        ("A.2.2", "then alone: learning rates", after["learning_rates"], lambda x: (*x.lower_rates, *x.rates)),
         ("A.2.2", "then alone: task-head dropout", after["task_layer_dropout"], lambda x: "as above"),
         (
             "A.3.2",
@@ -100,6 +100,32 @@ def tuning_claims(frame: pd.DataFrame, profile: Profile) -> pd.DataFrame:
     }
     rows = [row for text, values in claims.items() for row in told(text, values, limit=-MARGIN, expected=0.0)]
     return judged_apart(rows)
+
+
+def tuned_sentences(frame: pd.DataFrame, profile: Profile) -> list[str]:
+    """Of every task that the profile's settings cost more than ``MARGIN`` points: which rate is chosen, and the cost.
+
+    ``frame`` is that of :func:`tuning_claims`, whose numbers these are.
+    """
+    chosen = tuned_settings(frame, profile).query("chosen").set_index("task")["learning_rate"]
+    cost = tuning_claims(frame, profile).set_index(["where", "claim"])
+
+    def told(task: str, models: str) -> tuple[float, str]:
+        row = cost.loc[(task, f"{models} are as good as tuned ones")]
+        gain, low, high = (-float(row[name]) for name in ("effect", "high", "low"))
+        return gain, f"{models} {gain:+.2f} points [{low:.2f}, {high:.2f}]"
+
+    found = []
+    for task in chosen.index:
+        gains, words = zip(*(told(task, models) for models in ("full models", "light tickets")), strict=True)
+        own, n = profile.hyper_of(task).learning_rate, cost.loc[task]["n"].iloc[0]
+        if max(gains) > MARGIN and own != chosen[task]:
+            side = "low" if own < chosen[task] else "high"
+            found.append(
+                f"The rate of {own:g} is {side} for {task}: tuning chooses {chosen[task]:g}; on {n} seeds that chose "
+                f"nothing that adds to {words[0]}, to {words[1]}."
+            )
+    return found
 
 
 def _at(runs: pd.DataFrame, settings: Mapping[Any, Any]) -> pd.Series:

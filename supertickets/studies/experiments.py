@@ -299,7 +299,8 @@ def _table2(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Seque
 
 
 def _table3(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
-    """Of the models trained together at other rates, the rate that the selection split chooses is fine-tuned too."""
+    """Of the models trained together at other rates, the rate that the selection split chooses is fine-tuned too, and
+    that at the profile's lower rates as well, in runs of their own."""
     sweep = phase_transition(profile, ["winning"], inputs)
     yield sweep
     frame, matched = store.frame(sweep), profile.hyper.learning_rate
@@ -310,7 +311,10 @@ def _table3(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Seque
     yield shared
     chosen = own_rates(store.frame(shared))
     again = [spec for rate in others for spec in multi_task(profile, frame, inputs, rate)]
-    yield [*shared, *(spec for spec in again if chosen.get(spec.model) == spec.hyper.learning_rate)]
+    shared = [*shared, *(spec for spec in again if chosen.get(spec.model) == spec.hyper.learning_rate)]
+    own = [spec for spec in shared if spec.fine_tuning and chosen.get(spec.model) == spec.hyper.learning_rate]
+    lower = tuple(replace(profile.hyper, learning_rate=rate) for rate in profile.lower_rates)
+    yield [*shared, *(replace(spec, fine_tuning=lower) for spec in own if lower)]
 
 
 def _table4(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:

@@ -28,9 +28,10 @@ TASK_DROPOUT: Mapping[str, float] = {"MNLI": 0.3, "CoLA": 0.05, "inference": 0.3
 class Profile:
     """A scale at which the same notebooks run: encoder, tasks, seeds, sparsity levels and hyper-parameters.
 
-    ``rates`` are the learning rates of the sensitivity analysis (A.4). ``across`` are further tasks whose importance
-    scores Figure 6 shows, of which at most ``across_size`` examples are used. ``data`` holds further arguments of
-    :func:`supertickets.tasks.load_task`, such as ``train_size``, ``data_by_task`` those of one task.
+    ``rates`` are the learning rates of the sensitivity analysis (A.4), ``lower_rates`` those that fine-tuning after
+    training together tries too: the paper's go down to a fifth of its rate together (A.2). ``across`` are further tasks
+    whose importance scores Figure 6 shows, of which at most ``across_size`` examples are used. ``data`` holds further
+    arguments of :func:`supertickets.tasks.load_task`, such as ``train_size``, ``data_by_task`` those of one task.
     ``rate_by_task`` is the learning rate of a task where it is not that of ``hyper`` (5.2: chosen on the selection
     split). ``levels_by_kind`` are the levels of a kind of tickets where they are not ``levels``. ``light`` are training
     sets on which the central claim, that light pruning beats the full model, is put to a powered test, ``map`` those of
@@ -50,6 +51,7 @@ class Profile:
     sets: TrainingSets
     adaptation: Adaptation
     rates: tuple[float, ...]
+    lower_rates: tuple[float, ...] = ()
     levels: tuple[float, ...] = LEVELS
     across: tuple[str, ...] = ()
     across_size: int = 500
@@ -189,6 +191,7 @@ _PAPER = Profile(
         rates=(5e-5, 1e-4, 5e-4),
     ),
     (5e-5, 1e-4, 2e-4),
+    (1e-5, 2e-5),
     large="paper-large",
 )
 _FEWEST = {"train_size": 48, "dev_size": 100}
@@ -226,6 +229,7 @@ PROFILES: Mapping[str, Profile] = {
             tasks=("entailment", "paraphrase"),
             seeds=(0, 1, 2),
             rates=(5e-4, 1e-3),
+            lower_rates=(1e-4, 2e-4),
             across=(),
             map=map_cells("paraphrase", MAP_SIZES[::2], MAP_NOISES, 12),
             audit=(),

@@ -12,6 +12,7 @@ from supertickets.chapters.hyperparameters import (
     SILENT,
     departures,
     hyperparameter_table,
+    tuned_sentences,
     tuned_settings,
     tuning_claims,
 )
@@ -31,6 +32,7 @@ def test_every_setting_of_the_paper_stands_beside_the_profiles():
     assert rows.loc["word pieces of a text at most", "lab"] == "64"
     found = departures(table, "paper-base")
     assert "batch size" in found and "warm-up, share of the steps" not in found
+    assert "then alone: learning rates" not in found  # A.2.2's five, with those that go down to a fifth
     assert not set(found) & set(table.loc[table["the paper"] == SILENT, "setting"])
     assert "tasks" in departures(table, "lab")
 
@@ -104,8 +106,12 @@ def test_untuned_models_are_as_good_or_are_not():
     assert claims["verdict"].tolist() == [REVERSED, REVERSED, HOLDS]
     assert set(claims["n"]) == {4} and set(claims["limit"]) == {-1.0}
     assert len(found) == 9
+    first, second = tuned_sentences(frame, profile)
+    assert first.startswith("The rate of 0.001 is low for acceptability: tuning chooses 0.002; on 4 seeds")
+    assert "to full models +3.99 points [3.98, 4.01], to light tickets +5.99" in second
     profile, _, frame = tuned(lambda spec: (batch_of_32(spec)[0], 0.8), grid=replace(profile.grid, fresh=4))
     assert set(tuning_claims(frame, profile)["verdict"]) == {HOLDS}
+    assert tuned_sentences(frame, profile) == []
 
 
 def test_a_choice_that_is_the_profiles_own_changes_nothing():

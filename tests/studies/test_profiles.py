@@ -1,10 +1,14 @@
 """Training sizes and sets of a profile can be changed."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
+from test_golden import Scored
 
 from supertickets.errors import SuperticketsError
-from supertickets.studies import get_profile, training_set_sweeps, with_subsets, with_training_sets
+from supertickets.studies import get_profile, stages, training_set_sweeps, with_subsets, with_training_sets
 from supertickets.studies.experiments import subset_sweeps
 
 
@@ -35,3 +39,22 @@ def test_kinds_of_tickets_that_are_not_asked_for_have_no_levels():
     assert [spec.ticket.kind for spec in training_set_sweeps(profile)] == ["full", "random"]
     with pytest.raises(SuperticketsError, match="Unknown kind of ticket 'winnning'; known: winning, random, losing"):
         with_training_sets(profile, kinds="winnning")
+
+
+def test_lower_rates_are_fine_tuned_in_runs_of_their_own():
+    """What was recorded without them stays as it was."""
+    store: Any = Scored()
+    profile = get_profile("smoke")
+    *_, before = stages("table3", profile, store)
+    *_, after = stages("table3", replace(profile, lower_rates=(1e-4, 2e-4)), store)
+    assert after[: len(before)] == before
+    lower: list[Any] = [*after[len(before) :]]
+    assert {(spec.model, spec.seed) for spec in lower} == {(m, s) for m in ("MT-DNN", "Ticket-Share") for s in (0, 1)}
+    assert len(lower) == 4
+    tuned: list[Any] = [spec for spec in before if getattr(spec, "fine_tuning", ())]
+    together = [replace(spec, fine_tuning=()) for spec in tuned]
+    for spec in lower:
+        assert [hyper.learning_rate for hyper in spec.fine_tuning] == [1e-4, 2e-4]
+        assert replace(spec, fine_tuning=()) in together  # at the rate that is chosen
+    large = get_profile("lab-large")
+    assert min(large.lower_rates) == pytest.approx(min(large.rates) / 5)

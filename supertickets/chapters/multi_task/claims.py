@@ -65,6 +65,26 @@ def sharing_claims(frame: pd.DataFrame, size: str = "base") -> pd.DataFrame:
     return judged(rows)
 
 
+def fine_tuning_claims(frame: pd.DataFrame, size: str = "base") -> pd.DataFrame:
+    """Does fine-tuning each task afterwards, at its chosen rate, help MT-DNN and Ticket-Share? One family, in points.
+
+    Means over tasks, paired by seed; expected are the paper's of Table 3. Raises SuperticketsError as
+    :func:`sharing_claims` does.
+    """
+    check_size(size)
+    means, printed = averages(frame), {row["model"]: row["average score"] for row in paper.table(3)}
+    return judged(
+        claim(
+            f"ST fine-tuning helps {model}",
+            TOGETHER,
+            (means[f"{model}{TUNED}"] - means[model]).dropna(),
+            expected=printed[f"{model} {size}{TUNED}"] - printed[f"{model} {size}"],
+        )
+        for model in ("MT-DNN", "Ticket-Share")
+        if {model, f"{model}{TUNED}"} <= set(means)
+    )
+
+
 def _of_task(frame: pd.DataFrame, task: str, model: str, stage: str) -> pd.Series:
     rows = frame.loc[(frame["task"] == task) & (frame["model"] == model) & (frame["stage"] == stage)]
     return 100 * rows.set_index("seed")["report_score"]

@@ -113,25 +113,26 @@ def transitions(frame: pd.DataFrame) -> pd.DataFrame:
     """Observation 2: the winning curve rises above the full model and then falls below it.
 
     The effect is the smaller of rise and fall, the test that of both (:func:`supertickets.statistics.\
-rises_then_falls`). All together, a seed's curve is its mean over tasks. The level is chosen on the other seeds: the
-    luck of a seed's training is not in the rise, that of the examples, which are the same for all seeds, is.
+rises_then_falls`). All together, a seed's curve is its mean over tasks. The level is chosen by the other seeds'
+    selection scores: neither the luck of a seed's training is in the rise, nor that of the examples it is judged on.
     """
     levels = sorted(set(frame.loc[frame["kind"] == "winning", "level"]))
     wanted = [("full", 0.0), *(("winning", level) for level in levels)]
     curves = {}
     for task, group in frame.groupby("task", sort=False):
-        scores = paired_scores(group)
-        if all(column in scores for column in wanted):
-            curves[str(task)] = scores[wanted].dropna()
+        scores = {split: paired_scores(group, f"{split}_score") for split in ("report", "selection")}
+        if all(column in scores["report"] for column in wanted):
+            curves[str(task)] = pd.concat({split: x[wanted] for split, x in scores.items()}, axis=1).dropna()
     if len(curves) > 1:
         seeds = sorted(set.intersection(*(set(curve.index) for curve in curves.values())))
-        mean = np.mean([curve.loc[seeds].to_numpy() for curve in curves.values()], axis=0)
-        curves = {TOGETHER: pd.DataFrame(mean), **curves}
-    text, rows = "winning tickets rise, then fall, at levels chosen by other seeds on the same examples", []
+        mean = pd.concat([curve.loc[seeds] for curve in curves.values()]).groupby(level=0).mean()
+        curves = {TOGETHER: mean, **curves}
+    text, rows = "winning tickets rise, then fall, at levels chosen by other seeds on other examples", []
     for i, (name, curve) in enumerate(curves.items()):
         effect, p = UNMEASURED, math.nan
         if len(curve) > 1 and len(levels) > 1:
-            found = rises_then_falls([0.0, *levels], 100 * curve.to_numpy())
+            report, selection = (100 * curve[split].to_numpy() for split in ("report", "selection"))
+            found = rises_then_falls([0.0, *levels], report, chosen_by=selection)
             effect, p = found.effect, found.p
         rows.append(claim(text, name, effect, p=p, expected=paper_gain(), detail=i > 0))
     return judged_apart(rows)

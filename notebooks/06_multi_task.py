@@ -191,8 +191,8 @@ for scale in each(judged):
 # paper trains together at one rate, and fine-tunes at five rates and four
 # dropouts; here both rates are chosen from the profile's, Ticket-Share keeps
 # the tickets of the single tasks' rate, and dropout is the paper's by task
-# (what the learning rate does is in [chapter 8](08_analysis)). At profile `lab`
-# the tasks are three and small, and the pre-trained encoder knows most of what
-# they have in common already.
+# (what the learning rate does is in {shown}`8#table-rate-tests`). At profile
+# `lab` the tasks are three and small, and the pre-trained encoder knows most of
+# what they have in common already.
 #
 # **Next**: [from one domain to another](07_domain_adaptation).

@@ -357,7 +357,7 @@ for scale in each(judged):
 # labels those that people gave. A lab encoder has been taught by its
 # pre-training to compare sentences, so that fine-tuning has less to learn from
 # the examples than BERT has: its variance is small, and so is what pruning can
-# take from it. Where a claim of the paper does not show, the box above says so.
+# take from it. {shown}`10#figure-map` has both terms at other sizes and noises.
 #
 # **Next**: [the background](02_background), or at once
 # [how super tickets are found](03_finding_super_tickets).

@@ -166,8 +166,8 @@ assert gap < 1e-10
 #
 # The paper removes the same *percentage* of heads and of FFNs. They are not of
 # the same size. In BERT an FFN holds as many weights as two dozen heads, so
-# most of what is saved comes from FFNs. The table is counted from the models'
-# shapes; no weights are needed for it.
+# most of what is saved comes from FFNs. {shown}`table-units` is counted from
+# the models' shapes; no weights are needed for it.
 
 # %%
 sizes = {
@@ -266,7 +266,7 @@ show(
 # Holes all over a matrix save nothing by themselves: a processor multiplies by
 # zero as fast as by anything else. A matrix with fewer rows is smaller for
 # everybody. The price is freedom: there are far fewer structured tickets to
-# choose from. [Appendix D](D_costs) measures what heads and FFNs save.
+# choose from. What heads and FFNs save is measured in {shown}`D#figure-steps`.
 
 # %% [markdown]
 # ### Rewinding
@@ -317,7 +317,7 @@ print(f"rewound {rewound.item():.3f}")
 # small model has much bias and little variance, a large one the reverse.
 #
 # Polynomials show it. There are 200 training sets of 15 noisy points each; a
-# polynomial of each degree is fitted to every one:
+# polynomial of each degree is fitted to every one ({shown}`figure-fits`):
 
 # %%
 rng = np.random.default_rng(seed)
@@ -383,8 +383,8 @@ measured(
 # %% [markdown]
 # The paper's Figure 1 says that pruning walks this way from right to left:
 # light pruning takes off variance, heavy pruning adds bias, and in between
-# lies the super ticket. That is a sketch there. [Chapter
-# 1](01_introduction) measures it.
+# lies the super ticket. That is a sketch there; {shown}`1#figure-figure-1` has
+# it measured.
 #
 # ### Classifiers
 #

@@ -372,7 +372,7 @@ assert all(same.values())
 # One seed of one task, winning tickets only; the star is the level with the
 # best score on the selection split. The curve itself is of the report split,
 # which the choice has not seen. One seed says little:
-# [chapter 5](05_single_task) has several, with intervals and with random and
+# {shown}`5#figure-figure-4` has several, with intervals and with random and
 # losing tickets beside.
 
 # %%
@@ -448,7 +448,8 @@ for protect in (1, 0):
 # Masking and removal are the same function, so the smaller model can be trained
 # and shipped in place of the masked one. Rewinding is exact. How well the score
 # predicts the effect of removal is in {shown}`table-estimators`; whether the
-# super ticket beats the full model is not for one seed to say.
+# super ticket beats the full model is not for one seed to say, but for
+# {shown}`5#table-observations`.
 #
 # **What differs from the paper.** The score is reported on data that the choice
 # has not seen. The last epoch is not taken blindly: the epoch with the best

@@ -17,7 +17,7 @@
 # **Claim under test** (section 4): tasks can share one encoder although each
 # uses its own super ticket; what the tickets have in common is shared, what
 # only one has is that task's alone. Whether that is *better* is for
-# [chapter 6](06_multi_task).
+# [chapter 6](06_multi_task), {shown}`6#table-claims`.
 #
 # **Cost**: the super tickets of one seed, which are in the store if chapter 5
 # has run.
@@ -265,9 +265,9 @@ print(
 # or to rounding.
 #
 # **What differs from the paper.** The size of the shared model is that of the
-# union of the tickets, which we state; the paper's table gives the mean of the
-# tickets. In the authors' code a step of one task also moves parameters outside
-# its ticket, by momentum and weight decay.
+# union of the tickets ({shown}`table-shared-units`); the paper's Table 3 gives
+# the mean of the tickets. In the authors' code a step of one task also moves
+# parameters outside its ticket, by momentum and weight decay.
 #
 # **Next**: [single task experiments](05_single_task), and then
 # [the multi-task model trained](06_multi_task).

@@ -109,8 +109,8 @@ for scale in each(scales):
     held = tables.table9(scale.records("table1"))
     show_table(
         held,
-        "The tasks: what they hold, beside the paper's row for the GLUE task "
-        "that each mirrors.",
+        "Table 9: what the tasks hold, beside the paper's row for the GLUE "
+        "task that each mirrors.",
         "table-9",
     )
 inconsistencies(*paper_notes(["P8"]))
@@ -120,7 +120,7 @@ inconsistencies(*paper_notes(["P8"]))
 #
 # As in section 5.2, a real encoder's rate is chosen for every task: that with
 # which the full model has the best mean score on the *selection* split. All of
-# a task's runs use it. [Chapter 8](08_analysis) has the lab's.
+# a task's runs use it. {shown}`8#table-rates-tried` has the lab's.
 
 # %%
 for scale in each(tuned := chapter.scales("rates", 0)[:-1]):

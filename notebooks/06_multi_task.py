@@ -208,7 +208,7 @@ for scale in each(judged):
 # fifth of it, and four dropouts; here both rates are chosen from the profile's
 # (the large model of the lab goes down to a fifth too), Ticket-Share keeps the
 # tickets of the single tasks' rate, and dropout is the paper's by task (what
-# the learning rate does is in [chapter 8](08_analysis)). At profile `lab`
+# the learning rate does is in {shown}`8#table-rate-tests`). At profile `lab`
 # the tasks are three and small, and the pre-trained encoder knows most of what
 # they have in common already.
 #

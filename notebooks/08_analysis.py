@@ -408,6 +408,9 @@ for scale in each(dict.fromkeys((*scales, *tables))):
     measured(*(line for part in parts for line in sentences(part)))
 
 # %% [markdown]
+# Whether multi-task models with tickets also score higher is in
+# {shown}`6#table-claims`.
+#
 # **What differs from the paper, and why.** The paper's Figure 6 shows BERT-base
 # and eight GLUE tasks. The further tasks of this figure have fewer training
 # examples here than in the other chapters, so that it costs a minute. A

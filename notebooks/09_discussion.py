@@ -124,7 +124,7 @@ for scale in each(scales):
 
 # %% [markdown]
 # Matching says that a ticket is as good and not that it is faster: what the
-# smaller matrices save is [appendix D](D_costs).
+# smaller matrices save is in {shown}`D#table-step-table`.
 #
 # ## Searching better tickets
 #
@@ -135,7 +135,7 @@ for scale in each(scales):
 # ```
 #
 # One thing is changed at a time, on the same training sets and seeds: how a
-# unit is scored (every estimator of [chapter 3](03_finding_super_tickets);
+# unit is scored (every estimator of {shown}`3#table-estimators`;
 # leaving each unit out is the truth that the others stand in for, the size of
 # weights needs no data), how many examples the score reads, when in training it
 # is taken, whether all units go at once or a tenth after the other with
@@ -273,8 +273,8 @@ for scale in each(scales):
 # **The gain.** Jin et al. {cite:p}`jin2022pruning` ask why pruning improves
 # generalisation, for networks that classify images. Fewer weights alone do not
 # explain it, they find: at some sparsities training gets better, at others the
-# pruned network suffers less from wrong labels. [Chapter 10](10_map) asks the
-# same of tickets.
+# pruned network suffers less from wrong labels. {shown}`10#figure-map` asks
+# the same of tickets.
 #
 # **Spread.** Fine-tuning scores differ widely with the seed, for the weights
 # drawn and for the order of the data {cite:p}`dodge2020fine`; much of that is

@@ -96,7 +96,7 @@ for scale in scales:
 #
 # Blue speaks for light pruning, orange against it. The fall of variance is the
 # full model's variance minus the mean of the tickets', the rise of bias the
-# reverse; both are terms of the Brier loss, as in [chapter 1](01_introduction),
+# reverse; both are terms of the Brier loss, as in {shown}`1#table-terms`,
 # in hundredths. A number is bold, with a star, where its 95% interval excludes
 # zero. With 30 cells one or two are starred by chance: a frame says that the
 # gain, or loss, stands after the correction over all cells (Holm), the one rule
@@ -268,7 +268,7 @@ for scale in scales:
 print(f"{30 * 0.05:.1f} on average; none with probability {0.95**30:.0%}")
 
 # %% [markdown]
-# **2.** What gain do the slopes above promise where pruning takes two
+# **2.** What gain does {shown}`table-slopes` promise where pruning takes two
 # hundredths off the variance and leaves the bias alone? How sure is that?
 
 # %% tags=["hide-cell"]

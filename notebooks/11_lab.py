@@ -116,7 +116,7 @@ print(f"Brier score of the best probabilities on noisy labels: {cost:.3f}")
 # ## Training sets at will
 #
 # `train_seed` draws another training set and leaves dev and test alone. No
-# training example occurs in them. Chapter 1 rests on this.
+# training example occurs in them. {shown}`1#figure-figure-1` rests on this.
 
 # %%
 sets = [
@@ -204,7 +204,7 @@ measured(
 # It **can** show whether a method does what it says: whether masks are exact,
 # whether an interval covers the truth as often as it promises, how bias and
 # variance move with pruning when both are known, and when light pruning helps
-# by the size and the noise of the training set ([chapter 10](10_map)).
+# by the size and the noise of the training set ({shown}`10#figure-map`).
 #
 # It **cannot** show that BERT on GLUE does the same. Its encoders have a
 # quarter of a million parameters and were taught, by their pre-training, the

@@ -110,6 +110,6 @@ for scale in each(frames):
 # say what that costs. The lab's encoders are a hundredth of BERT's size and
 # need larger rates and smaller batches. Real encoders with few examples need
 # larger rates than BERT with many. What the learning rate does to the spread of
-# results is measured in [chapter 8](08_analysis).
+# results is measured in {shown}`8#table-rate-tests`.
 #
 # **Next**: [where the paper disagrees with itself](../inconsistencies).

@@ -202,8 +202,8 @@ if stored:
 # %% [markdown]
 # ### Steps of a real encoder
 #
-# The first figure again from the stored file, the lab's encoder above the real
-# one.
+# {shown}`figure-steps` again from the stored file, the lab's encoder above the
+# real one.
 
 # %%
 if stored and "steps" in set(stored.frame["side"]):
@@ -364,7 +364,7 @@ if stored and "tricks" in set(stored.frame["side"]):
 # %% [markdown]
 # **What differs from the paper, and why.** The paper gives sizes, not times:
 # its tickets are masks, and masks save nothing. That structured tickets suit
-# hardware is true of the models above only once the pruned units are really
+# hardware is true of these models only once the pruned units are really
 # removed. Times are those of one machine; ratios taken on it carry over to
 # similar ones, to GPUs they do not.
 #

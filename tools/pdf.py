@@ -1,6 +1,7 @@
 """The built book as one PDF (``make pdf``): what a browser shows of its pages, in the order of the menu.
 
 Needs Chromium or Chrome. Formulas are set by then, all tabs and folded parts are open; links lead to places in the PDF.
+Code that only imports, or shows what a text speaks of, is left out: the site folds it, in print it would be half.
 """
 
 from __future__ import annotations
@@ -19,17 +20,26 @@ PAGES = """() => [location.href, ...[...document.querySelectorAll('nav.bd-links 
 ARTICLE = """async pages => {
   if (window.MathJax && MathJax.startup) await MathJax.startup.promise;
   const article = document.querySelector('article.bd-article');
-  article.querySelectorAll('script, button, .headerlink, .st-tablist, .st-more, .st-run').forEach(e => e.remove());
+  const parts = 'script, button, .headerlink, .st-tablist, .st-more, .st-run, .st-runs, .tag_hide-input details';
+  article.querySelectorAll(parts).forEach(e => e.remove());
   article.querySelectorAll('a[download]').forEach(link => link.replaceWith(link.textContent));  // the data are not here
   article.querySelectorAll('details').forEach(one => { one.open = true; });
+  article.querySelectorAll('.tag_hide-cell summary').forEach(one => { one.textContent = 'Solution'; });
   for (const link of article.querySelectorAll('a[href]')) {
     const place = pages.indexOf(link.href.split('#')[0]);
     if (place >= 0) link.setAttribute('href', `#!p${place}-${decodeURIComponent(link.hash.slice(1))}`);
+    else if (link.protocol === 'file:') link.replaceWith(...link.childNodes);  // a page that is not here
   }
   return article.innerHTML;
 }"""
 IDS = r'((?<![\w-])id="|href="#|url\((?:&quot;)?#)(?!!)'
-STYLE = "section.st-page { break-before: page; } body { padding: 0 !important; } .st-page h1 { margin-top: 0; }"
+STYLE = """section.st-page + section.st-page { break-before: page; } .st-page h1 { margin-top: 0; }
+  body { padding: 0 !important; font-size: 10.5pt; } pre, code { font-size: 8.5pt; }
+  h1, h2, h3, h4, .st-tab-title, .admonition-title { break-after: avoid; }
+  pre, details, .cell, .highlight, .admonition, .st-tab { break-inside: auto !important; }
+  figure, tr { break-inside: avoid; } figure.st-table { break-inside: auto; } figcaption { break-before: avoid; }
+  aside.provenance { break-inside: avoid; margin-top: 1rem; }"""
+FOOT = '<div style="width: 100%; font-size: 8px; text-align: center"><span class="pageNumber"></span></div>'
 
 
 def find_browser() -> str | None:
@@ -56,9 +66,11 @@ def write_pdf(site: Path, target: Path) -> int:
             text = re.sub(IDS, rf"\1p{place}-", page.evaluate(ARTICLE, pages))
             parts.append(f'<section class="st-page" id="p{place}-">{text.replace("#!", "#")}</section>')
         page.goto(pages[0])
-        page.evaluate("([text]) => { document.body.innerHTML = text; }", [f"<style>{STYLE}</style>{''.join(parts)}"])
+        book = f'<div class="bd-content"><article class="bd-article">{"".join(parts)}</article></div>'
+        page.evaluate("([text]) => { document.body.innerHTML = text; }", [f"<style>{STYLE}</style>{book}"])
         edges = dict.fromkeys(("top", "bottom", "left", "right"), "15mm")
-        page.pdf(path=target, format="A4", margin=edges, outline=True, tagged=True)  # pyright: ignore[reportArgumentType]
+        feet = {"display_header_footer": True, "header_template": "<span></span>", "footer_template": FOOT}
+        page.pdf(path=target, format="A4", margin=edges, outline=True, tagged=True, **feet)  # pyright: ignore[reportArgumentType]
     return len(pages)
 
 

@@ -1,8 +1,8 @@
 """What this book needs from Sphinx beyond its configuration.
 
 MathJax inside the site, a provenance line at the foot of each page, an API page that lists the package's modules by
-looking at it and stays out of the search, a front page with the verdicts of the chapters just executed, numbers for
-figures and tables, links from first uses to the glossary, and a description of each page.
+looking at it and stays out of the search, a front page with the verdicts of the chapters just executed, links from
+first uses to the glossary, and a description of each page.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from supertickets.chapters.claims import HOLDS, REVERSED, UNKNOWN
 from supertickets.chapters.display import box_html, table_html
 from supertickets.chapters.inconsistencies import paper_notes, recomputed
 from supertickets.chapters.paper import paper_facts
-from supertickets.chapters.provenance import experiments_behind
 from supertickets.notebooks import executed_stamp
 from supertickets.rooms import floors
 from supertickets.runs import RunStore, commit_id, library_versions, readable
@@ -178,6 +177,9 @@ def fold_cells(app: Sphinx, page: str, source: list[str]) -> None:
         folded = {"parameters", "injected-parameters"} & set(tags) or PRESENTS.search("".join(cell["source"]))
         if cell["cell_type"] == "code" and folded and "hide-input" not in tags:
             tags.append("hide-input")
+        if "hide-cell" in tags:
+            words = {f"code_prompt_{do.lower()}": f"{do} the solution" for do in ("Show", "Hide")}
+            cell["metadata"]["mystnb"] = words
     source[0] = json.dumps(notebook)
 
 
@@ -226,94 +228,11 @@ def first_figure(notebook: Path, scales: dict[str, str]) -> str:
     return ""
 
 
-CAPTIONS = re.compile(
-    r'(?P<tabs><div class="st-tabs">)|<section class="st-tab" data-tab="(?P<tab>[^"]*)">|'
-    r'(?P<end></section></div>)|<p class="st-tab-title">(?P<title>[^<]*)</p>|'
-    r'<figure class="st-(?P<kind>figure|table)|'
-    r'<figcaption data-name="(?P<name>[^"]*)"(?: data-scale="(?P<scale>[^"]*)")?>(?P<words>[^<]*)'
-)
-
-
-def _place_in_book(page: str) -> str:
-    """What the numbers of a page's figures and tables begin with: chapter, letter of an appendix, initial of the rest.
-
-    >>> [_place_in_book(page) for page in ("chapters/05_x", "chapters/A_y", "index", "inconsistencies", "runs/light")]
-    ['5', 'A', '0', 'C', 'R']
-    """
-    chapter = re.match(r"chapters/0*(\w+?)_", page)
-    return chapter[1] if chapter else {"index": "0", "inconsistencies": "C"}.get(page, page[0].upper())
-
-
-def number_captions(page: str, body: str) -> str:
-    """Number figures and tables by chapter, one number for all scales of one; say which of the paper's it is.
-
-    >>> caption = '<figcaption data-name="table-1">Table 1: gains. </figcaption>'
-    >>> number_captions("chapters/05_x", f'<figure class="st-table">{caption}').split(">", 2)[2]
-    "<b>Table 5.1</b> (the paper's Table 1). Gains. </figcaption>"
-    """
-    before, counts = f"{_place_in_book(page)}.", {"Figure": 0, "Table": 0}
-    up = "../" * page.count("/")
-    known: dict[tuple[str, str, int], int] = {}
-    pieces: list[str] = []
-    place, group, kind, title, tab = 0, 0, "", "", ""
-    for found in CAPTIONS.finditer(body):
-        if found["tabs"] or found["end"]:
-            group, title, tab = group + 1, "", ""
-        title, tab = found["title"] or title, found["tab"] or tab
-        kind = (found["kind"] or kind).capitalize()
-        if found["name"] is None:
-            continue
-        key = (kind, found["name"], group)
-        if key not in known:
-            counts[kind] += 1
-            known[key] = counts[kind]
-        words = found["words"].strip()
-        theirs = re.match(r"((?:Table|Figure) \d): ", words)
-        words = words[theirs.end() :] if theirs else words
-        notes = ", ".join(filter(None, (theirs and f"the paper's {theirs[1]}", found["scale"] or title)))
-        label = f"<b>{kind} {before}{known[key]}</b>{f' ({notes})' if notes else ''}."
-        behind = experiments_behind(page, found["name"])
-        places = {f"{up}runs/{one}.html{tab and '#'}{tab}": one for one in behind}
-        links = [
-            f'<a class="st-runs" href="{to}">Runs{f" ({one})" * (len(behind) > 1)}</a> ' for to, one in places.items()
-        ]
-        pieces += [body[place : found.start("words")], f"{label} {words[:1].upper()}{words[1:]} ", *links]
-        place = found.end("words")
-    return "".join(pieces) + body[place:]
-
-
-def refer(name: str, raw: str, text: str, line: int, inliner: Any, options: Any = None, content: Any = None) -> Any:
-    """The role ``shown``: a link to ``figure-NAME`` or ``table-NAME`` of the page, as its number."""
-    return [nodes.raw("", f'<a class="st-ref" href="#{html.escape(text)}"></a>', format="html")], []
-
-
-def fill_references(body: str) -> str:
-    """Give the links of :func:`refer` the numbers of what they point to, or say that it is not there.
-
-    >>> link = '<a class="st-ref" href="#table-light"></a>'
-    >>> table = '<figure class="st-table" id="table-light-lab"><figcaption data-name="light"><b>Table 5.5</b>'
-    >>> fill_references(f"{link}{table}").removesuffix(table)
-    '<a class="st-ref" href="#table-light-lab">Table 5.5</a>'
-    >>> fill_references(f"{link}.")
-    'a table without runs yet.'
-    """
-
-    def fill(link: re.Match[str]) -> str:
-        kind, _, name = link[1].partition("-")
-        caption = rf'<figcaption data-name="{re.escape(name)}"[^>]*><b>([^<]*)</b>'
-        start = rf'<figure class="st-{kind}[^"]*" id="([^"]*)">'
-        found = re.search(rf"{start}(?:(?!<figure ).)*?{caption}", body, re.DOTALL)
-        return f'<a class="st-ref" href="#{found[1]}">{found[2]}</a>' if found else f"a {kind} without runs yet"
-
-    return re.sub(r'<a class="st-ref" href="#([^"]*)"></a>', fill, body)
-
-
 def finish_page(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
-    """Captions get numbers, words of verdicts a link to their meaning, the page a description of itself."""
+    """Words of verdicts get a link to their meaning, the page a description of itself."""
     body = context.get("body")
     if not body:
         return
-    body = fill_references(number_captions(page, body))
     words, glossary = "|".join((HOLDS, REVERSED, UNKNOWN)), context["pathto"]("glossary")
     body = re.sub(
         rf'(<td class="st-words"[^>]*>)({words})</td>',
@@ -402,7 +321,6 @@ def keep_first_line(app: Sphinx, what: str, name: str, value: Any, options: Any,
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the handlers; called by Sphinx."""
     app.config.mathjax_path = f"mathjax/{MATHJAX}"  # pyright: ignore[reportAttributeAccessIssue]
-    app.add_role("shown", refer)
     app.add_domain(QuietPython, override=True)
     app.add_post_transform(GlossaryLinks)
     app.connect("source-read", fill_markers)

@@ -8,6 +8,7 @@
 # $$ (eq-specimen)
 #
 # See {eq}`eq-specimen`, {cite:t}`michel2019sixteen`, {term}`super ticket` and {py:func}`supertickets.winning_ticket`.
+# {shown}`5#table-table-1-layout` is elsewhere, {shown}`table-nothing` nowhere. Chapter 5 and Table 1 are found too.
 #
 # :::{admonition} The paper says
 # :class: paper

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import pytest
-import supertickets_site as site
 
 from supertickets import load_encoder, shape_of
 from supertickets.studies import get_profile
@@ -64,14 +63,3 @@ def test_no_chapter_says_by_hand_what_it_costs(path: Path) -> None:
     """How long a copy took is put there by its build; appendix A's numbers are held by tests of the audit."""
     (cost,) = re.findall(r"# \*\*Cost\*\*: (.*?)# ```", path.read_text(encoding="utf-8"), re.DOTALL)
     assert not re.search(r"second|minute|hour|GPU-day", cost)
-
-
-def test_a_reference_has_the_number_of_what_it_names() -> None:
-    link = '<a class="st-ref" href="#table-light"></a>'
-    figure = '<figure class="st-table st-x" id="table-{0}"><figcaption data-name="{1}">Words.</figcaption></figure>'
-    shown = [("light-powered-lab", "light-powered"), ("light-minilm", "light"), ("light-lab", "light")]
-    body = site.number_captions("chapters/05_x", "".join(figure.format(*names) for names in shown))
-    filled = site.fill_references(link + body)
-    assert filled.startswith('<a class="st-ref" href="#table-light-minilm">Table 5.2</a><figure')
-    assert site.fill_references(link) == "a table without runs yet"
-    assert "<b>Table C.1</b>" in site.number_captions("inconsistencies", figure.format("p1", "p1"))

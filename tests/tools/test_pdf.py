@@ -11,6 +11,7 @@ import pytest
 PAGE = (
     "<!doctype html><title>t</title><nav class='bd-links'><a href='b.html'>B</a><a href='api.html'>API</a></nav>"
     "<article class='bd-article'><h1 id='top'>{name}</h1><p><a href='{to}'>there</a></p>"
+    "<p><a href='runs/x.html'>a page that is not there</a></p>"
     "<details><summary>More</summary><p>folded</p></details><script>1</script></article>"
 )
 

@@ -71,8 +71,7 @@ bench: $(READY) ## time our sweeps beside the Trainer's (BENCH_ARGS="--data-dir 
 
 # On the machine's own torch, since requirements.lock pins builds for a CPU.
 gpu: ## on a GPU: its tests, then what it does, into book/results/gpu.json (8 minutes; GPU_PYTHON, BENCH_ARGS)
-	$(GPU_PYTHON) -m pytest -q -p no:cacheprovider -m gpu
-	$(GPU_PYTHON) tools/bench.py --suites gpu --out book/results/gpu.json $(BENCH_ARGS)
+	@$(GPU_PYTHON) tools/bench.py --suites gpu --minutes 7.5 --out book/results/gpu.json $(BENCH_ARGS)
 
 lint: $(READY) ## check style, formatting and types
 	$(BIN)/ruff check

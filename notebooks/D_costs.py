@@ -276,20 +276,36 @@ if stored and "profile" in set(stored.frame["side"]):
 
 # %%
 gpu = path.with_name("gpu.json")
-if gpu.is_file():
-    on_gpu = tables.read_benchmarks(gpu)
-    print(tables.made_sentence(on_gpu.made))
+card = tables.read_benchmarks(gpu) if gpu.is_file() else None
+if card:
+    print(tables.made_sentence(card.made))
+    for row in card.frame[card.frame["side"] == "missing"].to_dict("records"):
+        print(f"Not measured: {row['suite']}, {row['task']}")
     show_table(
-        tables.throughput_table(on_gpu.frame),
-        "Runs per minute on a GPU, ours and the Trainer's.",
+        tables.throughput_table(card.frame),
+        "Runs per minute on a GPU, ours and the Trainer's: a run alone.",
         "gpu-throughput",
     )
     show_table(
-        tables.profile_table(on_gpu.frame),
-        "A training step on a GPU; columns as above.",
+        tables.engine_table(card.frame),
+        "Many short runs on a GPU, so many workers side by side.",
+        "gpu-engine",
+        decimals=0,
+    )
+    show_table(
+        tables.step_table(card.frame),
+        "Time of a step on a GPU relative to the full model.",
+        "gpu-steps",
+    )
+    show_table(
+        tables.profile_table(card.frame),
+        "A training step on a GPU, replayed and step by step; columns as "
+        "above.",
         "gpu-profile",
         decimals=4,
     )
+    floor = tables.profile_table(card.frame)
+    measured(*claims.profile_sentences(floor))
 else:
     print("No GPU has been measured for this copy of the book (`make gpu`).")
 

@@ -107,6 +107,11 @@ def train(spec: RunSpec, scores: Scores | None = None) -> Baseline:
     return Baseline(time.perf_counter() - started, epochs, reached, found)
 
 
+def gpu_memory() -> float:
+    """The most memory that this process had on a GPU so far, in MiB; 0 without one."""
+    return torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else 0.0
+
+
 def _tokenised(examples: Examples, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Dataset:
     first, second = [*map(list, zip(*examples.texts, strict=True)), None][:2]
     assert first is not None

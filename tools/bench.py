@@ -2,6 +2,7 @@
 
 ``make bench`` runs every measurement in a process of its own, one after another, and writes one JSON file of rows with
 what produced them, which appendix D shows. Times of a machine mean nothing elsewhere; ratios of one run do.
+``make gpu`` does so on a GPU, its tests first; what fails or finds no time is named in the file, and the rest goes on.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -20,13 +22,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 ROOT = Path(__file__).resolve().parents[1]
 TASKS = ("entailment", "paraphrase", "acceptability")
 REAL_SIZE = 640
 REAL_LEVELS = (0.2, 0.5, 0.8)
 MARK = "row: "
+FEW = 200  # runs of the few-shot suite
+LEAST = 10.0  # seconds, with fewer left no measurement is begun
+# Named, since collecting others asks for what a GPU machine need not have; so do the options of pyproject.toml.
+GPU_TESTS = ("tests/training", "tests/models", "tests/test_devices.py")
 
 
 def specs_of(suite: str, precision: str, seeds: Sequence[int], data_dir: str) -> list[Any]:
@@ -36,8 +40,13 @@ def specs_of(suite: str, precision: str, seeds: Sequence[int], data_dir: str) ->
 
     if suite == "lab":
         return phase_transition(get_profile("lab", tasks=TASKS, seeds=seeds))
-    if suite == "gpu":  # few examples, many runs: what a GPU is worst at
-        return phase_transition(get_profile("lab", tasks=TASKS[:1], seeds=seeds[:1]))
+    if suite in ("one run", "few-shot"):  # on a GPU: a long run alone, and many short ones, what it is worst at
+        if suite == "one run":
+            encoder, ref, hyper = _timed("RTE" if data_dir else "lab", data_dir, precision)
+            return [full_run(encoder, ref, seeds[0], replace(hyper, patience=hyper.epochs))]
+        encoder, ref, hyper = _timed("SST-2" if data_dir else "lab", data_dir, precision, train_size=500)
+        fulls = [full_run(encoder, ref, seed, hyper) for seed in range(FEW // 8)]
+        return [run for full in fulls for run in ticket_sweep(full, kinds=["random"])[1:]]
     if suite == "engine":  # runs without parents, of a second or so
         profile = get_profile("lab", tasks=TASKS[:1], seeds=range(30), levels=(0.4, 0.5, 0.6, 0.7))
         return [spec for spec in phase_transition(profile, ["random"]) if spec.ticket.kind == "random"]
@@ -49,8 +58,6 @@ def specs_of(suite: str, precision: str, seeds: Sequence[int], data_dir: str) ->
 
 def ours(specs: Sequence[Any], workers: int) -> Iterator[dict[str, Any]]:
     """The sweep of a fresh store, workers' start included."""
-    import torch
-
     from supertickets.engines import run_all
     from supertickets.runs import RunStore
 
@@ -63,8 +70,7 @@ def ours(specs: Sequence[Any], workers: int) -> Iterator[dict[str, Any]]:
             record = records[spec.id]
             seconds = record.timings["total"]
             yield _row(spec, seconds, record.metrics["report"]["score"], len(record.epochs))
-    busy = sum(record.timings["total"] for record in records.values())
-    yield {"wall": wall, "busy": busy, "gpus": torch.cuda.device_count()}
+    yield {"wall": wall, **_taken(list(records.values()))}
 
 
 def theirs(specs: Sequence[Any]) -> Iterator[dict[str, Any]]:
@@ -77,7 +83,7 @@ def theirs(specs: Sequence[Any]) -> Iterator[dict[str, Any]]:
         found = baseline.train(spec, scores.get(spec.ticket.parent))
         scores[spec.id] = found.scores
         yield _row(spec, found.seconds, found.score, found.epochs)
-    yield {"wall": time.perf_counter() - started}
+    yield {"wall": time.perf_counter() - started, "gpu_mib": baseline.gpu_memory()}
 
 
 def engine(specs: Sequence[Any], workers: int) -> Iterator[dict[str, Any]]:
@@ -91,46 +97,56 @@ def engine(specs: Sequence[Any], workers: int) -> Iterator[dict[str, Any]]:
         started = time.perf_counter()
         run_all(specs[workers:], store, workers=workers, progress=False).raise_if_failed()
         wall = time.perf_counter() - started
-        busy = sum(record.timings["total"] for record in store.records([spec.id for spec in specs[workers:]]))
-    yield {"runs": len(specs) - workers, "wall": wall, "busy": busy, "overhead": workers * wall / busy - 1}
+        taken = _taken(list(store.records([spec.id for spec in specs[workers:]])))
+    yield {"runs": len(specs) - workers, "wall": wall, **taken, "overhead": workers * wall / taken["busy"] - 1}
 
 
-def steps(suite: str, data_dir: str) -> Iterator[dict[str, Any]]:
+def steps(suite: str, data_dir: str, precision: str) -> Iterator[dict[str, Any]]:
     """Step times at every level, compacted and masked."""
     from supertickets.training import step_times
 
     settings = {"lab": {}, "RTE": {"n_batches": 2, "repeats": 5}}.get(suite, {"n_batches": 6, "repeats": 5})
-    yield from step_times(*_timed(suite, data_dir), **settings).to_dict("records")
+    yield from step_times(*_timed(suite, data_dir, precision), **settings).to_dict("records")
 
 
-def profiles(suite: str, data_dir: str) -> Iterator[dict[str, Any]]:
+def profiles(suite: str, data_dir: str, precision: str) -> Iterator[dict[str, Any]]:
     """Where the time of a training step goes, for the full model and at the highest level."""
     from supertickets.training import step_profile
 
-    yield from step_profile(*_timed(suite, data_dir), n_batches=8 if suite == "lab" else 2).to_dict("records")
+    n_batches = 8 if suite == "lab" else 2
+    yield from step_profile(*_timed(suite, data_dir, precision), n_batches=n_batches).to_dict("records")
 
 
-def prices(suite: str, data_dir: str) -> Iterator[dict[str, Any]]:
+def prices(suite: str, data_dir: str, precision: str) -> Iterator[dict[str, Any]]:
     """A short run of the full model with every speed trick, and without each."""
     import tricks
 
     from supertickets.studies import full_run
 
-    encoder, ref, hyper = _timed(suite, data_dir, train_size=128, dev_size=128)
+    encoder, ref, hyper = _timed(suite, data_dir, precision, train_size=128, dev_size=128)
     run = full_run(encoder, ref, 0, replace(hyper, epochs=2 if suite == "lab" else 1))
     for row in tricks.priced(run, rounds=7 if suite == "lab" else 5):
         yield {"task": ref.name, **row}
 
 
-def _timed(suite: str, data_dir: str, **sizes: int) -> tuple[Any, ...]:
-    """Encoder, data and settings of the steps that are timed."""
+def _timed(suite: str, data_dir: str, precision: str, **sizes: int) -> tuple[Any, ...]:
+    """Encoder, data and settings of what is timed."""
     from supertickets.studies import get_profile
     from supertickets.tasks import data_ref
 
     lab = suite == "lab"
     profile = get_profile("lab" if lab else "minilm")
     ref = data_ref(TASKS[0], **{**profile.data, **sizes}) if lab else data_ref(suite, data_dir=data_dir, **sizes)
-    return profile.encoder, ref, profile.hyper
+    return profile.encoder, ref, replace(profile.hyper, precision=precision)
+
+
+def _taken(records: Sequence[Any]) -> dict[str, float]:
+    """Seconds that runs took together, on how many GPUs, and the most memory that one had there."""
+    import torch
+
+    busy = sum(record.timings["total"] for record in records)
+    memory = max(record.memory.get("gpu", 0.0) for record in records)
+    return {"busy": busy, "gpus": torch.cuda.device_count(), "gpu_mib": memory}
 
 
 def _row(spec: Any, seconds: float, score: float, epochs: int) -> dict[str, Any]:
@@ -142,16 +158,28 @@ def _row(spec: Any, seconds: float, score: float, epochs: int) -> dict[str, Any]
 def measured(side: str, suite: str, threads: int, workers: int, options: argparse.Namespace, **more: Any) -> list[dict]:
     """The rows of one side, measured in a process of its own; the last one has ``peak_mib``, the memory of the tree."""
     settings = {"side": side, "suite": suite, "workers": workers, "seeds": options.seeds, "data_dir": options.data_dir}
-    settings |= {"precision": "fp32", "first": 0, "on": suite, **more}
+    settings |= {"precision": "fp32", "first": 0, "on": suite, "captured": True, **more}
+    left = options.until - time.monotonic()
+    if left < LEAST:
+        raise SystemExit("there was no time left")
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     command = [sys.executable, __file__, "--side", json.dumps(settings)]
     print(f"{time.strftime('%H:%M:%S')} {suite}: {side}, {settings['precision']}, {threads} threads", file=sys.stderr)
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(command, **pipes, text=True, env=environment)
     memory = Memory(process.pid)
-    out, _ = process.communicate()
-    peak = memory.stop()
+    try:
+        out, told = process.communicate(timeout=None if math.isinf(left) else left)
+    except subprocess.TimeoutExpired:
+        for one in memory.processes():
+            one.kill()
+        process.communicate()
+        raise SystemExit("there was no time left") from None
+    finally:
+        peak = memory.stop()
     if process.returncode:
-        raise SystemExit(f"The benchmark {settings} failed; run it alone: {' '.join(command[1:])}")
+        why = told.strip().splitlines()[-1:]
+        raise SystemExit(f"The benchmark {settings} failed ({''.join(why)}); run it alone: {' '.join(command[1:])}")
     rows = [json.loads(line.removeprefix(MARK)) for line in out.splitlines() if line.startswith(MARK)]
     rows[-1]["peak_mib"] = peak
     common = {"suite": suite, "side": side, "threads": threads, "workers": workers, "precision": settings["precision"]}
@@ -162,17 +190,25 @@ class Memory:
     """Watches the memory that a process and its children have to themselves, in MiB, until stopped."""
 
     def __init__(self, pid: int) -> None:
-        self.peak, self.over = 0.0, threading.Event()
-        self.thread = threading.Thread(target=self._watch, args=(psutil.Process(pid),), daemon=True)
+        import psutil
+
+        self.peak, self.over, self.root, self.gone = 0.0, threading.Event(), psutil.Process(pid), psutil.Error
+        self.thread = threading.Thread(target=self._watch, daemon=True)
         self.thread.start()
 
-    def _watch(self, root: psutil.Process) -> None:
+    def processes(self) -> list[Any]:
+        """The process and its children, as far as they are there."""
+        try:
+            return [self.root, *self.root.children(recursive=True)]
+        except self.gone:
+            return []
+
+    def _watch(self) -> None:
         while not self.over.wait(1.0):
             total = 0.0
-            with contextlib.suppress(psutil.Error):
-                for process in (root, *root.children(recursive=True)):
-                    with contextlib.suppress(psutil.Error):
-                        total += process.memory_full_info().uss / 2**20
+            for process in self.processes():
+                with contextlib.suppress(self.gone):
+                    total += process.memory_full_info().uss / 2**20
             self.peak = max(self.peak, total)
 
     def stop(self) -> float:
@@ -186,8 +222,12 @@ def one_side(settings: dict[str, Any]) -> None:
     """What a process of its own does: the rows go to its output, each on a line."""
     side, suite, data_dir = settings["side"], settings["suite"], settings["data_dir"]
     alone = {"steps": steps, "profile": profiles, "tricks": prices}
+    if not settings["captured"]:
+        from supertickets.training import timing
+
+        timing.graphs = lambda _: None
     if side in alone:
-        rows = alone[side](settings["on"], data_dir)
+        rows = alone[side](settings["on"], data_dir, settings["precision"])
     else:
         specs = specs_of(suite, settings["precision"], settings["seeds"], data_dir)
         specs = specs[: settings["first"] or None]
@@ -206,13 +246,7 @@ def all_of_it(options: argparse.Namespace) -> list[dict[str, Any]]:
             rows += measured("engine", suite, 1, workers, options)
             continue
         if suite == "gpu":
-            from supertickets.engines import default_workers
-
-            on = "RTE" if options.data_dir else "lab"
-            for side in ("steps", "profile"):
-                rows += measured(side, suite, 1, 1, options, on=on, precision="bf16")
-            rows += measured("ours", suite, 1, options.workers or default_workers(), options)
-            rows += measured("theirs", suite, n, 1, options)
+            rows += on_gpu(options)
             continue
         if suite == "tricks":
             for on in ("lab", *(["RTE"] if options.data_dir else [])):
@@ -235,6 +269,50 @@ def all_of_it(options: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
+def on_gpu(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """The tests marked ``gpu``, then what a GPU does, the most telling first; a row ``missing`` for what failed."""
+    from supertickets.engines import default_workers
+
+    on, n = "RTE" if options.data_dir else "lab", len(os.sched_getaffinity(0))
+    usual = options.workers or default_workers()
+    plan: list[tuple[str, str, int, int, dict[str, Any]]] = [
+        ("profile", on, 1, 1, {}),
+        ("profile", f"{on}, step by step", 1, 1, {"on": on, "captured": False}),
+        ("ours", "one run", 1, 1, {}),
+        ("theirs", "one run", n, 1, {}),
+        *(("engine", "few-shot", 1, workers, {}) for workers in (usual, *sorted({1, 2, 4} - {usual}))),
+        ("steps", on, 1, 1, {}),
+    ]
+    rows = [{"suite": "gpu", "side": "tests", "task": ""}]
+    try:
+        tests = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-o",
+            "addopts=",
+            "--import-mode=importlib",
+            "-q",
+            "-m",
+            "gpu",
+            *GPU_TESTS,
+        ]
+        left = options.until - time.monotonic()
+        done = subprocess.run(
+            [*tests, *GPU_TESTS], cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=min(left, 10**6)
+        )
+        sys.stderr.write(done.stdout)
+        rows[0] |= {"task": "".join(done.stdout.splitlines()[-1:]), "side": "missing" if done.returncode else "tests"}
+    except subprocess.TimeoutExpired:
+        rows[0] |= {"task": "its tests: there was no time left", "side": "missing"}
+    for side, suite, threads, workers, more in plan:
+        try:
+            rows += measured(side, suite, threads, workers, options, **{"precision": "bf16", **more})
+        except SystemExit as why:
+            rows.append({"suite": suite, "side": "missing", "task": f"{side}, workers {workers}: {why}"})
+    return rows
+
+
 def kept(path: Path, made: dict[str, Any], suites: Sequence[str]) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Rows of suites that are not measured now, and when they were; none from another device or other versions."""
     try:
@@ -248,6 +326,18 @@ def kept(path: Path, made: dict[str, Any], suites: Sequence[str]) -> tuple[list[
     return [row for row in rows if row["suite"] not in suites], {k: v for k, v in since.items() if k not in suites}
 
 
+def require_gpu() -> None:
+    """Ends with one sentence where torch is missing or sees no GPU."""
+    try:
+        import torch
+
+        why = "" if torch.cuda.is_available() else f"its torch ({torch.__version__}) sees no CUDA device"
+    except ImportError:
+        why = "it has no torch"
+    if why:
+        sys.exit(f"make gpu cannot measure with {sys.executable}: {why}; name another with GPU_PYTHON=python.")
+
+
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -256,22 +346,29 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2", type=lambda text: [int(part) for part in text.split(",")])
     parser.add_argument("--workers", default=0, type=int, help="workers of our sweep (one per core; GPUs hold several)")
     parser.add_argument("--data-dir", default="", help="folder that holds RTE/ and CoLA/")
+    parser.add_argument("--minutes", default=math.inf, type=float, help="no measurement goes on after so many")
     parser.add_argument("--side", default="", help="one measurement, as JSON (used by the program itself)")
     options = parser.parse_args()
     if options.side:
         one_side(json.loads(options.side))
         return
+    if options.suites == ["gpu"]:
+        require_gpu()
     from supertickets.runs import commit_id, device_name, library_versions
 
+    options.until = time.monotonic() + 60 * options.minutes
     started = time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime())
-    made = {"command": "make bench", "device": device_name(), **library_versions()}
-    others, measured_before = kept(options.out, made, options.suites)
+    command = "make gpu" if options.suites == ["gpu"] else "make bench"
+    made = {"command": command, "device": device_name(), **library_versions()}
+    others, measured_before = ([], {}) if options.suites == ["gpu"] else kept(options.out, made, options.suites)
     suites = dict.fromkeys(options.suites, f"{started} (commit {commit_id(ROOT)})")
     rows = [*others, *all_of_it(options)]
     content = {"format": "supertickets.benchmarks", "version": 1, "made": made | {"suites": measured_before | suites}}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(content | {"rows": rows}, indent=1) + "\n")
     print(f"Written: {options.out}", file=sys.stderr)
+    if missing := [f"{row['suite']}: {row['task']}" for row in rows if row["side"] == "missing"]:
+        sys.exit("\n".join(["Not all could be measured:", *missing]))
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ def _digest_files(root: Path, patterns: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
+@cache
 def library_versions() -> dict[str, str]:
     """Versions of Python and of the libraries that numbers depend on."""
     versions = {"python": platform.python_version()}

@@ -30,6 +30,7 @@ from supertickets.tasks import Examples, Task, cache_folder, shuffled
 
 POOL = 50  # batches among which examples of like length are brought together
 _CHUNK = 20_000  # texts per call of the tokenizer, which bounds the memory its lists take
+_SHARED = 2_000  # examples: RTE's take a second to tokenise, and a thousandth to read
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,7 @@ def cached_encode(
 def _encoded(key: _Encoding) -> EncodedSplit:
     examples = getattr(key.task, key.split)
     made = functools.partial(encode, examples, key.tokenizer, key.max_length, key.limit)
-    return _on_disk(key, made) if key.fingerprint and len(examples) > _CHUNK else made()
+    return _on_disk(key, made) if key.fingerprint and len(examples) > _SHARED else made()
 
 
 def _on_disk(key: _Encoding, made: Callable[[], EncodedSplit]) -> EncodedSplit:

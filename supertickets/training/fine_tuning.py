@@ -79,7 +79,7 @@ def fine_tune(
     if late:  # the full model's first epoch again
         with ready(model, hyper, spec.seed, *given) as splits:
             fit(model, task, splits[0], splits[1], watched, hyper, spec.seed, None, choices, stop=1)
-    model = model if spec.ticket.kind == "full" else compact(model, ticket)
+    model = model if spec.ticket.kind == "full" else compact(model, ticket, copied=False)
 
     loaded = time.perf_counter()
     arrays = {**split_arrays(task, selection), "heads": ticket.heads, "ffns": ticket.ffns}

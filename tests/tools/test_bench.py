@@ -2,13 +2,23 @@
 
 import dataclasses
 import json
+import math
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import baseline
 import bench
 import numpy as np
+import psutil
 import pytest
 import tricks
 
+from supertickets.chapters.speed.tables import read_benchmarks
 from supertickets.errors import SuperticketsError
 from supertickets.studies import full_run, get_profile
 from supertickets.studies.experiments import rewound
@@ -47,6 +57,7 @@ def test_the_trainer_trains_the_ticket_as_masks(full, theirs):
 
 def test_a_measurement_goes_through_a_process_of_its_own(monkeypatch, capsys):
     settings = {"side": "ours", "suite": "engine", "workers": 1, "seeds": [0], "data_dir": "", "precision": "fp32"}
+    settings["captured"] = True
     bench.one_side({**settings, "first": 1, "on": "engine"})
     *rows, last = [json.loads(line.removeprefix(bench.MARK)) for line in capsys.readouterr().out.splitlines()]
     assert [row["kind"] for row in rows] == ["random"]
@@ -59,6 +70,98 @@ def test_the_suites_hold_the_runs_they_promise():
     idle = bench.specs_of("engine", "fp32", (0,), "")
     assert len(idle) == 120
     assert not any(spec.parents for spec in idle)
+
+
+def test_a_gpu_is_given_a_long_run_and_many_short_ones():
+    (run,) = bench.specs_of("one run", "bf16", (3,), "")
+    assert (run.hyper.precision, run.hyper.patience, run.seed) == ("bf16", run.hyper.epochs, 3)
+    few = bench.specs_of("few-shot", "bf16", (0,), "")
+    assert len({spec.id for spec in few}) == 200
+    assert not any(spec.parents for spec in few)
+
+
+def test_where_there_is_no_gpu_one_sentence_says_so(monkeypatch):
+    bench_ = [sys.executable, bench.__file__, "--suites", "gpu", "--out", "/nowhere/gpu.json"]
+    done = subprocess.run(bench_, capture_output=True, text=True, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
+    assert done.returncode
+    assert re.fullmatch(
+        r"make gpu cannot measure with .*: its torch \(.*\) sees no CUDA device; name .*\n", done.stderr
+    )
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(SystemExit, match="it has no torch; name another with GPU_PYTHON=python"):
+        bench.require_gpu()
+
+
+def on_a_gpu(monkeypatch, tmp_path, tests, measured, minutes="9"):
+    """What ``make gpu`` leaves, were there a GPU: its rows, and the sentences it ends with."""
+    monkeypatch.setattr(bench, "require_gpu", lambda: None)
+    monkeypatch.setattr(bench.subprocess, "run", tests)
+    monkeypatch.setattr(bench, "measured", measured)
+    out = tmp_path / "gpu.json"
+    monkeypatch.setattr(sys, "argv", ["bench.py", "--suites", "gpu", "--minutes", minutes, "--out", str(out)])
+    said = ""
+    for _ in range(2):  # what the first time left is not kept
+        try:
+            bench.main()
+        except SystemExit as end:
+            said = str(end)
+    found = read_benchmarks(out)
+    assert found.made["command"] == "make gpu"
+    return found.frame, said
+
+
+def passed(*_given, **_more):
+    return SimpleNamespace(stdout="..\n10 passed in 3.0s\n", returncode=0)
+
+
+def test_what_is_measured_on_a_gpu_is_written_with_what_failed(monkeypatch, tmp_path):
+    def measured(side, suite, _threads, workers, _options, **more):
+        if side == "theirs":
+            raise SystemExit("the Trainer wants accelerate")
+        return [{"suite": suite, "side": side, "workers": workers, "on": more.get("on")}]
+
+    frame, said = on_a_gpu(monkeypatch, tmp_path, passed, measured)
+    assert said == "Not all could be measured:\none run: theirs, workers 1: the Trainer wants accelerate"
+    assert list(frame["side"]) == ["tests", "profile", "profile", "ours", "missing", *["engine"] * 3, "steps"]
+    assert frame["task"][0] == "10 passed in 3.0s"
+    assert sorted(frame.loc[frame["side"] == "engine", "workers"]) == [1, 2, 4]
+
+
+def test_the_time_for_a_gpu_is_kept_to(monkeypatch, tmp_path):
+    def late(*_given, timeout, **_more):
+        raise subprocess.TimeoutExpired("pytest", timeout)
+
+    frame, said = on_a_gpu(monkeypatch, tmp_path, late, bench.measured, minutes="0.1")  # less than a start takes
+    assert set(frame["side"]) == {"missing"}
+    assert said.count("there was no time left") == len(frame) == 9
+
+
+def test_a_measurement_that_takes_too_long_is_ended_with_its_children(monkeypatch, tmp_path):
+    script, sleep = tmp_path / "slow.py", "import time; time.sleep(300)"
+    script.write_text(f"import subprocess, sys; subprocess.run([sys.executable, '-c', {sleep!r}])")
+    monkeypatch.setattr(bench, "__file__", str(script))
+    monkeypatch.setattr(bench, "LEAST", 0)
+    others = set(psutil.Process().children(recursive=True))
+    with pytest.raises(SystemExit, match="there was no time left"):
+        bench.measured("ours", "lab", 1, 1, SimpleNamespace(seeds=[0], data_dir="", until=time.monotonic() + 4))
+    left = set(psutil.Process().children(recursive=True)) - others
+    assert not psutil.wait_procs(list(left), timeout=20)[1]
+
+
+def test_a_measurement_that_fails_says_why(monkeypatch, tmp_path):
+    (script := tmp_path / "broken.py").write_text("raise ImportError('accelerate is not there')")
+    monkeypatch.setattr(bench, "__file__", str(script))
+    with pytest.raises(SystemExit, match=r"failed \(ImportError: accelerate is not there\); run it alone"):
+        bench.measured("ours", "lab", 1, 1, SimpleNamespace(seeds=[0], data_dir="", until=math.inf))
+
+
+def test_every_test_for_a_gpu_is_among_those_that_it_is_given():
+    root = Path(bench.__file__).parents[1]
+    marked = [path for path in (root / "tests").rglob("test_*.py") if "pytest.mark.gpu" in path.read_text()]
+    marked.remove(Path(__file__))
+    assert len(marked) >= 3
+    given = [root / part for part in bench.GPU_TESTS]
+    assert all(any(path.is_relative_to(part) for part in given) for path in marked)
 
 
 def test_suites_that_are_not_measured_again_are_kept_if_made_alike(tmp_path):

@@ -229,7 +229,7 @@ def test_an_encoding_is_made_once():
 @pytest.mark.parametrize("type_ids", [True, False])
 def test_a_large_split_is_tokenised_once_per_machine(tmp_path, monkeypatch, type_ids):
     monkeypatch.setenv("SUPERTICKETS_CACHE", str(tmp_path))
-    monkeypatch.setattr(batching, "_CHUNK", 1)
+    monkeypatch.setattr(batching, "_SHARED", 1)
     given, made = task(f"large {type_ids}"), tokenizer(type_ids=type_ids)
     first = cached_encode(given, "train", made, 32)
     (file,) = (tmp_path / "encoded").glob("*.safetensors")

@@ -23,7 +23,7 @@ SPEC = ["task", "seed", "kind", "level"]
 ROW = ["suite", "side", "threads", "workers", "precision", *SPEC, "seconds", "score", "epochs", "wall", "busy"]
 ROW += ["peak_mib", "runs", "overhead", "way", "mode", "ratio", "low", "high", "operations", "weights_remaining"]
 PROFILE = ["level", "seconds", "products", "elementwise", "between", "rate", "utilisation"]
-ROW += ["gpus", "trick", *PROFILE[2:]]
+ROW += ["gpus", "gpu_mib", "trick", *PROFILE[2:]]
 THROUGHPUT = ["suite", "precision", "Trainer precision", "runs", "runs/min", "runs/min, Trainer", "ratio", "workers"]
 THROUGHPUT += ["threads, Trainer", "epochs", "epochs, Trainer", "MiB", "MiB, Trainer"]
 PER_GPU = "runs/GPU-hour"
@@ -128,6 +128,14 @@ def memory_table(frame: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=MEMORY)
     order = {suite: place for place, suite in enumerate(dict.fromkeys(frame["suite"]))}
     return table.sort_values("suite", key=lambda column: column.map(order), kind="stable", ignore_index=True)
+
+
+def engine_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Runs an hour by workers that are there already, and what they took at their peak: together, and one on a GPU."""
+    rows = frame.loc[frame["side"] == "engine"]
+    table = rows.assign(**{"runs/hour": 3600 * rows["runs"] / rows["wall"]})
+    table = table.rename(columns={"peak_mib": "MiB", "gpu_mib": "GPU MiB, a run"})
+    return table[["suite", "workers", "gpus", "runs", "runs/hour", "MiB", "GPU MiB, a run"]].reset_index(drop=True)
 
 
 def step_table(frame: pd.DataFrame) -> pd.DataFrame:

@@ -52,6 +52,7 @@ from supertickets.chapters.display import measured, show_claims, show_table
 from supertickets.chapters.multi_task.claims import (
     fine_tuning_claims,
     sharing_claims,
+    with_hindsight,
 )
 from supertickets.chapters.multi_task.tables import (
     averages,
@@ -130,7 +131,7 @@ if large_name:
     )
     tuned = fine_tuning_claims(large_frame, size="large")
     show_claims(tuned, alone, "fine-tuning-large")
-    measured(*sentences(tuned))
+    measured(*sentences(tuned), *with_hindsight(large_frame))
 else:
     print("no large model at this profile")
 
@@ -197,7 +198,7 @@ for out in ("", *dict.fromkeys(frame["task"])):
 
 # %% tags=["hide-input"]
 for scale in each(judged):
-    measured(*sentences(judged[scale]))
+    measured(*sentences(judged[scale]), *with_hindsight(scale.judged("table3")))
 
 # %% [markdown]
 # **What differs from the paper, and why.** Only the parameters of a task's

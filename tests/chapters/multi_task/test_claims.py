@@ -7,7 +7,7 @@ from scipy import stats
 from sharing_frames import made_up
 
 from supertickets.chapters.claims import ALPHA, HOLDS, REVERSED, TOGETHER, UNKNOWN, sentences
-from supertickets.chapters.multi_task.claims import fine_tuning_claims, sharing_claims
+from supertickets.chapters.multi_task.claims import fine_tuning_claims, sharing_claims, with_hindsight
 from supertickets.statistics import holm
 
 
@@ -68,6 +68,11 @@ def test_fine_tuning_helps_or_harms_at_the_rate_that_the_selection_split_chooses
     alone = fine_tuning_claims(both.loc[(both["stage"] != "fine-tuned") | (both["learning_rate"] == 2e-3)])
     assert set(alone["verdict"]) == {REVERSED}
     assert fine_tuning_claims(frame.loc[~tuned]).empty
+    unlucky = both.assign(selection_score=1 - both["selection_score"])  # the rate that harms is chosen
+    assert set(fine_tuning_claims(unlucky)["verdict"]) == {REVERSED}
+    said = [float(line.split("average by ")[1].split()[0]) for line in with_hindsight(unlucky)]
+    assert said == pytest.approx([3, 3], abs=0.2)
+    assert with_hindsight(frame.loc[~tuned]) == []
 
 
 @pytest.mark.parametrize("times", [60, pytest.param(1000, marks=pytest.mark.slow)])

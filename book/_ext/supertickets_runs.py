@@ -31,12 +31,14 @@ def _table(name: str, caption: str, head: Sequence[str], rows: Sequence[Sequence
     top = "".join(f'<th scope="col" class="st-words">{words}</th>' for words in head)
     body = "".join(
         f'<tr><th scope="row" class="st-words">{first}</th>'
-        + "".join(f'<td class="st-words">{words}</td>' for words in rest)
+        + "".join(
+            f'<td class="st-words" data-label="{name}">{words}</td>' for name, words in zip(head[1:], rest, strict=True)
+        )
         + "</tr>"
         for first, *rest in rows
     )
     return (
-        f'<figure class="st-table" id="table-{name}"><div class="st-scroll" tabindex="0" role="region" '
+        f'<figure class="st-table st-stacked" id="table-{name}"><div class="st-scroll" tabindex="0" role="region" '
         f'aria-label="{caption}"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
         f'<figcaption data-name="{name}">{caption}</figcaption></figure>'
     )

@@ -157,7 +157,9 @@ def fill_markers(app: Sphinx, page: str, source: list[str]) -> None:
             source[0] = source[0].replace(marker, fill())
 
 
-PRESENTS = re.compile(r"^(from|import) |\b(each|show_claims|measured|inconsistencies|told)\(", re.MULTILINE)
+PRESENTS = re.compile(
+    r"^(from|import|if stored|if gpu)\b|\b(each|show_claims|measured|inconsistencies|told)\(", re.MULTILINE
+)
 
 
 def fold_cells(app: Sphinx, page: str, source: list[str]) -> None:
@@ -241,7 +243,7 @@ def finish_page(app: Sphinx, page: str, template: str, context: dict[str, Any], 
         ),
         body,
     )
-    context["body"] = body
+    context["body"] = re.sub(r'<span class="pre">(?=--?[\w-]{1,25}<)', '<span class="pre st-flag">', body)
     paragraphs = doctree.findall(nodes.paragraph) if doctree is not None else ()
     first = next((node for node in paragraphs if isinstance(node.parent, nodes.section)), None)
     text = " ".join((first.astext() if first is not None else context.get("title", "")).split())

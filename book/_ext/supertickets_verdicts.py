@@ -188,7 +188,7 @@ def verdicts_html(claims: Sequence[Mapping[str, Any]], scales: Mapping[str, str]
     rows = []
     for place, said in enumerate(statements()):
         words = f'<a href="chapters/{said.page}.html">{html.escape(said.words)}</a> ({html.escape(said.section)})'
-        cells = f'<td class="paper" data-label="The paper">{mark_mentions(html.escape(said.printed))}</td>'
+        cells = f'<td class="paper" data-label="The paper"><span>{mark_mentions(html.escape(said.printed))}</span></td>'
         for key, title in scales.items():
             found = evidence(said, key, claims)
             lines = "".join(_line(row, found) for row in found) or NO_RUNS

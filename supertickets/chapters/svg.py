@@ -74,7 +74,9 @@ def stack(fig: Figure) -> None:
     if grid is None or grid.ncols == 1 or len(panels) < 2:
         shrunk = height * min(1.0, NARROW / width)
         round_ones = any(axis.get_aspect() != "auto" for axis in fig.axes)
-        fig.set_size_inches(NARROW, shrunk if round_ones else max(shrunk, min(height, 2.6)))
+        lines = max(sum(label.get_text()[:1].isalpha() for label in axis.get_yticklabels()) for axis in fig.axes)
+        least = max(min(height, 2.6), 1.2 + 0.19 * lines)  # a line for each name beside the axis
+        fig.set_size_inches(NARROW, shrunk if round_ones else max(shrunk, least))
     else:
         heights = np.asarray(grid.get_height_ratios(), dtype=float)
         rows = {axis: spec.rowspan.start for axis, spec in specs}

@@ -89,7 +89,7 @@ AUDIT = (
     }
   }
   for (const box of document.querySelectorAll('main *')) {
-    if (box.closest('svg, mjx-container, dialog, .bd-sidebar-secondary')) continue;
+    if (box.closest('svg, dialog, .bd-sidebar-secondary') || box.parentElement.closest('mjx-container')) continue;
     if (box.clientWidth < 20 || !seen(box)) continue;
     if (box.scrollWidth <= box.clientWidth + 2 || getComputedStyle(box).overflowX === 'visible') continue;
     const cue = box.parentElement.querySelector(':scope > .st-more');

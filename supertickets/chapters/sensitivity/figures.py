@@ -64,7 +64,7 @@ def _panel(axis: Axes, data: pd.DataFrame) -> None:
         if curve.empty:
             continue
         x, centre = shift * curve["learning_rate"].to_numpy(), curve["mean"].to_numpy()
-        ends = [centre - curve["low"].to_numpy(), curve["high"].to_numpy() - centre]
+        ends = [centre - curve["low"].clip(lower=-100), curve["high"].clip(upper=100) - centre]  # of the scale
         style: dict[str, Any] = {"color": colour, "marker": marker, "linestyle": line}
         axis.errorbar(x, centre, ends, label=model, markersize=4.5, linewidth=1.5, elinewidth=1.0, capsize=3, **style)
     axis.set_xscale("log")

@@ -122,7 +122,8 @@ def figure3(frame: pd.DataFrame) -> Figure:
         axes[1, column].plot(range(len(weights)), weights, "o", color=colour, markersize=7)
     for row, name in enumerate(("gain", "weights")):
         centre, low, high = (ours[column].to_numpy() for column in (name, f"{name}, low", f"{name}, high"))
-        axes[row, 0].errorbar(x, centre, [centre - low, high - centre], fmt="none", ecolor="black", capsize=3, lw=1.2)
+        ends = [centre - low, np.minimum(high, 100) - centre]  # nothing remains of more than all
+        axes[row, 0].errorbar(x, centre, ends, fmt="none", ecolor="black", capsize=3, lw=1.2)
     axes[1, 0].set_xticks(x, own, fontsize=8, **slant)
     axes[1, 0].set_xlim(-0.7, len(ours) - 0.3)
     axes[1, 1].set_xticks(range(len(theirs)), [f"{row['task']}\n{row['train size']}" for row in theirs], fontsize=8)

@@ -38,7 +38,7 @@ STYLE = """section.st-page + section.st-page { break-before: page; } .st-page h1
   h1, h2, h3, h4, .st-tab-title, .admonition-title { break-after: avoid; }
   pre, details, .cell, .highlight, .admonition, .st-tab { break-inside: auto !important; }
   figure, tr { break-inside: avoid; } figure.st-table { break-inside: auto; } figcaption { break-before: avoid; }
-  aside.provenance { break-inside: avoid; margin-top: 1rem; }"""
+  aside.provenance { font-size: 6.5pt; margin-top: 1rem; }"""
 FOOT = '<div style="width: 100%; font-size: 8px; text-align: center"><span class="pageNumber"></span></div>'
 
 
@@ -68,9 +68,9 @@ def write_pdf(site: Path, target: Path) -> int:
         page.goto(pages[0])
         book = f'<div class="bd-content"><article class="bd-article">{"".join(parts)}</article></div>'
         page.evaluate("([text]) => { document.body.innerHTML = text; }", [f"<style>{STYLE}</style>{book}"])
-        edges = dict.fromkeys(("top", "bottom", "left", "right"), "15mm")
         feet = {"display_header_footer": True, "header_template": "<span></span>", "footer_template": FOOT}
-        page.pdf(path=target, format="A4", margin=edges, outline=True, tagged=True, **feet)  # pyright: ignore[reportArgumentType]
+        looks = {"margin": dict.fromkeys(("top", "bottom", "left", "right"), "15mm"), "print_background": True}
+        page.pdf(path=target, format="A4", outline=True, tagged=True, **looks, **feet)  # pyright: ignore[reportArgumentType]
     return len(pages)
 
 

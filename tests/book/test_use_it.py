@@ -1,16 +1,20 @@
-"""The page "Use it on your data": its recipe for ONNX, carried out with and without this package."""
+"""The page "Use it on your data": its example, and its recipe for ONNX, carried out with and without this package."""
 
 from __future__ import annotations
 
 import ast
+import html
+import json
 import re
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import supertickets_example as example
 import torch
 from tiny import TICKETS
 
@@ -54,3 +58,38 @@ def test_the_recipe_for_onnx(encoder, tmp_path):
         np.testing.assert_allclose(logits, wanted, atol=tolerance)
         if file == "model.onnx":
             assert answers == [model.config.id2label[index] for index in wanted.argmax(1)]
+
+
+@pytest.mark.timeout(1800)  # the first test builds the book
+def test_the_page_shows_what_the_command_said_and_the_report_that_it_wrote(site: Path) -> None:
+    text, built = (site / "use_it.html").read_text(encoding="utf-8"), site.parent / "example"
+    read = html.unescape(re.sub(r"<[^>]+>", "", text))
+    printed = json.loads((built / "done.json").read_text(encoding="utf-8"))["printed"]
+    assert printed.strip() in read and "Written: found/report.html" in printed
+    assert (built / "train.csv").read_text(encoding="utf-8").splitlines()[1] in read
+    report = (built / "found" / "report.html").read_text(encoding="utf-8")
+    assert (site / "_static" / "found" / "report.html").read_text(encoding="utf-8") == report
+    (verdict,) = re.findall('<p class="verdict">(.*?)</p>', report)
+    assert verdict in text and html.unescape(verdict) in printed
+    assert text.count('<figure class="st-figure"') == report.count('<figure class="st-figure"') == 2
+    assert str(built) not in text + report
+
+
+def test_the_example_is_carried_out_once_for_the_same_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, ends = [], [0, 0, 1]
+
+    def run(call: list[str], **options: object) -> SimpleNamespace:
+        calls.append(call)
+        return SimpleNamespace(returncode=ends[len(calls) - 1], stdout="said", stderr="why")
+
+    monkeypatch.setattr(example.subprocess, "run", run)
+    folder = tmp_path / "example"
+    assert example.carried_out(folder) == example.carried_out(folder) and len(calls) == 1
+    assert calls[0][3:6] == ["find", "--encoder", "lab-base"] and "\n" not in "".join(calls[0])
+    assert len((folder / "train.csv").read_text(encoding="utf-8").splitlines()) == 1 + example.ROWS["train"]
+    monkeypatch.setattr(example, "COMMAND", example.COMMAND + " --quiet")
+    example.carried_out(folder)
+    monkeypatch.setattr(example, "COMMAND", "supertickets find")
+    with pytest.raises(RuntimeError, match="why"):
+        example.carried_out(folder)
+    assert len(calls) == 3 and not (folder / "done.json").exists()

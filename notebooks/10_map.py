@@ -127,7 +127,12 @@ for scale in each(scales):
         "terms in hundredths of the loss; star: 95% interval without zero; "
         "frame: stands after the correction.",
     )
-    measured(*sentences(judged[scale][~judged[scale]["detail"].astype(bool)]))
+    whole = judged[scale]
+    show_claims(
+        whole[~whole["detail"].astype(bool)],
+        "All cells together: the k-th training sets of all make a mean.",
+        "gains",
+    )
 
 # %% [markdown]
 # ## Is it more pronounced in the larger model?
@@ -285,8 +290,8 @@ for scale in scales:
 # two training sets. Is it like its neighbours?
 
 # %% tags=["hide-cell"]
-whole = get_profile("lab").map
-own = replace(few, map=some_cells(whole, "100", "0.2", 2))
+planned = get_profile("lab").map
+own = replace(few, map=some_cells(planned, "100", "0.2", 2))
 mine = Chapter(own, store, workers=workers).here().records("map")
 cell = map_table(cells(mine))
 print(cell.drop(columns=["encoder", "task"], errors="ignore").T.to_string())

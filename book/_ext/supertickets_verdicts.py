@@ -63,6 +63,8 @@ def statements() -> tuple[Statement, ...]:
     say("abstract, 5.4", "Light pruning beats the full model", curve, "light pruning beats", single)
     many = "Light pruning beats the full model, on many training sets"
     say("abstract, 5.4", many, curve, "light pruning beats", ("05_single_task", "light-powered"))
+    anywhere = "Light pruning beats the full model, whatever the size and noise of the data"
+    say("abstract, 5.4", anywhere, curve, "light pruning beats", ("10_map", "gains"))
     say("abstract, 5.4", "Winning tickets get better with pruning, then worse", curve, "winning tickets rise", single)
     say("abstract, 5.3", "The super ticket beats the full model", gain, "the super ticket", single)
     trade_off = ("01_introduction", "directions")

@@ -50,7 +50,7 @@ def claims(tmp_path) -> list[dict]:
 def test_a_row_says_word_effect_interval_runs_and_where_to_read_on(claims) -> None:
     text = verdicts.verdicts_html(claims, SCALES)
     rows = dict(re.findall(r'<tr id="[^"]*"><th scope="row"><a href="[^"]*">([^<]*)</a>.*?</th>(.*?)</tr>', text))
-    assert len(rows) == len(verdicts.statements()) == 30
+    assert len(rows) == len(verdicts.statements()) == 31
     row = rows["Light pruning beats the full model"]
     paper, mpnet, lab = re.findall(r"<td.*?</td>", row)
     assert "Figure 4" in paper

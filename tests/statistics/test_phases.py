@@ -124,6 +124,26 @@ def test_the_interval_of_the_gain_covers(n, rise, sims, record_property):
     assert 0.92 - spare <= hits / sims <= 0.98 + spare
 
 
+def test_the_gain_and_its_interval_by_hand():
+    """Other seeds choose on other examples; the interval is the jackknife's, each seed left out in turn."""
+    rng = np.random.default_rng(5)
+    x, by = 0.9 + 0.01 * rng.normal(size=(2, 5, 4))
+
+    def gain_of(seeds: list[int]) -> float:
+        found = []
+        for seed in seeds:
+            level = 1 + int(np.argmax([by[[k for k in seeds if k != seed], i].mean() for i in (1, 2)]))
+            found.append(x[seed, level] - x[seed, 0])
+        return float(np.mean(found))
+
+    everyone = list(range(5))
+    gain = phases.rises_then_falls([0, 0.1, 0.2, 0.8], x, chosen_by=by).gain
+    without = [gain_of([k for k in everyone if k != seed]) for seed in everyone]
+    half = stats.t.ppf(0.975, 4) * 4 * np.std(without, ddof=1) / math.sqrt(5)
+    assert (gain.mean, gain.low, gain.high) == pytest.approx((gain_of(everyone), gain.mean - half, gain.mean + half))
+    assert not phases.rises_then_falls([0, 0.1, 0.2, 0.8], x[:2], chosen_by=by[:2]).gain.known
+
+
 def test_the_opposite_needs_every_level_below_or_an_end_above():
     rng = np.random.default_rng(5)
     falling = phases.rises_then_falls(LEVELS, runs(rng, np.linspace(0.9, 0.5, 9), 8, 0.002))

@@ -20,9 +20,8 @@ PAGES = """() => [location.href, ...[...document.querySelectorAll('nav.bd-links 
 ARTICLE = """async pages => {
   if (window.MathJax && MathJax.startup) await MathJax.startup.promise;
   const article = document.querySelector('article.bd-article');
-  const parts = 'script, button, .headerlink, .st-tablist, .st-more, .st-run, .st-runs, .tag_hide-input details';
-  article.querySelectorAll(parts).forEach(e => e.remove());
-  article.querySelectorAll('a[download]').forEach(link => link.replaceWith(link.textContent));  // the data are not here
+  const used = 'script, button, .headerlink, .st-tablist, .st-more, .st-run, .st-runs, a[download]';
+  article.querySelectorAll(`${used}, .tag_hide-input details`).forEach(e => e.remove());
   article.querySelectorAll('details').forEach(one => { one.open = true; });
   article.querySelectorAll('.tag_hide-cell summary').forEach(one => { one.textContent = 'Solution'; });
   for (const link of article.querySelectorAll('a[href]')) {

@@ -175,9 +175,10 @@ def headlines_html(claims: Sequence[Mapping[str, Any]], scales: Mapping[str, str
             for row in found:
                 words.setdefault(row["verdict"], []).append(_label(row, found))
             told = [_word(word) + f" by {', '.join(by)}" * (len(words) > 1) for word, by in words.items()]
-            answers += (
-                [f"{html.escape(title)} {'; '.join(told)} (n = {found[0]['n']:g}{_so_far(found[0])})"] if found else []
-            )
+            if found:
+                by = f" by {_label(found[0], found)}" * (len(found) > 1)
+                points = f"{_effect(found[0])}{by}, n = {found[0]['n']:g}{_so_far(found[0])}"
+                answers.append(f"{html.escape(title)} {'; '.join(told)} ({points})")
         line = "; ".join(answers) or NO_RUNS
         lines.append(f'<li><a href="#claim-{place}">{html.escape(said.words)}</a>: {line}.</li>')
     return f"<ul>{''.join(lines)}</ul>"
@@ -210,20 +211,24 @@ def verdicts_html(claims: Sequence[Mapping[str, Any]], scales: Mapping[str, str]
 
 def _line(row: Mapping[str, Any], among: Sequence[Mapping[str, Any]]) -> str:
     """A row's word, effect, interval and n, with a link to the word's meaning and to the place in the book."""
-    share = row["unit"] == "share"
-
-    def figure(name: str, sign: str = "+") -> str:
-        value = row[name]
-        return "?" if value is None else f"{100 * value:{sign}.0f}%" if share else f"{value:{sign}.2f}"
-
-    unit = "" if share else f" {row['unit']}"
-    interval = "" if row["low"] is None else f" [{figure('low')}, {figure('high')}]"
-    limit = f", limit {figure('limit')}" if row["limit"] else ""
+    limit = f", limit {_figure(row, 'limit')}" if row["limit"] else ""
     power = f", power {row['power']:.0%}" if row["verdict"] == UNKNOWN and row["power"] is not None else ""
     label = f"<i>{html.escape(_label(row, among))}:</i> " if len(among) > 1 else ""
     word = _word(row["verdict"])
-    place = f'<a href="chapters/{row["page"]}.html#{row["id"]}">{figure("effect")}{unit}{interval}</a>'
+    place = f'<a href="chapters/{row["page"]}.html#{row["id"]}">{_effect(row)}</a>'
     return f"<p>{label}{word} {place}{limit}, n = {row['n']:g}{power}{_so_far(row)}</p>"
+
+
+def _figure(row: Mapping[str, Any], name: str) -> str:
+    value = row[name]
+    return "?" if value is None else f"{100 * value:+.0f}%" if row["unit"] == "share" else f"{value:+.2f}"
+
+
+def _effect(row: Mapping[str, Any]) -> str:
+    """The effect with its unit and interval."""
+    unit = "" if row["unit"] == "share" else f" {row['unit']}"
+    interval = "" if row["low"] is None else f" [{_figure(row, 'low')}, {_figure(row, 'high')}]"
+    return f"{_figure(row, 'effect')}{unit}{interval}"
 
 
 def _label(row: Mapping[str, Any], among: Sequence[Mapping[str, Any]]) -> str:

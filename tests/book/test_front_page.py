@@ -78,7 +78,8 @@ def test_the_main_claims_are_answered_first_with_a_link_to_their_rows(claims) ->
         == len({said.words for said in verdicts.statements()} & {*verdicts.MAIN})
     )
     read = re.sub(r"<[^>]+>", "", text)
-    assert "As a model shrinks, its variance falls: Lab holds here by Brier; reversed here by 0-1 (n = 3)." in read
+    said = "Lab holds here by Brier; reversed here by 0-1 (-1.00 points [-1.25, -0.75] by Brier, n = 3)."
+    assert f"As a model shrinks, its variance falls: {said}" in read
     assert "Ticket-Share beats MT-DNN: no runs yet." in read
     (row,) = re.findall(r'href="#(claim-\d+)">As a model shrinks, its variance', text)
     table = verdicts.verdicts_html(claims, SCALES)

@@ -286,10 +286,14 @@ if card:
         "Runs per minute on a GPU, ours and the Trainer's: a run alone.",
         "gpu-throughput",
     )
+    few = card.frame[card.frame["side"] == "engine"]
+    few = few.assign(**{"runs/hour": 3600 * few["runs"] / few["wall"]})
+    few = few.rename(columns={"peak_mib": "MiB", "gpu_mib": "GPU MiB, a run"})
     show_table(
-        tables.engine_table(card.frame),
-        "Many short runs on a GPU, so many workers side by side.",
-        "gpu-engine",
+        few[["workers", "gpus", "runs", "runs/hour", "MiB", "GPU MiB, a run"]],
+        "Short runs on a GPU, so many side by side: in an hour, and their "
+        "memory.",
+        "gpu-few-shot",
         decimals=0,
     )
     show_table(

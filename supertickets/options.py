@@ -40,10 +40,7 @@ Workers = Annotated[
 Engine = Annotated[str, typer.Option(help="local (this process), processes, or ray")]
 RUNS_PER_GPU = 2
 """So many runs share a GPU unless told otherwise: while one reads, captures, scores or writes, another's steps fill it.
-
-A run of few examples is at that most of its time (MiniLM: 0.2 s of a core besides capturing, for 96 replayed steps): of
-such runs 4 do more, if their memory allows. ``make gpu`` measures 1, 2 and 4 of them.
-"""
+Few-shot runs do so most of their time (MiniLM: 0.2 s of a core for 96 steps): of those 4 do more (``make gpu``)."""
 RunsPerGpu = Annotated[int, typer.Option(min=1, help="runs that share a GPU (4 if examples are few)")]
 Address = Annotated[str, typer.Option(help="Ray cluster: auto, HOST:PORT or ray://HOST:PORT (default: a Ray here)")]
 Task = Annotated[str | None, typer.Option(help="a lab task, a GLUE task, or a folder's name in --data-dir")]

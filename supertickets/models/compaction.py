@@ -53,11 +53,10 @@ class NoFfn(nn.Module):
 
 
 def compact(model: PreTrainedModel, ticket: Ticket, copied: bool = True) -> PreTrainedModel:
-    """A smaller copy of ``model`` without the heads and FFNs that ``ticket`` prunes; ``model`` is left as it is.
+    """A smaller copy of ``model`` (or, if not ``copied``, itself) without the heads and FFNs that ``ticket`` prunes.
 
-    Not ``copied``, it is ``model`` itself: a copy takes longer than a short run's steps on a GPU. Logits equal those of
-    ``masked(model, ticket)`` (float64: to 1e-10). Raises SuperticketsError if the ticket does not fit the encoder or
-    the model is already compacted.
+    Logits equal those of ``masked(model, ticket)`` (float64: to 1e-10). Raises SuperticketsError if the ticket
+    does not fit the encoder or the model is already compacted.
     """
     shape = (len(layer_parts(model)), model.config.num_attention_heads)
     if ticket.shape != shape:

@@ -21,8 +21,8 @@ from supertickets.training.fast import (
     Capture,
     Replayed,
     Step,
-    cuda_graphs,
     fast_forward,
+    graphs,
     own_vocabulary,
     padded_widths,
 )
@@ -111,11 +111,6 @@ def fit(
     return Fitted(tuple(epochs), best_epoch, step.told() if isinstance(step, Replayed) else "")
 
 
-def graphs(device: torch.device) -> Capture | None:
-    """How steps are captured on a device: as CUDA graphs on a GPU, not at all elsewhere."""
-    return cuda_graphs() if device.type == "cuda" else None
-
-
 def training_step(
     model: PreTrainedModel,
     split: EncodedSplit,
@@ -129,7 +124,6 @@ def training_step(
     Replayed (:class:`~supertickets.training.fast.replayed.Replayed`) where there is a way to ``capture`` it, if
     ``n_steps`` of training are to come.
     """
-
     anew = [parameter for parameter in model.parameters() if parameter.grad is None]  # their gradient, in every step
 
     def step(batch: Batch, updates: Any, rate: Any) -> Tensor:

@@ -26,18 +26,15 @@ from supertickets.tasks import DataRef
 from supertickets.tickets import LEVELS, Ticket, full_ticket, random_ticket
 from supertickets.training.batching import EncodedSplit, cached_encode, train_batches
 from supertickets.training.conditions import run_conditions
-from supertickets.training.fast import ONE_DNN
-from supertickets.training.loop import best_device, graphs, predict, ready, train_epoch, training_step
+from supertickets.training.fast import ONE_DNN, graphs
+from supertickets.training.loop import best_device, predict, ready, train_epoch, training_step
 from supertickets.training.optimiser import Optimiser, flat_parameters
 
-_PRODUCTS = (
-    *(f"aten::{name}" for name in ("mm", "addmm", "addmm_", "bmm", "baddbmm", "baddbmm_")),
-    "mkldnn::_linear_pointwise",
-)
-_VIEWS = {
-    f"aten::{name}"
-    for name in ("view", "t", "transpose", "as_strided", "reshape", "expand", "slice", "select", "empty", "unsqueeze")
-} | {"aten::empty_strided", "aten::empty_like", "aten::_unsafe_view", "aten::_reshape_alias", "aten::narrow"}
+_PRODUCTS = {f"aten::{name}" for name in ("mm", "addmm", "addmm_", "bmm", "baddbmm", "baddbmm_")}
+_PRODUCTS |= {"mkldnn::_linear_pointwise"}
+_VIEWS = {f"aten::{name}" for name in ("view", "t", "transpose", "as_strided", "reshape", "expand", "slice", "select")}
+_VIEWS |= {f"aten::{name}" for name in ("unsqueeze", "_unsafe_view", "_reshape_alias", "narrow")}
+_VIEWS |= {f"aten::{name}" for name in ("empty", "empty_strided", "empty_like")}
 _KERNELS = re.compile("gemm|gemv|cutlass|xmma|nvjet|splitk|fmha|flash|sdpa", re.IGNORECASE)
 """Names of a GPU's matrix products, attention's among them."""
 WAYS = ("compacted", "masked")
@@ -169,9 +166,8 @@ def _arithmetic(events: Iterable[Any], device: str) -> tuple[float, float]:
         kernels = [it for it in events if it.device_type.name == "CUDA" and not it.is_user_annotation]
         taken = {it.key: it.self_device_time_total for it in kernels}
         return sum(spent for name, spent in taken.items() if _KERNELS.search(name)), sum(taken.values())
-    taken = {it.key: it.self_cpu_time_total for it in events}
-    ours = {name for name in taken if name.startswith(("aten::", "mkldnn::"))}
-    return sum(taken.get(name, 0.0) for name in _PRODUCTS), sum(taken[name] for name in ours - _VIEWS)
+    taken = {it.key: it.self_cpu_time_total for it in events if it.key.startswith(("aten::", "mkldnn::"))}
+    return sum(taken.get(name, 0.0) for name in _PRODUCTS), sum(taken[name] for name in taken.keys() - _VIEWS)
 
 
 def _prepared(

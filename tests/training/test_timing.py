@@ -16,7 +16,7 @@ from supertickets.runs import Hyper
 from supertickets.tasks import data_ref
 from supertickets.tickets import Ticket, full_ticket
 from supertickets.training import step_profile, step_times, timing
-from supertickets.training.timing import operations, peak_rate
+from supertickets.training.timing import operations
 
 CONFIG = BertConfig(hidden_size=8, num_attention_heads=2, num_hidden_layers=2, intermediate_size=12)
 QUICK = Hyper(learning_rate=3e-3, batch_size=16, epochs=1)
@@ -110,8 +110,9 @@ def test_an_unknown_encoder_is_refused(toy):
         step_times("./no-such-folder", ref, QUICK, levels=(0.4,), n_batches=1, repeats=1)
 
 
-def test_the_profile_of_a_step_accounts_for_all_of_its_time(encoder, toy):
+def test_the_profile_of_a_step_accounts_for_all_of_its_time(encoder, toy, monkeypatch):
     spec = toy_full_run(encoder, toy)
+    monkeypatch.setattr(timing, "peak_rate", lambda _: 1e11)  # measured twice, on a busy machine it is not the same
     frame = step_profile(str(encoder), spec.data, spec.hyper, (0.0, 0.6), n_batches=2)
     assert frame["level"].tolist() == [0.0, 0.6]
     products, elementwise, between = (np.array(frame[name]) for name in ("products", "elementwise", "between"))
@@ -119,10 +120,9 @@ def test_the_profile_of_a_step_accounts_for_all_of_its_time(encoder, toy):
     assert between.min() >= 0
     assert (products + elementwise + between).min() >= 0.999
     assert min(frame["rate"]) > 0
-    # A step of tiny matrices is far from a large product, and both are rates of the same device.
     rate, utilisation = np.array(frame["rate"]), np.array(frame["utilisation"])
     assert 0 < utilisation.min() <= utilisation.max() < 1
-    assert 1e9 * rate / utilisation == pytest.approx(np.full(2, peak_rate()), rel=0.5)
+    assert 1e9 * rate / utilisation == pytest.approx(np.full(2, 1e11))
     sentences = profile_sentences(frame)
     assert sentences[0].startswith("The full model: a training step takes")
     assert sentences[1].startswith("At level 60%")

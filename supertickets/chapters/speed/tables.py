@@ -130,14 +130,6 @@ def memory_table(frame: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values("suite", key=lambda column: column.map(order), kind="stable", ignore_index=True)
 
 
-def engine_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """Runs an hour by workers that are there already, and what they took at their peak: together, and one on a GPU."""
-    rows = frame.loc[frame["side"] == "engine"]
-    table = rows.assign(**{"runs/hour": 3600 * rows["runs"] / rows["wall"]})
-    table = table.rename(columns={"peak_mib": "MiB", "gpu_mib": "GPU MiB, a run"})
-    return table[["suite", "workers", "gpus", "runs", "runs/hour", "MiB", "GPU MiB, a run"]].reset_index(drop=True)
-
-
 def step_table(frame: pd.DataFrame) -> pd.DataFrame:
     """Time of a step, relative to the full model's, at every level, beside the share of operations that is left.
 

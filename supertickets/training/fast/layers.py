@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +25,7 @@ from supertickets.models import Family, NoAttention
 
 ONE_DNN: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
 """oneDNN's linear layer in float32: faster than MKL's on processors that MKL was not made for, unless it is small."""
+_Norm = tuple[nn.Parameter, nn.Parameter]  # weight and bias of a layer norm
 
 
 @dataclass
@@ -43,13 +44,6 @@ class _Linear:
             slopes = ([parameter.grad for parameter in side] for side in (self.weights, self.biases))
             self.seen = where, *(_as_one(side) for side in (self.weights, self.biases, *slopes))
         return self.seen[1:]
-
-
-class _Norm(NamedTuple):
-    """The parameters of a layer norm."""
-
-    weight: nn.Parameter
-    bias: nn.Parameter
 
 
 @dataclass(frozen=True)
@@ -111,7 +105,7 @@ def _parts(layer: nn.Module, family: Family, first: bool) -> _Layer:
         return _Linear(tuple(found(path).weight for path in paths), tuple(found(path).bias for path in paths))
 
     def norm(path: str) -> _Norm:
-        return _Norm(found(path).weight, found(path).bias)
+        return found(path).weight, found(path).bias
 
     attention, ffn = found(family.attention), isinstance(found(family.ffn_out), nn.Linear)
     some = not isinstance(attention, NoAttention)
@@ -334,8 +328,8 @@ def _norm(norm: _Norm, x: Tensor, epsilon: float) -> tuple[tuple[Tensor, Tensor,
 def _norm_backward(norm: _Norm, d_y: Tensor, saved: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     x, mean, scale = saved
     found = torch.ops.aten.native_layer_norm_backward(d_y, x, x.shape[-1:], mean, scale, *norm, (True, True, True))
-    _add(norm.weight, found[1])
-    _add(norm.bias, found[2])
+    for parameter, slope in zip(norm, found[1:], strict=True):
+        _add(parameter, slope)
     return found[0]
 
 

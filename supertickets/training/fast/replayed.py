@@ -11,7 +11,7 @@ device within an epoch. Evaluation and importance scoring are not captured: thei
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, cast
@@ -89,23 +89,22 @@ class Replayed:
         if self.device.type == "cuda":  # from other memory a copy may wait for the device
             given = {name: value.pin_memory() for name, value in given.items()}
         width = batch.inputs["input_ids"].shape[1]
-        try:
-            if width in self.graphs:
-                places, replay = self.graphs[width]
-                for name, value in given.items():
-                    places[name].copy_(value, non_blocking=True)
-                return replay()
-        except RuntimeError as fault:  # before anything was launched: another task's capture has failed
-            self._give_up(fault)
+        if _FAULTS and self.capture is not None:  # of another task, or of an earlier run
+            self._give_up(f"one of this process failed before: {_FAULTS[0]}")
+        if width in self.graphs:
+            places, replay = self.graphs[width]
+            for name, value in given.items():
+                places[name].copy_(value, non_blocking=True)
+            return replay()
         places = {name: value.to(self.device, copy=True, non_blocking=True) for name, value in given.items()}
-        with _aside(self.device):
+        with _aside(self.device) if self.device.type == "cuda" else nullcontext():
             loss = self._taken(places)
         self.warm += 1
         if self.capture is not None and self.warm >= WARM_UP:
             try:
                 self.graphs[width] = places, self.capture(lambda: self._taken(places))
             except RuntimeError as fault:  # what CUDA or a library says of an operation that cannot be captured
-                self._give_up(fault)
+                self._give_up(_why(fault))
         return loss
 
     def told(self) -> str:
@@ -114,8 +113,8 @@ class Replayed:
             return f"one by one, since a step cannot be captured: {self.fault}"
         return f"replayed, captured at {len(self.graphs)} lengths of batch"
 
-    def _give_up(self, fault: RuntimeError) -> None:
-        self.capture, self.fault = None, _first_line(fault)
+    def _give_up(self, why: str) -> None:
+        self.capture, self.fault = None, why
         self.graphs.clear()  # their dropout's generator is no longer the usual one
 
     def _taken(self, places: dict[str, Tensor]) -> Tensor:
@@ -139,36 +138,31 @@ def filled(batch: Batch, split: EncodedSplit, widths: Sequence[int], n_rows: int
     return Batch(inputs, batch.labels[rows], batch.index, torch.arange(n_rows) < n_real)
 
 
-def cuda_graphs() -> Capture:
-    """Captures as CUDA graphs that share their memory: a loss is to be read before the next step overwrites it.
+def graphs(device: torch.device) -> Capture | None:
+    """On a GPU captures as CUDA graphs, which share memory: a loss is to be read before the next step overwrites it.
 
-    After one that fails this process neither captures nor replays any more, and says so by a RuntimeError: torch does
-    not give back all that a failed capture took, so that each one more would cost memory for good.
+    One that fails, by a RuntimeError, is the last of this process: torch does not give back all that it took.
     """
-    device = torch.cuda.current_device()  # asked first: before CUDA is set up there are no generators
-    generator, pool = torch.cuda.default_generators[device], torch.cuda.graph_pool_handle()
-
-    def require_none() -> None:
-        if _FAULTS:
-            raise RuntimeError(f"{_FAULTS[0]} (the first capture that failed in this process)")
+    if device.type != "cuda":
+        return None
+    number = torch.cuda.current_device()  # asked first: before CUDA is set up there are no generators
+    generator, pool = torch.cuda.default_generators[number], torch.cuda.graph_pool_handle()
 
     def capture(carry_out: Callable[[], Tensor]) -> Callable[[], Tensor]:
-        require_none()
         graph, state, usual = torch.cuda.CUDAGraph(), generator.clone_state(), torch.cuda.current_stream()
         try:
-            with torch.cuda.graph(graph, pool=pool, stream=_side(device)):
+            with torch.cuda.graph(graph, pool=pool, stream=_side(number)):
                 loss = carry_out()
         except RuntimeError as fault:
-            _FAULTS.append(_first_line(fault))
+            _FAULTS.append(_why(fault))
             torch.cuda.set_stream(usual)  # torch leaves its own only after a capture that ends well
             generator.graphsafe_set_state(state)  # the failed capture's would refuse all further numbers
             # Before 2.13 memory is still asked for as in a capture, and what lies unused is never given back.
             with suppress(AttributeError, RuntimeError):
-                torch._C._cuda_endAllocateToPool(device, pool)
+                torch._C._cuda_endAllocateToPool(number, pool)
             raise
 
         def replay() -> Tensor:
-            require_none()
             graph.replay()
             return loss
 
@@ -177,7 +171,7 @@ def cuda_graphs() -> Capture:
     return capture
 
 
-def _first_line(fault: RuntimeError) -> str:
+def _why(fault: RuntimeError) -> str:
     return str(fault.__context__ or fault).strip().splitlines()[0]  # a capture's end complains of what broke it
 
 
@@ -190,9 +184,6 @@ def _side(device: int) -> torch.cuda.Stream:
 @contextmanager
 def _aside(device: torch.device) -> Iterator[None]:
     """The stream of captures, so that nothing set up here is tied to the usual one."""
-    if device.type != "cuda":
-        yield
-        return
     usual, own = torch.cuda.current_stream(device), _side(torch.cuda.current_device())
     own.wait_stream(usual)
     with torch.cuda.stream(own):

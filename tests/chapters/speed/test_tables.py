@@ -15,7 +15,6 @@ from supertickets.chapters.speed.figures import step_figure, throughput_figure
 from supertickets.chapters.speed.tables import (
     HOME,
     benchmarks_path,
-    engine_table,
     made_sentence,
     memory_table,
     profile_table,
@@ -123,24 +122,6 @@ def test_the_floor_of_a_suite_is_read_off_its_profile(tmp_path):
     assert first.startswith("RTE, against the Trainer in bf16: 1.50 times its runs per minute")
     assert "1.25 to 2.00 times as fast, so at most 1.9 to 3.0 times." in first
     assert profile_sentences(profile_table(frame))[1].startswith("Lab, at level 80%: a training step takes 4.0 ms, 25%")
-
-
-def test_short_runs_are_counted_by_the_hour(tmp_path):
-    row = {
-        "suite": "few-shot",
-        "side": "engine",
-        "workers": 4,
-        "gpus": 2,
-        "runs": 196,
-        "wall": 20.0,
-        "peak_mib": 3500.0,
-    }
-    (found,) = engine_table(read_benchmarks(written(tmp_path / "gpu.json", [row | {"gpu_mib": 900.0}])).frame).to_dict(
-        "records"
-    )
-    assert found["runs/hour"] == pytest.approx(35_280)
-    assert (found["workers"], found["MiB"], found["GPU MiB, a run"]) == (4, 3500, 900)
-    assert list(engine_table(read_benchmarks(written(tmp_path / "b.json")).frame)["suite"]) == ["engine"]
 
 
 def test_on_gpus_runs_are_counted_per_gpu_and_hour(tmp_path):

@@ -107,23 +107,22 @@ def tuned_sentences(frame: pd.DataFrame, profile: Profile) -> list[str]:
 
     ``frame`` is that of :func:`tuning_claims`, whose numbers these are.
     """
-    chosen = tuned_settings(frame, profile).query("chosen").set_index("task")["learning_rate"]
-    cost = tuning_claims(frame, profile).set_index(["where", "claim"])
-
-    def told(task: str, models: str) -> tuple[float, str]:
-        row = cost.loc[(task, f"{models} are as good as tuned ones")]
-        gain, low, high = (-float(row[name]) for name in ("effect", "high", "low"))
-        return gain, f"{models} {gain:+.2f} points [{low:.2f}, {high:.2f}]"
-
-    found = []
-    for task in chosen.index:
-        gains, words = zip(*(told(task, models) for models in ("full models", "light tickets")), strict=True)
-        own, n = profile.hyper_of(task).learning_rate, cost.loc[task]["n"].iloc[0]
-        if max(gains) > MARGIN and own != chosen[task]:
-            side = "low" if own < chosen[task] else "high"
+    cost = {(row["where"], row["claim"]): row for row in tuning_claims(frame, profile).to_dict("records")}
+    table, found = tuned_settings(frame, profile), []
+    for tuned in table.loc[table["chosen"]].to_dict("records"):
+        task, rate = tuned["task"], tuned["learning_rate"]
+        rows = {
+            models: cost[task, f"{models} are as good as tuned ones"] for models in ("full models", "light tickets")
+        }
+        words = (
+            f"to {models} {-row['effect']:+.2f} points [{-row['high']:.2f}, {-row['low']:.2f}]"
+            for models, row in rows.items()
+        )
+        own = profile.hyper_of(task).learning_rate
+        if min(row["effect"] for row in rows.values()) < -MARGIN and own != rate:
             found.append(
-                f"The rate of {own:g} is {side} for {task}: tuning chooses {chosen[task]:g}; on {n} seeds that chose "
-                f"nothing that adds to {words[0]}, to {words[1]}."
+                f"The rate of {own:g} is {'low' if own < rate else 'high'} for {task}: tuning chooses {rate:g}; on "
+                f"{rows['full models']['n']} seeds that chose nothing that adds {', '.join(words)}."
             )
     return found
 

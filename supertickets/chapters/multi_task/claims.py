@@ -91,9 +91,10 @@ def with_hindsight(frame: pd.DataFrame) -> list[str]:
 
     A sentence per model. Raises SuperticketsError as :func:`sharing_claims` does.
     """
-    means = at_own_rates(frame).groupby(["model", "stage", "task", "learning_rate"])["report_score"].mean()
-    best = (
-        100 * means.groupby(level=["model", "stage", "task"]).max().groupby(level=["model", "stage"]).mean().unstack()
+    keys, score = ["model", "stage", "task"], "report_score"
+    means = at_own_rates(frame).pivot_table(index=[*keys, "learning_rate"], values=score).reset_index()
+    best = 100 * means.pivot_table(index=keys, values=score, aggfunc="max").reset_index().pivot_table(
+        index="model", columns="stage", values=score
     )
     return [
         f"{row['model']}: at the rates that look best with hindsight, on the report split itself, fine-tuning changes "

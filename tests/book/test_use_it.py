@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import supertickets_example as example
 import torch
+import yaml
 from tiny import TICKETS
 
 from supertickets.models import compact, load_encoder, load_tokenizer, save_compacted
@@ -33,6 +34,11 @@ def run(code: str, folder: Path) -> str:
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_the_citation_is_that_of_the_repository() -> None:
+    title = yaml.safe_load((PAGE.parents[1] / "CITATION.cff").read_text(encoding="utf-8"))["title"]
+    assert title in " ".join(PAGE.read_text(encoding="utf-8").split())
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -22,6 +22,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gpu
+
 ROOT = Path(__file__).resolve().parents[1]
 TASKS = ("entailment", "paraphrase", "acceptability")
 REAL_SIZE = 640
@@ -29,8 +31,6 @@ REAL_LEVELS = (0.2, 0.5, 0.8)
 MARK = "row: "
 FEW = 200  # runs of the few-shot suite
 LEAST, MOST = 10.0, 150.0  # seconds: with fewer left no measurement is begun; what one on a GPU may take
-# Named, since collecting others asks for what a GPU machine need not have; so do the options of pyproject.toml.
-GPU_TESTS = ("tests/training", "tests/models", "tests/test_devices.py")
 
 
 def specs_of(suite: str, precision: str, seeds: Sequence[int], data_dir: str) -> list[Any]:
@@ -283,26 +283,7 @@ def on_gpu(options: argparse.Namespace) -> list[dict[str, Any]]:
         *(("engine", "few-shot", 1, workers, {}) for workers in (usual, *sorted({1, 2, 4} - {usual}))),
         ("steps", on, 1, 1, {}),
     ]
-    rows = [{"suite": "gpu", "side": "tests", "task": ""}]
-    try:
-        tests = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-o",
-            "addopts=",
-            "--import-mode=importlib",
-            "-q",
-            "-m",
-            "gpu",
-            *GPU_TESTS,
-        ]
-        left = min(options.until - time.monotonic(), MOST)
-        done = subprocess.run([*tests, *GPU_TESTS], cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=left)
-        sys.stderr.write(done.stdout)
-        rows[0] |= {"task": "".join(done.stdout.splitlines()[-1:]), "side": "missing" if done.returncode else "tests"}
-    except subprocess.TimeoutExpired:
-        rows[0] |= {"task": "its tests: there was no time left", "side": "missing"}
+    rows = [gpu.tested(min(options.until - time.monotonic(), MOST))]
     for side, suite, threads, workers, more in plan:
         until = min(options.until, time.monotonic() + MOST)
         its = argparse.Namespace(**{**vars(options), "until": until})
@@ -326,18 +307,6 @@ def kept(path: Path, made: dict[str, Any], suites: Sequence[str]) -> tuple[list[
     return [row for row in rows if row["suite"] not in suites], {k: v for k, v in since.items() if k not in suites}
 
 
-def require_gpu() -> None:
-    """Ends with one sentence where torch is missing or sees no GPU."""
-    try:
-        import torch
-
-        why = "" if torch.cuda.is_available() else f"its torch ({torch.__version__}) sees no CUDA device"
-    except ImportError:
-        why = "it has no torch"
-    if why:
-        sys.exit(f"make gpu cannot measure with {sys.executable}: {why}; name another with GPU_PYTHON=python.")
-
-
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -353,7 +322,7 @@ def main() -> None:
         one_side(json.loads(options.side))
         return
     if options.suites == ["gpu"]:
-        require_gpu()
+        gpu.require_gpu()
     from supertickets.runs import commit_id, device_name, library_versions
 
     options.until = time.monotonic() + 60 * options.minutes

@@ -25,7 +25,7 @@ from supertickets.sharing.model import share
 from supertickets.tasks import Examples, Task
 from supertickets.tickets import Ticket
 from supertickets.training import Batch, EncodedSplit, fit
-from supertickets.training.fast import Replayed, fast_forward, forward, graphs, replayed
+from supertickets.training.fast import Capture, Replayed, fast_forward, forward, graphs, replayed
 from supertickets.training.loop import autocast, training_step
 from supertickets.training.optimiser import flat_parameters
 from supertickets.training.published import chosen_optimiser
@@ -259,9 +259,15 @@ class NoGpu:
         )
 
 
+def captures_of_a_gpu() -> Capture:
+    found = graphs(CUDA)
+    assert found is not None
+    return found
+
+
 def test_a_graph_computes_at_replays(monkeypatch):
     gpu, loss = NoGpu(monkeypatch, broken=False), torch.ones(())
-    replay = graphs(CUDA)(lambda: loss)
+    replay = captures_of_a_gpu()(lambda: loss)
     assert replay() is loss
     assert gpu.asked == ["capture in the pool on the side", "replay"]
 
@@ -273,7 +279,7 @@ def test_a_failed_capture_leaves_all_as_it_was_and_is_remembered(monkeypatch):
         raise RuntimeError("not permitted when stream is capturing\nmore")
 
     with pytest.raises(RuntimeError) as fault:
-        graphs(CUDA)(waits)
+        captures_of_a_gpu()(waits)
     assert replayed._why(fault.value) == replayed._FAULTS[0] == "not permitted when stream is capturing"
     put_back = ["stream: the usual", "generator: state", "ended: (0, 'the pool')"]
     assert gpu.asked == ["capture in the pool on the side", *put_back]

@@ -15,7 +15,7 @@ from supertickets.studies import full_run, get_profile
 from supertickets.tasks import data_ref
 from supertickets.training import Batch, EncodedSplit, fine_tune, train_batches
 from supertickets.training import loop as loops
-from supertickets.training.fast import Replayed, graphs, padded_widths
+from supertickets.training.fast import Capture, Replayed, graphs, padded_widths
 from supertickets.training.fast import replayed as replays
 from supertickets.training.fast.forward import by_hand, first_token_only
 from supertickets.training.fast.replayed import WARM_UP, filled
@@ -45,6 +45,12 @@ def trained(capture, split, hyper=HYPER, epochs: int = 3, dtype=torch.float64, d
             for batch in chosen_batches(choices)(split, hyper.batch_size, 0, epoch):
                 losses.append(float(step(batch, *optimiser.coming())))
         return flat.detach().clone(), np.array(losses), step
+
+
+def captures_of_a_gpu() -> Capture:
+    found = graphs(CUDA)
+    assert found is not None
+    return found
 
 
 def as_a_call(carry_out):
@@ -81,7 +87,7 @@ def test_captured_runs_reach_the_scores_of_ordinary_ones(monkeypatch):
 @pytest.mark.gpu
 def test_dropout_differs_from_replay_to_replay():
     layer = torch.nn.Dropout(0.5)
-    replay = graphs(CUDA)(lambda: layer(torch.ones(1000, device="cuda")))
+    replay = captures_of_a_gpu()(lambda: layer(torch.ones(1000, device="cuda")))
     assert not torch.equal(replay().clone(), replay())
 
 
@@ -287,7 +293,7 @@ def test_after_a_capture_that_fails_a_gpu_goes_on_step_by_step(monkeypatch):
             loss.item()  # which a capture refuses
             return loss
 
-        return graphs(CUDA)(and_waits)
+        return captures_of_a_gpu()(and_waits)
 
     split = a_split(160)
     plain = trained(None, split, dtype=torch.float32, device="cuda")

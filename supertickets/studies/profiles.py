@@ -29,17 +29,16 @@ class Profile:
     """A scale at which the same notebooks run: encoder, tasks, seeds, sparsity levels and hyper-parameters.
 
     ``rates`` are the learning rates of the sensitivity analysis (A.4), ``lower_rates`` those that fine-tuning after
-    training together tries too: the paper's go down to a fifth of its rate together (A.2). ``across`` are further tasks
-    whose importance scores Figure 6 shows, of which at most ``across_size`` examples are used. ``data`` holds further
-    arguments of :func:`supertickets.tasks.load_task`, such as ``train_size``, ``data_by_task`` those of one task.
-    ``rate_by_task`` is the learning rate of a task where it is not that of ``hyper`` (5.2: chosen on the selection
-    split). ``levels_by_kind`` are the levels of a kind of tickets where they are not ``levels``. ``light`` are training
-    sets on which the central claim, that light pruning beats the full model, is put to a powered test, ``map`` those of
-    chapter 10 (``map_cells``), ``audit`` those on which the choices ``audited`` are tried one by one (appendix A),
-    ``audit_with`` those of the tasks that share a model with the first there, ``search`` those of chapter 9's other
-    ways to find a ticket. ``grid`` is what appendix B tunes beside the rates. ``choices`` are where all runs do as the
-    published code (:data:`supertickets.runs.CHOICES`). ``large`` names the profile that stands to this one as
-    BERT-large does to BERT-base, "" for none.
+    training together tries too (A.2: down to a fifth). ``across`` are further tasks whose importance scores Figure 6
+    shows, of which at most ``across_size`` examples are used. ``data`` holds further arguments of
+    :func:`supertickets.tasks.load_task`, such as ``train_size``, ``data_by_task`` those of one task. ``rate_by_task``
+    is the learning rate of a task where it is not that of ``hyper`` (5.2: chosen on the selection split).
+    ``levels_by_kind`` are the levels of a kind of tickets where they are not ``levels``. ``light`` are training sets on
+    which the central claim, that light pruning beats the full model, is tested with power, ``map`` those of chapter 10
+    (``map_cells``), ``audit`` those on which the choices ``audited`` are tried one by one (appendix A), ``audit_with``
+    those of the tasks that share a model with the first there, ``search`` those of chapter 9's other ways to find a
+    ticket. ``grid`` is what appendix B tunes beside the rates. ``choices`` are where all runs do as the published code
+    (:data:`supertickets.runs.CHOICES`). ``large`` is to this profile as BERT-large to BERT-base, "" for none.
     """
 
     name: str

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tiny import save_tiny_encoder, tiny_model, write_toy_task
@@ -24,6 +26,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return "tests/book" if file.startswith("tests/book/") else file
 
     return ByFile(config, log)
+
+
+@pytest.fixture
+def record_property(record_property: Callable[[str, Any], None]) -> Callable[[str, Any], None]:
+    """A test's own figures for the JUnit file, as words: pytest-xdist hands on nothing of numpy's."""
+    return lambda name, value: record_property(name, str(np.asarray(value)))
 
 
 @pytest.fixture(scope="session")

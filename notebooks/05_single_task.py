@@ -56,7 +56,7 @@ from supertickets.chapters.chapter import (
     each,
     recorded_scales,
 )
-from supertickets.chapters.claims import sentence, sentences
+from supertickets.chapters.claims import UNKNOWN, sentence, sentences
 from supertickets.chapters.display import (
     inconsistencies,
     measured,
@@ -404,7 +404,7 @@ for scale in each(scales):
         name = bigger[scale].profile.name
         show_table(
             tables.table1(large_frames[scale], size="large"),
-            f"Table 1, {name}.",
+            f"Table 1: the large model ({name}), report scores in points.",
             "table-1-large",
         )
 
@@ -482,7 +482,7 @@ for scale in each(with_test):
     show_claims(apart, caption, "table-2-and-1", scale.so_far("table2"))
     together = apart[~apart["detail"].astype(bool)]
     measured(*sentences(together), *why_sentences(apart))
-    differ = set(apart.loc[apart["verdict"] != "cannot tell", "where"])
+    differ = set(apart.loc[apart["verdict"] != UNKNOWN, "where"])
     for task in differ & set(scale.profile.tasks):
         seeds = tuple(range(3 * len(scale.profile.seeds)))
         more = replace(scale.profile, tasks=(task,), seeds=seeds)

@@ -116,7 +116,9 @@ if large_name:
     large_frame = bigger.frame("table3")
     print(bigger.told("table3"))
     show_table(
-        table3(large_frame, "large"), f"Table 3, {large_name}.", "table-3-large"
+        table3(large_frame, "large"),
+        f"Table 3: the large model ({large_name}), report scores in points.",
+        "table-3-large",
     )
     show_table(
         rates_tried(large_frame),

@@ -46,6 +46,7 @@ from supertickets.chapters.choices.searching import (
     agreement_figure,
     agreement_sentences,
     agreement_table,
+    in_words,
     search_claims,
     search_scores,
     ways_figure,
@@ -178,7 +179,7 @@ for scale in each(searched):
             " the Jaccard index, dotted that of random tickets.",
         )
         show_table(
-            agreed[scale],
+            in_words(agreed[scale]),
             "Agreement of scores with the paper's: rank correlation of heads"
             " and of FFNs, and the overlap of what tickets keep.",
             "agreement-of-scores",

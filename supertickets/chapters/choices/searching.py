@@ -122,6 +122,12 @@ def agreement_table(scale: Scale) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def in_words(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of :func:`agreement_table` whose scores have the names that readers know them by."""
+    names = zip(table["score"], table["examples"], strict=True)
+    return table.assign(score=[WAYS.get(name, f"scored on {n} examples") for name, n in names])
+
+
 def agreement_sentences(table: pd.DataFrame) -> list[str]:
     """How far the scores of few examples agree with that of all, those of which tickets are trained."""
     level = f"{SEARCH_LEVELS[-1]:.0%}"

@@ -150,12 +150,12 @@ pairs = [
 ]
 if not pairs:
     print("the large model's cells are not recorded yet")
+greater = []
 for scale, large in pairs:
     more = larger_model(found[scale], found[large])
-    show_claims(
-        more, f"{large.title} minus {scale.title}, in points.", "larger"
-    )
-    measured(*sentences(more[~more["detail"].astype(bool)]))
+    greater.append(more[~more["detail"].astype(bool)])
+    words = f"{large.title} minus {scale.title}, in points."
+    show_claims(greater[-1], words, "larger")
 
 # %% [markdown]
 # ## Is it the variance?
@@ -305,6 +305,7 @@ for scale in scales:
     said = sentences(claims[~claims["detail"].astype(bool)])
     said += explained_sentence(found[scale])
     measured(*(f"{scale.title}: {line}" for line in said))
+measured(*(line for more in greater for line in sentences(more)))
 
 # %% [markdown]
 # **What differs from the paper, and why.** The paper infers variance from

@@ -194,7 +194,7 @@ def two_level_bootstrap(
     rows of each, drawn apart. That one reads quantiles off draws of both; measured, they cover 76% of
     the time for 3 seeds that differ much, and 99% for seeds that do not. So examples are resampled, any metric will do,
     and seeds enter by their variance: that of the mean is the one over seeds plus the one over examples less what both
-    count, with Student's t of Hillis's degrees of freedom (2007). Coverage is 93 to 98% from 3 seeds on.
+    count, with Student's t of Hillis's degrees of freedom (2007). Coverage is 92 to 99% from 3 seeds on.
 
     ``interval.sd`` is the standard error times the root of the number of seeds. With one or two seeds the interval is
     over examples only, and p is NaN. Raises SuperticketsError without examples, or for differences that are not finite.

@@ -100,7 +100,7 @@ def with_hindsight(frame: pd.DataFrame) -> list[str]:
         f"{row['model']}: at the rates that look best with hindsight, on the report split itself, fine-tuning changes "
         f"the average by {row['fine-tuned'] - row['multi-task']:+.2f} points."
         for row in best.reset_index().to_dict("records")
-        if pd.notna(row.get("fine-tuned"))
+        if bool(pd.notna(row.get("fine-tuned")))
     ]
 
 

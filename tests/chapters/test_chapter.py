@@ -58,10 +58,11 @@ def test_the_large_models_recorded_runs_are_found_and_the_labs_own_are_made_anew
     assert "4 of 4 runs" in larger.told("table1") and len(larger.store.path.split(",")) == 2
 
 
-def test_of_the_labs_own_runs_those_at_other_rates_are_not_made_anew(results, tmp_path):
+@pytest.mark.parametrize("name", chapters.TAKEN)
+def test_of_the_labs_own_runs_those_in_some_packs_are_not_made_anew(results, tmp_path, name):
     folder = tmp_path / "results"
     folder.mkdir()
-    (folder / chapters.TRIED).write_bytes((results / "recorded.zip").read_bytes())
+    (folder / name).write_bytes((results / "recorded.zip").read_bytes())
     here = Chapter(ONE, str(tmp_path / "runs"), str(folder)).here()
     assert "4 of 4 runs" in here.told("table1")
     assert not (tmp_path / "runs" / "runs").exists()
@@ -102,13 +103,13 @@ def test_places_named_from_the_notebooks_are_found_from_the_root_too(results, tm
     root = tmp_path / "root"
     (root / "notebooks").mkdir(parents=True)
     (root / "book" / "results").mkdir(parents=True)
-    (root / "book" / "results" / chapters.TRIED).write_bytes((results / "recorded.zip").read_bytes())
+    (root / "book" / "results" / chapters.TAKEN[0]).write_bytes((results / "recorded.zip").read_bytes())
     for folder in (root, root / "notebooks"):  # papermill's and JupyterLab's
         monkeypatch.chdir(folder)
         stores = Chapter(ONE, "../runs", "../book/results").here().store.path.split(",")
         assert [Path(store).resolve() for store in stores] == [
             root / "runs",
-            root / "book" / "results" / chapters.TRIED,
+            root / "book" / "results" / chapters.TAKEN[0],
         ]
 
 

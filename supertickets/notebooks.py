@@ -7,8 +7,6 @@ parameters and library versions are what they were is not executed again. All mi
 Run over all notebooks with ``python -m supertickets.notebooks --out book/chapters --profile lab``.
 """
 
-from __future__ import annotations
-
 import argparse
 import ast
 import hashlib

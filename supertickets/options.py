@@ -1,7 +1,5 @@
 """Options: those of the command line that several commands have, or that need a word of help."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Literal
 

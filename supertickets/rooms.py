@@ -1,7 +1,5 @@
 """The rooms of the package, from the ground up, and how each hands on what others may use of it."""
 
-from __future__ import annotations
-
 import ast
 import inspect
 import sys

@@ -1,7 +1,5 @@
 """Section 2, drawn: a Transformer layer and its gates, the way of a ticket, weights against units, fits."""
 
-from __future__ import annotations
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd

@@ -1,7 +1,5 @@
 """A chapter's runs at every scale that has some: recorded ones of real encoders first, then those carried out here."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

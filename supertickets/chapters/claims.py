@@ -10,8 +10,6 @@ The words, wherever one is printed:
   claim is about (the paper's, where it prints one), and how many would see it with probability 80%.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -4,8 +4,6 @@ A view is a figure that anyone can see, with its data beside it for ``explore.js
 answers mouse, touch and keyboard. The data stand in the page itself: a browser fetches no file from a folder.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any

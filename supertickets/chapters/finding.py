@@ -1,7 +1,5 @@
 """Section 3: the sizes of tickets, how far the importance estimators agree, and both drawn."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

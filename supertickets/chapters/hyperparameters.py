@@ -1,7 +1,5 @@
 """Appendix B: the paper's settings (5.2, A.1 to A.3) beside our profiles', from data, and what tuning would change."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Where the paper disagrees with itself (P1 to P10), recomputed, and said in words."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 

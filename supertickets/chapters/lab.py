@@ -1,7 +1,5 @@
 """The lab shown: its tasks as a table, examples of them, and how its encoders were pre-trained."""
 
-from __future__ import annotations
-
 import json
 
 import matplotlib.pyplot as plt

@@ -1,7 +1,5 @@
 """The super ticket beside the full model of the same task and seed, and the GLUE kin of a lab task."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from supertickets.errors import SuperticketsError

@@ -4,8 +4,6 @@ Everything printed in Tables 1-9 and Figure 3 of Liang et al. (ACL 2021, arXiv:2
 ``paper_tables.json`` beside this module, exactly as printed. Nothing here is a result of ours.
 """
 
-from __future__ import annotations
-
 import copy
 import json
 from collections.abc import Mapping

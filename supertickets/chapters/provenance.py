@@ -3,8 +3,6 @@
 Nothing is carried out here. A page is made of what records say of themselves, whose specs name no place.
 """
 
-from __future__ import annotations
-
 import html
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Pre-trained checkpoints as they come: read whole or refused, never with random parts (audit D28)."""
 
-from __future__ import annotations
-
 import json
 import warnings
 from collections.abc import Iterator

@@ -5,8 +5,6 @@ a removed head loses its query, key, value rows and its output-projection column
 goes with its bias, so that its layer norm sees the residual alone. A layer may lose all its heads or its FFN.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterable
 from dataclasses import replace

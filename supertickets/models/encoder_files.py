@@ -5,8 +5,6 @@ snapshot of a Hub repository. Its ``revision`` is a hash of those files, so a ru
 name.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

@@ -1,7 +1,5 @@
 """Encoders with a task head, loaded by name; what a head and a loss are."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterable
 from functools import lru_cache

@@ -4,8 +4,6 @@ A :class:`Family` names, within one Transformer layer, the modules that gates an
 family means writing one more of these.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 from torch import nn

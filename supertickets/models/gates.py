@@ -5,8 +5,6 @@ sum, whatever the attention backend. A masked head therefore contributes nothing
 stays; a masked FFN contributes nothing at all, its output bias included (as in the authors' code, audit D42).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial

@@ -4,8 +4,6 @@ Every example gets mask variables of its own, all equal to one. The loss summed 
 them, exactly one gradient per example, so one batched backward pass gives what a loop over single examples would.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

@@ -4,8 +4,6 @@
 checked and unpacked once, into :func:`supertickets.tasks.cache_folder`.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import io

@@ -4,8 +4,6 @@ Nobody gets a model with random parts from it: ``config.json`` carries the ticke
 ``Trainer`` has saved the model again, and the Auto classes, which know layers of one width only, fail on it.
 """
 
-from __future__ import annotations
-
 import copy
 import json
 import shutil

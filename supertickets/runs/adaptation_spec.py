@@ -1,10 +1,8 @@
 """The spec of a domain adaptation (section 7)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from supertickets.errors import SuperticketsError
 from supertickets.runs.run import NUMERICS, Hyper, Record, RunSpec, flat, id_of, read, read_spec
@@ -73,7 +71,7 @@ class AdaptationSpec:
         return {**values, "study": "adaptation"}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> AdaptationSpec:
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Reads ``to_json``'s object; raises SuperticketsError if fields are missing or unknown."""
         return read_spec(
             cls,

@@ -7,8 +7,6 @@ experiment are made from :data:`CHOICES`. What a choice does stands where it act
 in :mod:`supertickets.sharing.loop` (the other choices of training are those of single tasks).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Frames of records: the super tickets in them, pairs, means, and what is missing."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Sequence
 

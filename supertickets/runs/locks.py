@@ -5,8 +5,6 @@ long is void, since its owner was killed, and on the owner's own machine as soon
 cannot create a file exclusively, the worst that happens is that a run is carried out twice, with one record.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -4,8 +4,6 @@
 goes on below. A run never fails for want of its log.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import socket

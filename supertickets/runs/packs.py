@@ -6,8 +6,6 @@
 is checked first, and nothing is ever unpacked to a path.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

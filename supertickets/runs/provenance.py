@@ -1,7 +1,5 @@
 """What produced a result: the code, the data that ships with it, library versions, commit and device."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import platform

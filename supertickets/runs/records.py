@@ -1,7 +1,5 @@
 """A record as JSON: what is written, and how it is read back, records of the old form included."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace

@@ -1,14 +1,12 @@
 """A run: its spec (everything that determines the result), its id (the spec's hash) and its record (what came out)."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from functools import cache, cached_property
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
@@ -149,7 +147,7 @@ class RunSpec:
         return with_choices(values, self.acting)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> RunSpec:
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Reads ``to_json``'s object; raises SuperticketsError if fields are missing or unknown."""
         return read_spec(
             cls,
@@ -161,7 +159,7 @@ class RunSpec:
             choices=tuple,
         )
 
-    def rows(self, record: Record) -> list[dict[str, Any]]:
+    def rows(self, record: "Record") -> list[dict[str, Any]]:
         """One flat row of this spec's record, for a data frame of records."""
         row: dict[str, Any] = {
             "run": record.id,

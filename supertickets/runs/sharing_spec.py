@@ -1,10 +1,8 @@
 """The spec of a run of many tasks with one encoder (section 6): MT-DNN or Ticket-Share."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from supertickets.errors import SuperticketsError
 from supertickets.runs.choices import acting, choices_of
@@ -88,7 +86,7 @@ class SharingSpec:
         return with_choices(values, self.acting)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> SharingSpec:
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Reads ``to_json``'s object; raises SuperticketsError if fields are missing or unknown."""
         return read_spec(
             cls,

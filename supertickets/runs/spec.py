@@ -1,7 +1,5 @@
 """Any kind of run: what a run store holds records of, and an engine carries out; and runs in words."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace

@@ -9,8 +9,6 @@ those under way, ``logs/`` what happened in each (:mod:`supertickets.runs.log`),
 local folder, or ``s3://...`` with the right extra installed.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json
@@ -23,7 +21,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -128,7 +126,7 @@ class RunStore:
             fix = f"name a folder before it, which takes what is new (runs,{self._first})"
             raise SuperticketsError(f"The packed store {self._first} is read-only; {fix}.")
 
-    def there(self) -> RunStore:
+    def there(self) -> Self:
         """Itself; raises SuperticketsError if there is no such store, or one of several: nobody has run anything."""
         for store in (self, *self._others):
             if not (store._pack or store.files.there("", folder=True)):

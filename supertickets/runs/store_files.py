@@ -3,8 +3,6 @@
 ``s3://...`` and the like need the right extra.
 """
 
-from __future__ import annotations
-
 import contextlib
 import glob
 import os

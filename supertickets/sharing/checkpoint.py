@@ -4,8 +4,6 @@ A run that is killed at any moment, in the middle of a write too, leaves a whole
 the same result as if it had never been killed.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

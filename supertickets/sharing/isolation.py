@@ -7,8 +7,6 @@ no gradient, no momentum and no weight decay, and costs nothing. What belongs to
 :mod:`supertickets.models.compaction` removes with it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace

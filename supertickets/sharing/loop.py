@@ -5,8 +5,6 @@ task i runs through theta_i only (:func:`supertickets.sharing.using`) and update
 (:class:`supertickets.sharing.isolation.Isolated`).
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

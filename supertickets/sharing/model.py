@@ -5,8 +5,6 @@ in no ticket is removed. Tasks go by name, never by position. How the shared mod
 :mod:`supertickets.sharing.loop`.
 """
 
-from __future__ import annotations
-
 import copy
 import hashlib
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """A run of many tasks with one encoder (section 6): MT-DNN or Ticket-Share, and fine-tuning from it, task by task."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -17,8 +17,6 @@ function of that average, so one function of weights over training sets gives th
 finite-sample correction (each set left out in turn) and the bootstrap (random weights).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -58,6 +56,22 @@ class Decomposition:
     def residual(self) -> float:
         """``noise + bias2 + variance - error``: zero but for rounding."""
         return self.noise + self.bias2 + self.variance - self.error
+
+
+@dataclass(frozen=True, eq=False)
+class Resampled:
+    """The terms of one condition: their ``estimate``, and their uncorrected values by resample, (n_resamples,) each.
+
+    ``plain`` is the uncorrected variance of the estimate, NaN where nothing is corrected ("zero_one").
+    """
+
+    n_sets: int
+    n_seeds: int
+    n_examples: int
+    over: tuple[str, ...]
+    estimate: dict[str, float]
+    plain: float
+    drawn: dict[str, np.ndarray]
 
 
 def bias_variance(
@@ -161,22 +175,6 @@ def compare(new: Sequence[Resampled], old: Sequence[Resampled]) -> dict[str, Int
     (a, drawn_a), (b, drawn_b) = _mean_of(new), _mean_of(old)
     change = {name: value - b[name] for name, value in a.items()}
     return _intervals(change, {name: values - drawn_b[name] for name, values in drawn_a.items()}, new[0], ())
-
-
-@dataclass(frozen=True, eq=False)
-class Resampled:
-    """The terms of one condition: their ``estimate``, and their uncorrected values by resample, (n_resamples,) each.
-
-    ``plain`` is the uncorrected variance of the estimate, NaN where nothing is corrected ("zero_one").
-    """
-
-    n_sets: int
-    n_seeds: int
-    n_examples: int
-    over: tuple[str, ...]
-    estimate: dict[str, float]
-    plain: float
-    drawn: dict[str, np.ndarray]
 
 
 def _estimate(problem: Problem) -> Decomposition:

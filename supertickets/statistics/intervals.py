@@ -5,8 +5,6 @@ because the runs of one seed share their data order, their head initialisation a
 What looks for a best level, and so needs a correction for having looked, is in :mod:`supertickets.statistics.phases`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass

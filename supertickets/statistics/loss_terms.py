@@ -4,8 +4,6 @@ Checks what a person hands in, makes one array of features per run of it, and gi
 weights over training sets.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

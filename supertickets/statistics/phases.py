@@ -4,8 +4,6 @@ Scores are arrays (seeds, levels), higher is better, ``levels[0]`` being the ful
 look for a best level among several, and looking inflates what is found: each function says how it corrects for that.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """Standard deviations compared: intervals, equality of variances, and the power of such tests."""
 
-from __future__ import annotations
-
 import math
 from bisect import bisect_left
 from dataclasses import dataclass, replace

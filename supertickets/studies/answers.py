@@ -1,7 +1,5 @@
 """What a model answers, in words: for the dev split of a run, or for new texts by a saved model."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The audit (appendix A): the runs of every choice alone, of all together, and of the paper's text, on paired seeds."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any

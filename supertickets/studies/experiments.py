@@ -1,7 +1,5 @@
 """Which runs stand behind which table or figure: plain lists of specs, built from a profile."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, product, zip_longest

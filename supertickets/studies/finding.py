@@ -4,8 +4,6 @@ Fine-tune, score, prune at the levels, rewind, choose on the selection split, re
 Other than in the paper the full model is a candidate: where no ticket is as good, it is what is kept.
 """
 
-from __future__ import annotations
-
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence

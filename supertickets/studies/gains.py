@@ -1,7 +1,5 @@
 """What a model is worth: its gain over another, its scores with intervals, and its size and speed on this machine."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

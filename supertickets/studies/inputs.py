@@ -4,8 +4,6 @@ Both are hashed from the files themselves (:func:`at_hand`), or known from recor
 recorded runs is made on a machine that has neither the data nor the encoder, from the same specs with the same ids.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial

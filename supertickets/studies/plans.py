@@ -1,7 +1,5 @@
 """What of an experiment is done, and what time and memory the rest will take, as measured on runs like them."""
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Profiles: the scales at which the same notebooks run."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any

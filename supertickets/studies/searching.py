@@ -1,7 +1,5 @@
 """What section 9 leaves open (chapter 9): ways to find a ticket beside the paper's, on paired training sets."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from supertickets.runs import RunSpec, TicketRule

@@ -1,7 +1,5 @@
 """What `find` and `share` start from: hyper-parameters for an encoder, and sparsity levels from a text."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from supertickets.errors import SuperticketsError

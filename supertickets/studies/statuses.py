@@ -1,7 +1,5 @@
 """How far the sweeps on a store are, seen from outside: what is under way where, and how fast it goes."""
 
-from __future__ import annotations
-
 import math
 import socket
 import time

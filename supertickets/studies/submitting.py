@@ -1,7 +1,5 @@
 """What a sweep sends to the GLUE server: the predictions of the best seed, and what the server wants besides."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 

@@ -4,8 +4,6 @@ Some runs depend on the outcome of others: a multi-task run needs super tickets,
 sweep. So an experiment comes in stages; the runs of a stage are known once those before it are in the store.
 """
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Iterator, Sequence

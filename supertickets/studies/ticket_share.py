@@ -1,7 +1,5 @@
 """Ticket-Share on tasks of one's own: what ``supertickets share`` does."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

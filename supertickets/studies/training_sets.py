@@ -3,8 +3,6 @@
 And on which grid settings are tuned.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any

@@ -1,7 +1,5 @@
 """The paper's tuning (5.2, A.2.2, A.3.2): of several settings of a run, the one that the selection split likes best."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """What is wrong, or worth knowing, with data that can be trained on: said before the first run, and in the report."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from supertickets.errors import SuperticketsError

@@ -1,10 +1,8 @@
 """What a record says of its tasks, so that every table and figure is made from records alone, without the data."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -41,7 +39,7 @@ class TaskFacts:
         return len(self.label_names) if self.kind == "classification" else 1
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> TaskFacts:
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Reads what JSON makes of an object's ``vars``; raises TypeError if fields are missing or unknown."""
         values: dict[str, Any] = {name: tuple(x) if isinstance(x, list) else x for name, x in data.items()}
         return cls(**values)

@@ -4,8 +4,6 @@ A fault in a file raises :class:`~supertickets.errors.SuperticketsError` naming 
 the data row (the header is not counted).
 """
 
-from __future__ import annotations
-
 import csv
 import gzip
 import io

@@ -1,7 +1,5 @@
 """From tables to a task: choose columns, tell classification from regression, read labels, take samples."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence

@@ -6,8 +6,6 @@ is replaced by another class, chosen uniformly; for the regression task, Gaussia
 label, the irreducible error is known, and fresh training sets can be drawn at will (``train_seed``).
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Metrics of outputs against labels, and the score that stands for a task in the paper's averages."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module

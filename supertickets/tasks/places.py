@@ -1,7 +1,5 @@
 """Where the files of a task lie: paths, folders, and tables in memory that become files."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import os

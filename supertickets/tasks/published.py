@@ -1,7 +1,5 @@
 """The published tasks of the paper (Table 9): where the Hub has them, their classes and metrics."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

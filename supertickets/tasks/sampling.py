@@ -1,7 +1,5 @@
 """Seeded orders, samples and splits: the same on every machine, smaller ones within larger ones."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -5,14 +5,12 @@
 same. A task that was loaded is kept for the life of the process; treat its arrays as read-only.
 """
 
-from __future__ import annotations
-
 import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from supertickets.errors import SuperticketsError
 from supertickets.tasks.files import Table, find_split, read_table
@@ -79,11 +77,11 @@ class DataRef:
         """Whether it is a task of the lab, which is drawn anew and needs no files."""
         return self.data_dir is None and self.train is None and benchmark(self.name) is None
 
-    def without_places(self) -> DataRef:
+    def without_places(self) -> Self:
         """Return the reference with the names of its folder and files only, as records keep it."""
         return self._placed(lambda path: Path(path).name)
 
-    def at(self, data_dir: str | Path) -> DataRef:
+    def at(self, data_dir: str | Path) -> Self:
         """Return the reference to the same data below ``data_dir``, the folder of :func:`load_task`.
 
         A task from the Hub is then read from there, and files that were named one by one are looked for in the folder
@@ -98,7 +96,7 @@ class DataRef:
         found = self._placed(lambda path: str(base / Path(path).name))
         return found if one_by_one else replace(found, data_dir=str(base))
 
-    def _placed(self, place: Callable[[str], str]) -> DataRef:
+    def _placed(self, place: Callable[[str], str]) -> Self:
         """The reference with every path changed; itself if nothing changes."""
         changed: dict[str, Any] = {
             name: place(path) if isinstance(path, str) else tuple(map(place, path))
@@ -119,7 +117,7 @@ class DataRef:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> DataRef:
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Return the reference that :meth:`to_json` wrote.
 
         >>> ref = DataRef("RTE", "ab12", text=("a", "b"))

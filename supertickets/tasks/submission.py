@@ -5,8 +5,6 @@ test example in order. :func:`answers` makes a task's rows from its test logits,
 :func:`validate_submission` says what the server would refuse.
 """
 
-from __future__ import annotations
-
 import io
 import math
 import os

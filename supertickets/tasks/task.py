@@ -4,8 +4,6 @@ A :class:`Task` is plain data (no tokenizer, no tensors). Where tasks come from 
 :mod:`supertickets.tasks.sources`; how they become batches is the business of :mod:`supertickets.training.batching`.
 """
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass, field
 
@@ -88,7 +86,7 @@ def fingerprint_of(train: Examples, dev: Examples, test: Examples | None = None)
     return digest.hexdigest()
 
 
-def _hash_strings(digest: hashlib._Hash, strings: list[str]) -> None:
+def _hash_strings(digest: "hashlib._Hash", strings: list[str]) -> None:
     digest.update(np.fromiter(map(len, strings), "<i4", len(strings)).tobytes())
     digest.update("".join(strings).encode("utf-8", "surrogatepass"))
 

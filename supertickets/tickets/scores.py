@@ -1,7 +1,5 @@
 """Importance scores of heads and FFNs (section 3)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Winning, losing and random tickets: which units go at a sparsity level."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from fractions import Fraction
 

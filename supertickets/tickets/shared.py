@@ -1,7 +1,5 @@
 """Who uses which units when tasks share an encoder (Figure 2): union, intersection, exclusive parts."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce

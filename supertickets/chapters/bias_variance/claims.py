@@ -1,7 +1,5 @@
 """While a model shrinks its variance falls and its bias rises (section 1): put to the test, loss by loss."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace

@@ -5,8 +5,6 @@ pruned and rewound on its own, all are evaluated on one dev set, and :mod:`super
 the expected loss of every kind and level into noise, bias and variance.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

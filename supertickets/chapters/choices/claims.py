@@ -1,7 +1,5 @@
 """Does a choice move the result? One family of paired differences, and the gain with and without a leaking choice."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

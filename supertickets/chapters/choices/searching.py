@@ -1,7 +1,5 @@
 """Tickets found in other ways than the paper's (its section 9): what they score, and how far scores agree."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

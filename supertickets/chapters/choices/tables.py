@@ -1,7 +1,5 @@
 """The choices in a table, and what each does to scores, random tickets, FFN rankings and the super ticket's gain."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

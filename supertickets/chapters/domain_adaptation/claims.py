@@ -1,7 +1,5 @@
 """The paper's claims about domain adaptation (section 7), put to the test."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

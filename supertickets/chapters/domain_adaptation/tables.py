@@ -1,7 +1,5 @@
 """Table 4 (section 7): accuracy of every source model on every target, by the number of training examples."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any

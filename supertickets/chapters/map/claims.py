@@ -6,8 +6,6 @@ those of the Brier loss. They are measured on the same runs, which may tie them 
 repeated with the gain from one half of the training sets and the terms from the other.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

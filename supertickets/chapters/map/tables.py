@@ -6,8 +6,6 @@ sets weighted by w, and G the mean products of two models' errors p - q, expecte
 variance (w . diag G - w' G w) / (1 - w . w): a bootstrap of thousands of resamples is a handful of small products.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

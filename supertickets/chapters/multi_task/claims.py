@@ -1,7 +1,5 @@
 """The paper's claims about ticket sharing (section 6), put to the test."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

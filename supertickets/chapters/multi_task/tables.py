@@ -1,7 +1,5 @@
 """Table 3 and the claims of section 6.2, from the records of multi-task runs."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from supertickets.chapters import paper

@@ -1,7 +1,5 @@
 """Is the spread smaller with tickets (section 8, A.4)? Tests over seeds and learning rates, and their power."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

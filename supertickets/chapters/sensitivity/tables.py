@@ -5,8 +5,6 @@ A single-task frame holds rows of :class:`supertickets.runs.RunSpec`, a multi-ta
 every learning rate count, and where both multi-task models are there, only learning rates that both have.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any

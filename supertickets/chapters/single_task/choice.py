@@ -1,7 +1,5 @@
 """What choosing the best level adds to a super ticket's gain: the winner's curse, on the runs themselves (P9)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from functools import partial

@@ -7,8 +7,6 @@ is no winner's curse. The effect that power is reckoned for is the paper's avera
 where the paper prints none of the claim's own.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any

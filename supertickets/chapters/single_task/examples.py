@@ -1,7 +1,5 @@
 """Gains over the full model on other examples too: intervals over seeds and examples, and Table 2 beside Table 1."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial

@@ -3,8 +3,6 @@
 Those of a frame raise SuperticketsError as :func:`supertickets.chapters.pairs.super_ticket_pairs` does.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any

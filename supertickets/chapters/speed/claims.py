@@ -1,7 +1,5 @@
 """What was promised about speed, each beside what was measured; nothing here is an estimate with an interval."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

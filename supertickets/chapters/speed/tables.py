@@ -4,8 +4,6 @@
 nothing on another, so what the tables compare are ratios of times that were taken in the same go.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The claims of section 8 on Task Shares, each beside what the seeds of one task would show if they were tasks."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Sequence

@@ -6,8 +6,6 @@ is in :mod:`supertickets.chapters.task_shares.claims`. Seeds are the replicates:
 which are not independent, have the jackknife's interval, every seed left out once.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Iterable

@@ -117,7 +117,7 @@ def _keep_to(fig: Figure, width: float) -> None:
 def _wrap_words(fig: Figure) -> dict[Text, str]:
     """Break titles and axis labels that are longer than their panel; what they said before."""
     whole = {}
-    fig.canvas.draw()
+    fig.draw_without_rendering()
     for axis in fig.axes:
         box = axis.get_window_extent()
         width, height = (72 * max(side / fig.dpi, 1.0) for side in (box.width, box.height))

@@ -45,8 +45,8 @@ class Scale:
         return self.store.frame(specs)
 
     def _carry_out(self, specs: Sequence[Spec]) -> None:
-        if self.live:
-            from supertickets.engines import run_all  # needs torch, which reading recorded runs does not
+        if self.live and not all(spec.id in self.store for spec in specs):
+            from supertickets.engines import run_all  # needs torch, which takes seconds and reading runs does not need
 
             # Whoever runs a notebook by hand sees how far it is; an executed page has no use for that.
             watched = "SUPERTICKETS_QUIET" not in os.environ

@@ -25,9 +25,9 @@
 # parameters than the task has examples. Liang et al. {cite:p}`liang2021super`
 # prune whole attention heads and feed-forward layers (FFNs) by their
 # importance, rewind what is left to its pre-trained weights and fine-tune
-# again. The surviving structure is a *ticket*: *winning* if the most important
-# units were kept, *losing* if the least important ones, *random* if drawn at
-# random.
+# again. A *unit* is a head or an FFN. The units that survive are a *ticket*:
+# *winning* if the most important ones were kept, *losing* if the least
+# important ones, *random* if they were drawn at random.
 #
 # ```{admonition} The paper says
 # :class: paper
@@ -43,9 +43,9 @@
 # knows the true distribution of labels, and there is one training set. Here all
 # three panels are measured, twice. On a **real encoder**, MiniLM, and real
 # data, SST-2 is cut into many disjoint training sets of 500 sentences: runs
-# recorded once, read by every build of this book. In the **lab**
-# ([the glossary](../glossary) says what it is) training sets are drawn afresh
-# at will and the probability of every label is known: runs made anew by every
+# recorded once, read by every build of this book. In the **lab**, a small
+# artificial English ([chapter 11](11_lab)), training sets are drawn afresh at
+# will and the probability of every label is known: runs made anew by every
 # build.
 
 # %% tags=["parameters"]
@@ -112,7 +112,7 @@ if wrong := chosen.sets.noise:
     )
 
 # %% [markdown]
-# ## Figure 1
+# ## Score, variance and bias (Figure 1)
 #
 # Every training set goes through the whole procedure on its own: fine-tune the
 # full model, score its units, and at each of the sparsity levels prune, rewind
@@ -128,12 +128,12 @@ if wrong := chosen.sets.noise:
 # \frac{1}{T} \sum_t \sum_y (p_{t,y} - \bar p_y)^2}_{\text{variance}}
 # $$
 #
-# (the Brier form; bias and variance are corrected for the finite number of
-# training sets, {func}`supertickets.bias_variance`). On real data nobody knows
-# $q(x)$: the label that was given takes its place, so that noise counts as
-# bias. Phases as the paper defines them: I up to the best level, II until the
-# winning tickets meet the random ones, III beyond; the boundaries are estimated
-# from the runs.
+# This is the Brier form. Bias and variance are corrected for the finite number
+# of training sets ({func}`supertickets.bias_variance`). On real data nobody
+# knows $q(x)$: the label that was given takes its place, so that noise counts
+# as bias. The shaded phases are the paper's. Phase I lasts up to the best
+# level, Phase II until the winning tickets meet the random ones, and Phase III
+# lies beyond. Their boundaries are estimated from the runs.
 
 # %%
 records = {scale: list(scale.records("figure1")) for scale in scales}
@@ -207,7 +207,8 @@ for scale in each(scales):
 # something else for each. Brier loss and cross-entropy grade how sure an answer
 # is, 0-1 loss, the loss behind the score, only which answer it is. The claims
 # are in {shown}`table-directions`; {shown}`table-directions-by-level` has the
-# levels one by one, corrected among themselves.
+# levels one by one. Who asks many questions finds something by chance: the
+# column *p (Holm)* corrects for the number of claims that belong together.
 
 # %%
 # Judged once all of the planned training sets are there.
@@ -291,6 +292,28 @@ measured(*lines)
 
 # %% [markdown]
 # ## Exercises
+#
+# **Quick check.** Light pruning lowers the variance of a model. What does that
+# mean? (a) its scores on the dev examples lie closer together; (b) models
+# trained on different training sets give more similar answers; (c) the model is
+# wrong less often.
+#
+# ```{admonition} Answer
+# :class: dropdown
+# (b). In the formula the variance compares each model's probabilities $p_t(x)$
+# with their mean $\bar p(x)$; the label does not occur in it. How often a model
+# is wrong is the loss, of which variance is one part of three.
+# ```
+#
+# **Quick check.** Why has Figure 1 no noise for a real encoder? (a) nobody
+# knows how probable each label of a sentence is; (b) people's labels are all
+# right; (c) noise is the same in all models.
+#
+# ```{admonition} Answer
+# :class: dropdown
+# (a). Without $q(x)$ the label that was given takes its place, and the noise is
+# counted as bias. In the lab $q(x)$ is known.
+# ```
 #
 # **1.** A committee answers with the mean of the probabilities of the full
 # models of all training sets. Which of the three terms does it lower, and by

@@ -90,6 +90,7 @@ show(
     name="layer",
     caption="A Transformer layer: heads and FFN, each with its mask variable, "
     "and the residuals around them.",
+    narrow=layer_figure(upright=True),
 )
 
 # %% [markdown]
@@ -227,6 +228,7 @@ show(
     alt,
     name="recipe",
     caption="How a ticket is found: what each step does to the weights.",
+    narrow=recipe_figure(upright=True),
 )
 
 # %% [markdown]
@@ -234,8 +236,8 @@ show(
 #
 # A ticket can be made of single weights (*unstructured*) or of whole heads and
 # FFNs (*structured*). The difference is practical. Here is the first FFN's
-# weight matrix, one row per hidden unit. Once the smaller half of its weights
-# is gone, and once the half of its rows with the smaller norms:
+# weight matrix, one row per hidden unit. First the smaller half of its weights
+# is removed, then the half of its rows with the smaller norms:
 
 # %%
 weights = layer.intermediate.dense.weight.detach().numpy()
@@ -260,6 +262,7 @@ show(
     name="pruning",
     caption="A weight matrix whole, with single weights gone (white), and with "
     "whole units gone.",
+    narrow=pruning_figure(weights, by_weight, by_row, width=3.6),
 )
 
 # %% [markdown]
@@ -409,6 +412,26 @@ print(
 
 # %% [markdown]
 # ## Exercises
+#
+# **Quick check.** A head is masked. What does the rest of the layer receive?
+# (a) nothing; (b) zeros in place of the vector that came in; (c) the vector
+# that came in and the other heads' terms.
+#
+# ```{admonition} Answer
+# :class: dropdown
+# (c). The heads' outputs are summed, and the residual connection carries the
+# vector past them. Leaving out a head leaves out one term of the sum.
+# ```
+#
+# **Quick check.** A ticket is rewound. What is left of the fine-tuning before?
+# (a) the weights of the kept units; (b) the choice of the kept units; (c) half
+# of the weights.
+#
+# ```{admonition} Answer
+# :class: dropdown
+# (b). All kept weights get their pre-trained values again, so what they had
+# learned is gone.
+# ```
 #
 # **1.** BERT-base loses half of its heads and half of its FFNs. What share of
 # its weights remains, with and without the embeddings?

@@ -403,6 +403,26 @@ measured(
 # %% [markdown]
 # ## Exercises
 #
+# **Quick check.** The loss has the slope +0.2 in a head's mask variable on one
+# example, and -0.2 on the other. What is the head's importance over the two?
+# (a) 0; (b) 0.2; (c) 0.4.
+#
+# ```{admonition} Answer
+# :class: dropdown
+# (b). Absolute values come first, and then the mean: (0.2 + 0.2) / 2. The
+# estimator `signed` would say 0.
+# ```
+#
+# **Quick check.** BERT-base has 12 layers of 12 heads. Which heads does a
+# ticket at 30% lose? (a) three or four of each layer; (b) the 44 with the
+# lowest scores; (c) the 43 with the lowest scores, but one of each layer stays.
+#
+# ```{admonition} Answer
+# :class: dropdown
+# (c). $\lfloor 0.3 \cdot 144 \rfloor = 43$, ranked over all layers together. A
+# layer's last head is passed over.
+# ```
+#
 # **1.** Leave the absolute value out of the importance score. How different is
 # the ranking of the heads?
 

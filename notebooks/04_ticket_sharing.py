@@ -220,6 +220,26 @@ with isolated(shared) as whole:
 # %% [markdown]
 # ## Exercises
 #
+# **Quick check.** Two of three tasks keep a head. Whose minibatches update it?
+# (a) those of both; (b) those of all three; (c) those of the task that comes
+# first.
+#
+# ```{admonition} Answer
+# :class: dropdown
+# (a). "If it is identified as super tickets by multiple tasks, then its weights
+# are jointly updated by these tasks." The third task does not even use it.
+# ```
+#
+# **Quick check.** How large is the shared encoder? (a) as large as the mean of
+# the tickets; (b) as large as what all tickets have in common; (c) as large as
+# the union of the tickets.
+#
+# ```{admonition} Answer
+# :class: dropdown
+# (c). Whatever any task uses must be stored. The paper's *average compression*
+# is the mean, which is smaller.
+# ```
+#
 # **1.** How much of the encoder do two of the tasks' tickets have in common?
 # Compare with two random tickets of the same sizes.
 

@@ -151,9 +151,9 @@ if not tuned:
 #
 # Scores are those of the `report` split: the 90% of dev that neither early
 # stopping nor the choice of the super ticket has seen. Bands are 95% t
-# intervals over seeds; all tickets of a seed share its task head, batches and
-# dropout stream. Figure 4 has the tasks that mirror those of the paper's,
-# Figure 7 the others, as there (A.5).
+# intervals over seeds. All tickets of a seed share its task head, its batches
+# and its random numbers for dropout. Figure 4 has the tasks that mirror those
+# of the paper's, Figure 7 the others, as there (A.5).
 
 # %%
 for scale in each(scales):
@@ -242,8 +242,8 @@ for scale in each(judged):
 
 # %% [markdown]
 # The tasks of the lab are trained at one learning rate, batch size and dropout.
-# Where tuning them as the paper does ([appendix B](B_hyperparameters)) would
-# make full models or light tickets better by more than a point:
+# Here is where tuning them as the paper does ([appendix B](B_hyperparameters))
+# would make full models or light tickets better by more than a point:
 
 # %% tags=["hide-input"]
 for scale in recorded_scales(results, "tuning"):
@@ -293,9 +293,9 @@ for scale in each([scale for scale in powered if powered[scale]]):
 # %% [markdown]
 # ## The large model
 #
-# The paper draws the same curves for BERT-large. The large model stands here
-# for the question whether the phase transition grows with the model; losing
-# tickets have nothing to say about that and are left out.
+# The paper draws the same curves for BERT-large. They tell whether the phase
+# transition grows with the model. Losing tickets have nothing to say about that
+# and are left out.
 
 # %%
 known = chapter.recorded
@@ -445,11 +445,11 @@ for scale in each(scales):
 #
 # The paper sends its predictions to the GLUE server. Here the chosen super
 # ticket and the full model of every seed are trained once more and predict the
-# task's test set; in the lab its labels are known. Training examples that are
-# in the test set are replaced, and be it one in a hundred: as with another
-# seed, training then takes another way. Where the labels are not known, the
-# parameter `submission` names the zip to write for the server
-# ({mod}`supertickets.studies.submitting`).
+# task's test set; in the lab its labels are known. Training examples that also
+# stand in the test set are replaced first. Even if that is one in a hundred,
+# training then takes another way, as it does with another seed. Where the
+# labels are not known, the parameter `submission` names the zip to write for
+# the server ({mod}`supertickets.studies.submitting`).
 
 # %%
 caption = "Table 2: test scores in points, the paper's from the GLUE server."
@@ -468,9 +468,9 @@ inconsistencies(*paper_notes(["P2"]))
 # %% [markdown]
 # Does a super ticket gain there what it gains in Table 1? Two things are
 # different: the runs are trained once more, and other examples judge them. The
-# interval is over seeds, which are paired, and over the examples of both
-# splits, drawn apart. Where they differ, what more seeds say is added, as far
-# as these are recorded.
+# interval covers both: the seeds, which are paired, and the examples of the two
+# splits. Where the two gains of a task differ, what more seeds say stands
+# below, as far as these are recorded.
 
 # %%
 caption = (
@@ -538,6 +538,28 @@ inconsistencies(*paper_notes(["P4", "P5"]))
 # %% [markdown]
 # ## Exercises
 #
+# **Quick check.** The level is chosen on a tenth of dev, and the score is
+# reported on the rest. Why not on the same examples? (a) the choice would take
+# longer; (b) on the examples that chose it the best of several levels looks
+# better than it is; (c) early stopping needs the other examples.
+#
+# ```{admonition} Answer
+# :class: dropdown
+# (b). That is what *luck of the choice* measures: levels that gain nothing
+# would seem to gain something on the examples of the choice.
+# ```
+#
+# **Quick check.** A claim has the effect +0.4 points with an interval from -0.2
+# to +1.0. Which word does it get? (a) holds here; (b) reversed here; (c) cannot
+# tell.
+#
+# ```{admonition} Answer
+# :class: dropdown
+# (c). The interval has both signs. The word does not say that there is no
+# effect: the *power* beside it says how likely so many runs would have seen
+# one.
+# ```
+#
 # **1.** Choose each super ticket by its *report* score, on which it is then
 # judged. How much larger does the gain look?
 
@@ -575,10 +597,10 @@ print(*(f"{level:.0%}" for level in old["level"]))
 # %% [markdown]
 # ## What was found
 #
-# The paper's statements of sections 5.3 and 5.4, one by one. Of the central
-# ones, about super tickets and light pruning, the intervals are over seeds and
-# over the examples they are judged on; above, and of the others, they are over
-# seeds, on one set of examples.
+# The paper's statements of sections 5.3 and 5.4, one by one. For the two
+# central ones, about super tickets and light pruning, the intervals cover the
+# seeds and the examples they are judged on. All other intervals, here and
+# above, cover the seeds alone, on one set of examples.
 
 # %%
 tests = (claims.task_sizes, claims.winners, claims.transitions, claims.falls)

@@ -71,7 +71,7 @@ scales = chapter.scales("table3")
 print(chapter.told("table3"))
 
 # %% [markdown]
-# ## Table 3
+# ## Together, each with its ticket (Table 3)
 #
 # Scores of the `report` split in points, mean over seeds; *average* is the mean
 # over tasks (the paper's rule), *sd* its standard deviation over seeds.
@@ -164,6 +164,26 @@ for scale in each(scales):
 
 # %% [markdown]
 # ## Exercises
+#
+# **Quick check.** What do Ticket-Share and MT-DNN of one seed have in common?
+# (a) the same minibatches in the same order; (b) the same tickets; (c) the same
+# size.
+#
+# ```{admonition} Answer
+# :class: dropdown
+# (a). So a claim is a difference within a seed. MT-DNN has no tickets: all its
+# tasks use and update the whole encoder.
+# ```
+#
+# **Quick check.** Two models are "on a par". What has been shown? (a) that
+# their scores differ by nothing; (b) that no difference was found; (c) that the
+# loss is less than a point.
+#
+# ```{admonition} Answer
+# :class: dropdown
+# (c). The whole interval lies above minus one point. That no difference was
+# found would show nothing: few runs find none.
+# ```
 #
 # **1.** Three tasks each keep a random 70% of the heads. How many heads does
 # the shared model store? And ten tasks?

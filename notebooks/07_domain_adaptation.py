@@ -90,7 +90,7 @@ for scale in scales:
         print(f"{scale.title}: {', '.join(rows['model'])}: task head {head}")
 
 # %% [markdown]
-# ## Table 4
+# ## Adapting with few examples (Table 4)
 #
 # As the paper lays it out: a row per source model, a column per number of
 # training examples of the target, with the paper's fraction of the whole
@@ -157,6 +157,25 @@ for scale in each(scales):
 
 # %% [markdown]
 # ## Exercises
+#
+# **Quick check.** Why does every seed draw several subsets of a size? (a) so
+# that the models see more examples; (b) so that one can tell how much the draw
+# of the examples matters; (c) because the paper does so.
+#
+# ```{admonition} Answer
+# :class: dropdown
+# (b). The paper has one subset per size and gives no spread. Here
+# {shown}`table-spread` has the spread over draws.
+# ```
+#
+# **Quick check.** The interval of a gain with 12 examples is wide. What would
+# make it narrower? (a) more seeds and subsets; (b) more levels; (c) a higher
+# learning rate.
+#
+# ```{admonition} Answer
+# :class: dropdown
+# (a). The interval is over seeds, each with subsets of its own.
+# ```
 #
 # **1.** A test that only looks at signs asks how often the model with tickets
 # is better. What is the smallest p that it can give with this many seeds? How

@@ -116,10 +116,11 @@ scales = [scale for scale in scales if len(single[scale]) or scale in multi]
 # ```
 #
 # A standard deviation over five seeds is itself uncertain: its 95% interval
-# runs from 0.6 to 2.9 times the estimate. A multi-task result is that after
-# single-task fine-tuning, averaged over the learning rates (A.4.1). The paper's
-# values are those of BERT-large. Single tasks are at the learning rate that the
-# selection split chooses (5.2), ST-DNN and SuperT alike.
+# runs from 0.6 to 2.9 times the estimate. A multi-task model's score is that
+# after fine-tuning it on the single task, averaged over the learning rates
+# (A.4.1). Single-task models, ST-DNN and SuperT alike, have the learning rate
+# that the selection split chooses (5.2). The paper's values are those of
+# BERT-large.
 
 # %%
 caption = "Table 5: standard deviation of the report score over seeds, points."
@@ -135,9 +136,10 @@ for scale in each(scales):
     show_table(table5(single[scale], multi.get(scale)), caption, "table-5")
 
 # %% [markdown]
-# Do the models with tickets spread less? Two tests, and the larger p of the
-# two: Brown-Forsythe does not mind a run that failed, Pitman-Morgan makes use
-# of the pairing by seed. The claims, about all tasks together, stand first.
+# Do the models with tickets spread less? Two tests answer, and the larger p of
+# the two counts. Brown-Forsythe is not misled by a single run that failed;
+# Pitman-Morgan makes use of the pairing by seed. The claims, about all tasks
+# together, stand first.
 
 # %%
 caption = (
@@ -177,8 +179,8 @@ measured(
 # Fine-tuning from the shared weights at several learning rates: the standard
 # deviation over the rates of the score averaged over seeds. Even if the rate
 # did not matter, it would not be zero: *by chance* is what the seeds' noise
-# alone would give. Of two models the noisier one would seem more sensitive, so
-# that part is taken off before they are compared, which is done in variances.
+# alone would give. Of two models the noisier one would seem more sensitive. So
+# that part is subtracted before they are compared, variance against variance.
 
 # %%
 alt = (
@@ -239,8 +241,8 @@ for scale in each(at_match):
 # tasks of its importance, is the area of a pie, and its *Task Shares*, each
 # task's part of the sum, are the slices. Scores are normalised as the paper
 # does for pruning: heads by layer, FFNs not at all. The losses of different
-# tasks have different scales, so an FFN's shares tell of those too; the claims
-# below stand under two other rules as well.
+# tasks have different scales, and an FFN's shares reflect these too. So the
+# claims are repeated under two other rules at the end of this section.
 
 # %%
 print(chapter.told("figure6"))
@@ -362,6 +364,27 @@ for scale in each(tables):
 
 # %% [markdown]
 # ## Exercises
+#
+# **Quick check.** The paper prints 0.16 for the spread of SuperT on SST-2 and
+# 0.17 for that of ST-DNN, over five seeds each. Does SuperT spread less? (a)
+# yes; (b) five seeds cannot tell; (c) only on the test set.
+#
+# ```{admonition} Answer
+# :class: dropdown
+# (b). The power of that pair stands in {shown}`table-power`: even if these were
+# the true spreads, five seeds would hardly ever show it.
+# ```
+#
+# **Quick check.** The heads' importance has a rank correlation of 0.40 between
+# two tasks, and of 0.45 between two seeds of one of them. How alike are the
+# tasks? (a) hardly; (b) about as alike as one task is to itself; (c) not at
+# all: 0.40 is below one half.
+#
+# ```{admonition} Answer
+# :class: dropdown
+# (b). What two seeds of one task agree on is the most that can be expected of
+# two tasks.
+# ```
 #
 # **1.** Two models have scores of exactly the same spread. How often is the
 # standard deviation of one, over five seeds, less than half the other's?

@@ -307,6 +307,25 @@ for scale in each(scales):
 #
 # ## Exercises
 #
+# **Quick check.** Another score puts the heads in another order. Are its
+# tickets worse? (a) yes, their score was computed otherwise; (b) no, order does
+# not matter; (c) that is known once they are trained.
+#
+# ```{admonition} Answer
+# :class: dropdown
+# (c). Units may change places in the order without changing which of them are
+# kept, and two different tickets may reach the same score.
+# ```
+#
+# **Quick check.** At 40% the interval of ticket minus full model runs from -0.8
+# to +0.6 points. Does the ticket match? (a) yes; (b) no; (c) cannot tell.
+#
+# ```{admonition} Answer
+# :class: dropdown
+# (a), if that is still so after the correction over levels. *Matching* means
+# that no more than one point is lost, and all of the interval lies above -1.
+# ```
+#
 # **1.** Half of all heads, or half of all FFNs: which takes more weights off
 # BERT-base?
 

@@ -137,8 +137,8 @@ for scale in each(scales):
 # %% [markdown]
 # ## Is it more pronounced in the larger model?
 #
-# The lab's large model has a smaller map, over the same training sets: so each
-# of these gives a difference between the two. The paper finds a larger gain in
+# The lab's large model has a smaller map, over the same training sets, so that
+# each set gives a difference between the two. The paper finds a larger gain in
 # the larger model (5.4, observation 3).
 
 # %% tags=["hide-input"]
@@ -204,7 +204,7 @@ for name in ("light", "figure1"):
 others = cells(runs.values())
 beside = (
     map_data(map_table(others), gains(others)) if others else pd.DataFrame()
-)
+).replace({"encoder": {"minilm": "MiniLM", "mpnet": "MPNet"}})
 
 # %% tags=["hide-input"]
 alt = (
@@ -257,7 +257,7 @@ for scale in scales:
     both = agreement(again, scale.frame("map"))
     if not scale.live and len(both):
         show_table(
-            both,
+            both[[*both.columns[1:], "run"]],
             "Runs carried out here and their records, report scores in points.",
             "again",
         )
@@ -265,6 +265,26 @@ for scale in scales:
 
 # %% [markdown]
 # ## Exercises
+#
+# **Quick check.** A cell has a star and no frame. What does that say? (a) its
+# own interval excludes zero, which chance does to one or two cells of 30; (b)
+# its gain stands after the correction over all cells; (c) its variance falls.
+#
+# ```{admonition} Answer
+# :class: dropdown
+# (a). With many cells some intervals exclude zero by chance. The frame is for
+# those that stand after Holm's correction.
+# ```
+#
+# **Quick check.** Why is the gain the mean of three levels, and not the best of
+# them? (a) the best level is always 20%; (b) the best of three looks better
+# than it is; (c) the mean is larger.
+#
+# ```{admonition} Answer
+# :class: dropdown
+# (b). Chosen by its score, a level is chosen by luck too. The mean of levels
+# fixed beforehand is not.
+# ```
 #
 # **1.** If light pruning did nothing anywhere, how many of 30 independent
 # cells would have a star? With what probability would none?

@@ -216,6 +216,15 @@ measured(
 # %% [markdown]
 # ## Exercises
 #
+# **Quick check.** A share of 30% of the training labels is wrong. What is the
+# best accuracy on the dev examples? (a) 70%; (b) 85%; (c) 100%.
+#
+# ```{admonition} Answer
+# :class: dropdown
+# (c). Labels for evaluation are right. Wrong labels make learning harder, and
+# leave the best possible score where it is.
+# ```
+#
 # **1.** Draw twenty pairs of the task `inference` and answer them yourself.
 # How often are you right?
 
@@ -256,4 +265,4 @@ print(
 # **What differs from the paper, and why.** The paper has no such lab. Its
 # Figure 1 (middle and right) is a sketch; we wanted numbers.
 #
-# **Back to**: [the preface](../index).
+# **Next**: [explore the records](../explore) unit by unit and cell by cell.

@@ -114,8 +114,12 @@ print(f"{pruned.size['weights_remaining']:.0%} of the weights")
 
 st.save_compacted(smaller, ticket, f"{folder}/model", tokenizer)
 texts = list(zip(*columns, strict=True))[:3]
-print(st.predict_texts(f"{folder}/model", texts).to_string(index=False))
+print(
+    st.predict_texts(f"{folder}/model", texts).round(2).to_string(index=False)
+)
 
 # %% [markdown]
 # `st.find(data, encoder, out="found")` does all of this at eight levels,
 # chooses one, and reports; [Use it on your data](../use_it) has the command.
+#
+# **Next**: [what this copy of the book rests on](../status).

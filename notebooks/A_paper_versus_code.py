@@ -288,4 +288,4 @@ for scale in scales:
 # choice that moves nothing here may move something at BERT's size: the command
 # is the same.
 #
-# **Next**: [using it](../use_it) on a task of your own.
+# **Next**: [the hyper-parameters](B_hyperparameters).

@@ -388,4 +388,4 @@ if stored and "tricks" in set(stored.frame["side"]):
 # removed. Times are those of one machine; ratios taken on it carry over to
 # similar ones, to GPUs they do not.
 #
-# **Back to**: [the discussion](09_discussion).
+# **Next**: [using it](../use_it) on a task of your own.

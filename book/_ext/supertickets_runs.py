@@ -11,7 +11,7 @@ from typing import Any
 from sphinx.application import Sphinx
 
 from supertickets.chapters.explore import map_html, map_view, tickets_html
-from supertickets.chapters.provenance import EXPERIMENTS, Evidence, evidence, runs_html
+from supertickets.chapters.provenance import EXPERIMENTS, Evidence, evidence, runs_html, titled
 from supertickets.notebooks import executed_stamp
 from supertickets.runs import readable
 
@@ -50,7 +50,7 @@ def chapters_html(stamps: dict[str, dict[str, Any]]) -> str:
     for page, stamp in stamps.items():
         said = [str(stamp[key]) for key in ("profile", "finished", "device", "commit")]
         said.insert(1, readable(stamp["seconds"]))
-        link = f'<a href="chapters/{page}.html">{html.escape(page.replace("_", " "))}</a>'
+        link = f'<a href="chapters/{page}.html">{html.escape(titled(page))}</a>'
         rows.append([link, *map(html.escape, said)])
     head = ("chapter", "profile", "duration", "executed", "device", "commit")
     versions = {", ".join(f"{name} {x}" for name, x in stamp["versions"].items()): None for stamp in stamps.values()}

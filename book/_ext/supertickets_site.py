@@ -165,7 +165,8 @@ PRESENTS = re.compile(
 def fold_cells(app: Sphinx, page: str, source: list[str]) -> None:
     """Fold the code that imports, sets parameters, or shows every scale: what teaches stays open.
 
-    Where a chapter says its cost, say what this copy of it took.
+    What papermill put in for the parameters stands at the foot of the page. Where a chapter says its cost, say what
+    this copy of it took.
     """
     if not app.env.doc2path(page).endswith(".ipynb"):
         return
@@ -179,9 +180,10 @@ def fold_cells(app: Sphinx, page: str, source: list[str]) -> None:
         folded = {"parameters", "injected-parameters"} & set(tags) or PRESENTS.search("".join(cell["source"]))
         if cell["cell_type"] == "code" and folded and "hide-input" not in tags:
             tags.append("hide-input")
-        if "hide-cell" in tags:
-            words = {f"code_prompt_{do.lower()}": f"{do} the solution" for do in ("Show", "Hide")}
-            cell["metadata"]["mystnb"] = words
+        if "injected-parameters" in tags:
+            tags.append("remove-cell")
+        what = "solution" if "hide-cell" in tags else "parameters" if "parameters" in tags else "code"
+        cell["metadata"]["mystnb"] = {f"code_prompt_{do.lower()}": f"{do} the {what}" for do in ("Show", "Hide")}
     source[0] = json.dumps(notebook)
 
 

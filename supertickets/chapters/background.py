@@ -25,12 +25,6 @@ def _arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float]) -> 
     axis.annotate("", xy=end, xytext=start, arrowprops={"arrowstyle": "-|>", "color": "black", "linewidth": 1})
 
 
-def _residual(axis: Axes, start: float, end: float, y: float, low: float) -> None:
-    """A line that leaves at ``start`` and joins at ``end``, on a level ``low`` below what it goes around."""
-    axis.plot([start, start, end, end], [y - 0.32, low, low, y - 0.46], color="black", linewidth=1)
-    _arrow(axis, (end, y - 0.5), (end, y - 0.34))
-
-
 def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
     """An empty drawing, an inch to the unit."""
     fig, axis = plt.subplots(figsize=(width, height), layout="constrained")
@@ -39,31 +33,47 @@ def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
     return fig, axis
 
 
-def layer_figure(n_heads: int = 4) -> Figure:
-    """One Transformer layer from left to right, with the mask variables where they act (section 3)."""
-    fig, axis = _canvas(8.2, 0.8 * n_heads + 0.5)
-    middle, top = 0.4 * n_heads + 0.3, 0.8 * n_heads + 0.4
-    axis.text(0.25, middle, "$x$", ha="center", va="center", fontsize=13)
+def layer_figure(n_heads: int = 4, upright: bool = False) -> Figure:
+    """One Transformer layer from left to right, or ``upright`` from the top down, with the masks (section 3)."""
+    reach = 0.4 * n_heads + 0.3
+    size = (3.7, 6.1) if upright else (8.2, 2 * reach - 0.1)
+    fig, axis = _canvas(*size)
+
+    def at(way: float, up: float = 0.0) -> tuple[float, float]:
+        return (1.8 - up, size[1] - 0.73 * way) if upright else (way, reach + up)
+
+    def box(way: float, length: float, text: str, colour: str, up: float = 0.0, wide: float = 1.1) -> float:
+        _box(axis, *at(way, up), wide if upright else length, text, colour, 0.46 if upright else 0.62)
+        return 0.36 if upright else length / 2 + 0.03  # half of it, along the way
+
+    def word(way: float, text: str, up: float = 0.0) -> None:
+        axis.text(*at(way, up), text, ha="center", va="center", fontsize=12)
+
+    word(0.25, "$x$")
+    joined = box(4.0, 1.1, "$W^O$, sum", "#777777")
     for head in range(n_heads):
-        y = top - 0.5 - 0.8 * head
-        _box(axis, 1.55, y, 1.3, f"head {head + 1}", BLUE)
-        axis.text(2.62, y, rf"$\times\,\xi_{head + 1}$", ha="center", va="center", fontsize=12)
-        _arrow(axis, (0.42, middle), (0.86, y))
-        _arrow(axis, (2.95, y), (3.42, middle))
-    _box(axis, 4.0, middle, 1.1, "$W^O$, sum", "#777777")
-    _box(axis, 5.25, middle, 0.8, "add,\nnorm", "#777777")
-    _box(axis, 6.4, middle, 0.85, "FFN", GREEN)
-    axis.text(7.1, middle, r"$\times\,\nu$", ha="center", va="center", fontsize=12)
-    _box(axis, 7.8, middle, 0.7, "add,\nnorm", "#777777")
-    for start, end in ((4.6, 4.82), (5.68, 5.94)):
-        _arrow(axis, (start, middle), (end, middle))
-    _residual(axis, 0.25, 5.15, middle, 0.15)
-    _residual(axis, 5.4, 7.8, middle, middle - 0.9)
+        up = 0.8 * ((n_heads - 1) / 2 - head)
+        half = box(1.55, 1.3, f"head {head + 1}", BLUE, up, 0.68)
+        word(2.62, rf"$\times\,\xi_{head + 1}$", up)
+        _arrow(axis, at(0.45), at(1.55 - half, up))
+        _arrow(axis, at(2.95, up), at(4.0 - joined, 0.0))
+    half = box(5.25, 0.8, "add, norm" if upright else "add,\nnorm", "#777777")
+    _arrow(axis, at(4.0 + joined), at(5.25 - half))
+    last = box(6.4, 0.85, "FFN", GREEN)
+    _arrow(axis, at(5.25 + half), at(6.4 - last))
+    word(7.1, r"$\times\,\nu$")
+    box(7.8, 0.7, "add, norm" if upright else "add,\nnorm", "#777777")
+    side = 0.57 if upright else 0.33
+    # The residuals: lines that leave before a step, go around it, and join behind it.
+    for start, end, leaves, around in ((0.25, 5.15, 0.2, 1.05 * reach - 0.15), (5.4, 7.8, side, 0.95)):
+        ways, ups = [start, start, end, end], [-leaves, -around, -around, -side - 0.15]
+        axis.plot(*zip(*map(at, ways, ups), strict=True), color="black", linewidth=1)
+        _arrow(axis, at(end, -side - 0.17), at(end, -side))
     return fig
 
 
-def recipe_figure() -> Figure:
-    """The way of a ticket: fine-tune, score, prune, rewind, fine-tune again; what changes in each step below it."""
+def recipe_figure(upright: bool = False) -> Figure:
+    """The way of a ticket, from left to right or from the top down; what changes in each step stands beside it."""
     steps = [
         ("pre-trained\nmodel", "weights $W_0$", "#777777"),
         ("fine-tune", "$W_0 \\to W_T$", BLUE),
@@ -72,25 +82,27 @@ def recipe_figure() -> Figure:
         ("rewind", "kept units: $W_0$", GREEN),
         ("fine-tune\nagain", "the ticket's score", BLUE),
     ]
-    fig, axis = _canvas(8.8, 1.35)
+    fig, axis = _canvas(*((3.6, 5.0) if upright else (8.8, 1.35)))
     for i, (name, below, colour) in enumerate(steps):
-        x = 0.7 + 1.48 * i
-        _box(axis, x, 0.92, 1.12, name, colour, height=0.66)
-        axis.text(x, 0.28, below, ha="center", va="center", fontsize=9.5)
+        x, y = (1.0, 4.6 - 0.84 * i) if upright else (0.7 + 1.48 * i, 0.92)
+        _box(axis, x, y, 1.4 if upright else 1.12, name, colour, height=0.54 if upright else 0.66)
+        place = (1.9, y, "left") if upright else (x, 0.28, "center")
+        axis.text(*place[:2], below, ha=place[2], va="center", fontsize=9.5)
         if i:
-            _arrow(axis, (x - 0.9, 0.92), (x - 0.58, 0.92))
+            _arrow(axis, *(((x, y + 0.56), (x, y + 0.29)) if upright else ((x - 0.9, y), (x - 0.58, y))))
     return fig
 
 
-def pruning_figure(weights: np.ndarray, unstructured: np.ndarray, structured: np.ndarray) -> Figure:
+def pruning_figure(weights: np.ndarray, unstructured: np.ndarray, structured: np.ndarray, width: float = 6.4) -> Figure:
     """A weight matrix, and what is left of it: its largest weights (a mask of its shape), or some rows (a mask)."""
-    fig, axes = plt.subplots(1, 3, figsize=(6.4, 3.0), layout="constrained")
+    fig, axes = plt.subplots(1, 3, figsize=(width, 3.2), layout="constrained")
     limit = float(np.quantile(abs(weights), 0.99))
     left = np.where(unstructured, weights, np.nan)
-    panels = {"all weights": weights, "half the weights": left, "half the units": weights[structured]}
+    panels = {"all\nweights": weights, "half the\nweights": left, "half the\nunits": weights[structured]}
     for axis, (title, matrix) in zip(axes, panels.items(), strict=True):
         axis.imshow(matrix, cmap="RdBu", vmin=-limit, vmax=limit, interpolation="nearest")
-        axis.set(title=f"{title}\n{matrix.shape[0]} x {matrix.shape[1]}", xticks=[], yticks=[])
+        axis.set(xticks=[], yticks=[])
+        axis.set_title(f"{title}\n{matrix.shape[0]} x {matrix.shape[1]}", fontsize=10)
         axis.set_ylim(len(weights) - 0.5, -0.5)
     return fig
 

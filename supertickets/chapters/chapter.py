@@ -117,13 +117,13 @@ class Scale:
         records = list(self.store.records([spec.id for spec in specs]))
         if not records:
             return f"{self.title}: {'no runs recorded yet' if specs else 'no such runs planned'}."
-        devices = sorted({record.environment.get("device", "unknown") for record in records})
+        devices = sorted({record.environment.get("device", "unknown").split(" (")[0] for record in records})
         minutes = sum(record.timings.get("total", 0.0) for record in records) / 60
         there = {task_of(record.spec) for record in records}
         none = [task for task in dict.fromkeys(map(task_of, specs)) if task not in there]
         return (
             f"{self.title}: {len(records)} of {len(specs)} runs, {minutes:.0f} minutes of training in all "
-            f"({'; '.join(devices)})." + (f" None yet of {', '.join(none)}." if none else "")
+            f"({', '.join(devices)})." + (f" None yet of {', '.join(none)}." if none else "")
         )
 
 

@@ -152,7 +152,7 @@ def sentence(row: Mapping[str, Any]) -> str:
     if row["limit"]:
         told.append(f"limit {figure(row['limit'])}")
     if row["verdict"] == UNKNOWN and not math.isnan(row["power"]):
-        would = f", {row['needed']:.0f} runs would do" if math.isfinite(row["needed"]) else ""
+        would = f", {row['needed']:,.0f} runs would do" if math.isfinite(row["needed"]) else ""
         told.append(f"power {row['power']:.0%} for {figure(row['expected'], 1)}{would}")
     return f"{start}: {row['verdict']} ({'; '.join(told)})."
 

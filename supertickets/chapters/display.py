@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CLAIMS = "supertickets_claims"
 """Where the metadata of an output's HTML hold the rows of the claims in it: the front page is made from them."""
 
-NAMES = {"bias2": "bias²", "n_sets": "training sets", "low": "from", "high": "to"}
+NAMES = {"bias2": "bias²", "n_sets": "training sets", "low": "from", "high": "to", "train_size": "training examples"}
 """What columns are called in tables, where that is not their name; underscores become spaces."""
 THEIRS = "\n"
 """What stands in a cell between our words and the paper's."""
@@ -57,7 +57,9 @@ class _Tab:
 _TAB: ContextVar[_Tab | None] = ContextVar("tab", default=None)
 
 
-def show(fig: Figure, alt: str, data: Any = None, name: str = "figure", caption: str = "") -> None:
+def show(
+    fig: Figure, alt: str, data: Any = None, name: str = "figure", caption: str = "", narrow: Figure | None = None
+) -> None:
     """Show a matplotlib figure as inline SVG, with a caption and a link to its data, and close it.
 
     Args:
@@ -66,11 +68,13 @@ def show(fig: Figure, alt: str, data: Any = None, name: str = "figure", caption:
         data: the numbers behind the figure (a DataFrame, or records), offered as ``name.csv``; None offers nothing.
         name: file name of the CSV without its ending, and prefix of ids inside the SVG.
         caption: what is to be seen there; the text alternative if empty.
+        narrow: the same drawn for phones, where stacking its panels will not do; it is closed too.
     """
     import matplotlib.pyplot as plt
 
-    _emit(figure_html(fig, alt, data, name, caption))
-    plt.close(fig)
+    _emit(figure_html(fig, alt, data, name, caption, narrow))
+    for one in (fig, narrow or fig):
+        plt.close(one)
 
 
 def show_table(
@@ -95,7 +99,7 @@ def show_claims(frame: pd.DataFrame, caption: str, name: str = "claims", so_far:
     both places, how much of what was planned they rest on.
     """
     shown = frame[[column for column in CLAIM if column in frame]].copy()
-    for style, columns in (("{:.2g}", ("p", "p (Holm)")), ("{:.0%}", ("power",)), ("{:.0f}", ("needed",))):
+    for style, columns in (("{:.2g}", ("p", "p (Holm)")), ("{:.0%}", ("power",)), ("{:,.0f}", ("needed",))):
         for column in columns:
             words = ["" if value != value else style.format(value) for value in frame[column]]  # NaN: nothing
             shown[column] = [NEVER if word == "inf" else word for word in words]
@@ -163,7 +167,9 @@ def box_html(title: str, lines: Sequence[str], voice: str) -> str:
     return f'<div class="admonition {voice}"><p class="admonition-title">{html.escape(title)}</p>{paragraphs}</div>'
 
 
-def figure_html(fig: Figure, alt: str, data: Any = None, name: str = "figure", caption: str = "") -> str:
+def figure_html(
+    fig: Figure, alt: str, data: Any = None, name: str = "figure", caption: str = "", narrow: Figure | None = None
+) -> str:
     """The HTML of :func:`show`: ``<figure>`` with the SVG (``role="img"``, ``aria-label``), the caption and the link.
 
     The SVG is there twice, for wide and for narrow screens (:mod:`supertickets.chapters.svg`).
@@ -180,9 +186,8 @@ def figure_html(fig: Figure, alt: str, data: Any = None, name: str = "figure", c
         raise SuperticketsError(f"Figure {name!r} needs a text alternative: say in `alt` what it shows.")
     own = _named(name)
     words = f'<figcaption data-name="{html.escape(name)}">{html.escape(caption or alt)} {_csv_link(data, own)}'
-    return (
-        f'<figure class="st-figure" id="figure-{html.escape(own)}">{svgs(fig, alt, own)}{words}</figcaption></figure>'
-    )
+    drawn = svgs(fig, alt, own, narrow)
+    return f'<figure class="st-figure" id="figure-{html.escape(own)}">{drawn}{words}</figcaption></figure>'
 
 
 def table_html(
@@ -198,8 +203,8 @@ def table_html(
     """The HTML of :func:`show_table`: an estimate and its interval in one cell, the paper's number below it.
 
     Shares are shown in per cent, at most ``MOST`` columns: ``SPARED`` ones go first, then a table of fewer rows is
-    turned round. ``data`` is what the CSV holds, if that is not the frame. On a phone the cells of a ``stacked`` table
-    stand below one another, under their names.
+    turned round. ``data`` is what the CSV holds, if that is not the frame. On a phone the cells of a ``stacked`` table,
+    claims, follow one another as running text; those of one with sentences stand below one another.
 
     >>> import pandas as pd
     >>> frame = pd.DataFrame({"task": ["RTE"], "score": [0.1234], "low": [0.1], "high": [0.2]})
@@ -217,7 +222,8 @@ def table_html(
     head, rows = head[:MOST], [row[:MOST] for row in rows]
     kinds = [_kind(column) for column in zip(*rows, strict=True)] or [""] * len(head)
     top = "".join(f'<th scope="col"{kind}>{_text(words)}</th>' for words, kind in zip(head, kinds, strict=True))
-    labels = [f' data-label="{html.escape(words)}"' if stacked else "" for words in head]
+    long = stacked or any("st-long" in kind for kind in kinds[1:])
+    labels = [f' data-label="{html.escape(words)}"' if long else "" for words in head]
     body = "".join(
         f'<tr><th scope="row"{kinds[0]}>{_text(first)}</th>'
         + "".join(
@@ -230,7 +236,7 @@ def table_html(
     if THEIRS in "".join((*head, *(words for row in rows for words in row))):
         more = "Below ours, in italics, the paper's. "
     return (
-        f'<figure class="st-table{" st-stacked" if stacked else ""}" id="table-{html.escape(own)}">'
+        f'<figure class="st-table{" st-stacked" * long}{" st-claims" * stacked}" id="table-{html.escape(own)}">'
         f'<div class="st-scroll" tabindex="0" role="region" '
         f'aria-label="{html.escape(caption)}"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
         f'<figcaption data-name="{html.escape(name)}">{html.escape(caption)} {more}{link}</figcaption></figure>'
@@ -269,12 +275,12 @@ def _words(value: Any, column: str, decimals: int) -> str:
     if column.endswith("(%)") and not isinstance(value, str):
         return f"{value:.{min(decimals, 1)}f}%"
     if not isinstance(value, float):
-        return str(value)
+        return str(value).replace("_", " ") if column == "metric" else str(value)
     if math.isinf(value):
         return NEVER
     if column.split(":")[0] in SHARES and abs(value) <= 1:
         return f"{100 * value:.3g}%"
-    return f"{value:.{decimals}f}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{decimals}f}"
 
 
 def _text(words: str) -> str:

@@ -117,10 +117,20 @@ def _opened(path: Path) -> tuple[Mapping[str, Any], frozenset[str]]:
     return pack.manifests()[str(path)], frozenset(pack.ids())
 
 
+def titled(page: str) -> str:
+    """A chapter by its number and name.
+
+    >>> titled("chapters/05_single_task")
+    '5 Single task'
+    """
+    number, _, name = page.split("/")[-1].lstrip("0").partition("_")
+    return f"{number} {name.replace('_', ' ').capitalize()}".strip()
+
+
 def runs_html(found: Evidence, experiment: str) -> tuple[str, dict[str, pd.DataFrame]]:
     """The page of an experiment, and the rows of its records, by the name of the CSV that the page links to."""
     pages = [page for page, names in BEHIND.items() if experiment in " ".join(names.values()).split()]
-    links = ", ".join(f'<a href="../{page}.html">{page.split("/")[-1].replace("_", " ")}</a>' for page in pages)
+    links = ", ".join(f'<a href="../{page}.html">{titled(page)}</a>' for page in pages)
     parts, frames = (
         [f"<h1>Runs: {html.escape(EXPERIMENTS[experiment])}</h1><p>Shown in: {links or 'no chapter yet'}.</p>"],
         {},

@@ -7,11 +7,13 @@ import html
 import io
 import re
 import textwrap
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.text import Text
 
@@ -29,29 +31,25 @@ WIDE, NARROW = 7.9, 3.6
 """How wide a figure may be in inches: in the book's column on a desk, and on a phone."""
 
 
-def svgs(fig: Figure, alt: str, name: str) -> str:
-    """The figure for wide screens and, stacked, for narrow ones; CSS shows one of them (``st-wide``, ``st-narrow``).
+def svgs(fig: Figure, alt: str, name: str, narrow: Figure | None = None) -> str:
+    """The figure for wide screens and for narrow ones: ``narrow``, or itself stacked. CSS shows one of them.
 
-    The figure is changed on the way: use it for nothing else afterwards.
+    The figures are changed on the way: use them for nothing else afterwards.
     """
-    _keep_text_on_colours(fig)
-    _enlarge_letters(fig)
-    drawing = len(fig.axes) == 1 and not fig.axes[0].axison
-    whole = {}
-    if not drawing:
+    _prepare(fig)
+    if narrow is not None:
+        _prepare(narrow)
+        wide = _svg(fig, alt, name)
+    else:
         _keep_to(fig, WIDE)
         whole = _wrap_words(fig)
-    wide = _svg(fig, alt, name)
-    if drawing:  # its words stand in boxes: on a phone it scrolls, as wide tables do
-        box = f'<div class="st-scroll st-drawing" tabindex="0" role="region" aria-label="{html.escape(alt)}">'
-        narrow = f"{box}{_svg(fig, alt, f'{name}-narrow')}</div>"
-    else:
+        wide, narrow = _svg(fig, alt, name), fig
         for words, text in whole.items():
             words.set_text(text)
         stack(fig)
         _wrap_words(fig)
-        narrow = _svg(fig, alt, f"{name}-narrow")
-    return f'<div class="st-wide">{wide}</div><div class="st-narrow">{narrow}</div>'
+        _fit_to_narrow(fig)
+    return f'<div class="st-wide">{wide}</div><div class="st-narrow">{_svg(narrow, alt, f"{name}-narrow")}</div>'
 
 
 def stack(fig: Figure) -> None:
@@ -74,7 +72,7 @@ def stack(fig: Figure) -> None:
     if grid is None or grid.ncols == 1 or len(panels) < 2:
         shrunk = height * min(1.0, NARROW / width)
         round_ones = any(axis.get_aspect() != "auto" for axis in fig.axes)
-        lines = max(sum(label.get_text()[:1].isalpha() for label in axis.get_yticklabels()) for axis in fig.axes)
+        lines = max(map(_wrap_names, fig.axes))
         least = max(min(height, 2.6), 1.2 + 0.19 * lines)  # a line for each name beside the axis
         fig.set_size_inches(NARROW, shrunk if round_ones else max(shrunk, least))
     else:
@@ -94,13 +92,46 @@ def stack(fig: Figure) -> None:
         for i, axis in enumerate(panels):
             axis.set_subplotspec(stacked[i])
         fig.set_size_inches(NARROW, height * ratios.sum() / heights.sum())
+    rows = 0
     for legend in list(fig.legends):
         handles: Any = legend.legend_handles
         words = [text.get_text() for text in legend.get_texts()]
         size, longest = legend.get_texts()[0].get_fontsize() if words else LETTERS, max(map(len, words), default=0)
         legend.remove()
         columns_kept = 1 if longest > 22 else 2 if longest > 9 else 3
+        rows += -(-len(words) // columns_kept)
         fig.legend(handles, words, loc="outside lower center", ncols=columns_kept, frameon=False, fontsize=size)
+    fig.set_size_inches(NARROW, fig.get_size_inches()[1] + 0.17 * max(0, rows - 1))
+
+
+def _wrap_names(axis: Axes, letters: int = 18) -> int:
+    """Break long names beside an axis; how many lines its names have."""
+    names = [label.get_text() for label in axis.get_yticklabels()]
+    if max(map(len, names), default=0) > letters and all(name[:1].isalpha() for name in names):
+        names = [textwrap.fill(name, letters) for name in names]
+        axis.set_yticks(axis.get_yticks(), labels=names)
+    return sum(len(name.split("\n")) for name in names if name[:1].isalpha())
+
+
+def _fit_to_narrow(fig: Figure) -> None:
+    """Turn names below an axis that run into each other; keep the first line of numbers wider than their cell."""
+    fig.canvas.draw()
+    for axis in fig.axes:
+        names = [
+            label for label in axis.get_xticklabels() if label.get_text()[:1].isalpha() and not label.get_rotation()
+        ]
+        boxes = sorted((label.get_window_extent() for label in names), key=lambda box: box.x0)
+        if any(left.x1 > right.x0 for left, right in pairwise(boxes)):
+            axis.tick_params(axis="x", labelrotation=90)
+        cell = axis.get_window_extent().width / abs(np.subtract(*axis.get_xlim()))
+        words = axis.texts if _has_cells(axis) else []
+        if any(number.get_window_extent().width > cell for number in words):
+            for number in words:
+                number.set_text(number.get_text().split("\n")[0])
+
+
+def _has_cells(axis: Axes) -> bool:
+    return bool(axis.images) or any(hasattr(mesh, "get_coordinates") for mesh in axis.collections)  # colour meshes
 
 
 def _drawn(axis: object) -> bool:
@@ -130,8 +161,17 @@ def _wrap_words(fig: Figure) -> dict[Text, str]:
     return whole
 
 
-def _enlarge_letters(fig: Figure) -> None:
+def _prepare(fig: Figure) -> None:
+    """No letter too small, and numbers on coloured cells in a black or white that stays: the cells stay too."""
+    from matplotlib.colors import to_hex
     from matplotlib.text import Text
+
+    for words in (words for axis in fig.axes if _has_cells(axis) for words in axis.texts):
+        colour = to_hex(words.get_color())
+        if colour == WHITE:
+            words.set_color("#fefefe")
+        elif colour in BLACKS:
+            words.set_color("#202020")
 
     for words in fig.findobj(Text):
         if isinstance(words, Text) and float(words.get_fontsize()) < LETTERS:
@@ -141,20 +181,6 @@ def _enlarge_letters(fig: Figure) -> None:
             size = one.get_tick_params().get("labelsize")
             if isinstance(size, int | float) and size < LETTERS:
                 one.set_tick_params(labelsize=LETTERS)
-
-
-def _keep_text_on_colours(fig: Figure) -> None:
-    """Give numbers written on coloured cells a black or white that stays: the cells stay too."""
-    from matplotlib.colors import to_hex
-
-    for ax in fig.axes:
-        if ax.images or any(hasattr(mesh, "get_coordinates") for mesh in ax.collections):  # pictures, colour meshes
-            for words in ax.texts:
-                colour = to_hex(words.get_color())
-                if colour == WHITE:
-                    words.set_color("#fefefe")
-                elif colour in BLACKS:
-                    words.set_color("#202020")
 
 
 def _svg(fig: Figure, alt: str, name: str) -> str:

@@ -63,3 +63,15 @@ def test_no_chapter_says_by_hand_what_it_costs(path: Path) -> None:
     """How long a copy took is put there by its build; appendix A's numbers are held by tests of the audit."""
     (cost,) = re.findall(r"# \*\*Cost\*\*: (.*?)# ```", path.read_text(encoding="utf-8"), re.DOTALL)
     assert not re.search(r"second|minute|hour|GPU-day", cost)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("[01][0-9]_*.py"))[:11], ids=lambda path: path.stem)
+def test_every_quick_check_of_a_chapter_has_one_answer_among_those_offered(path: Path) -> None:
+    text = prose(path.name)
+    asked = re.findall(
+        r"Quick check\.\*\* (.*?) ```\{admonition\} Answer :class: dropdown \((\w)\)[.,] (.*?) ```", text
+    )
+    assert asked and len(asked) == text.count("Quick check") and "## What was found" in text
+    for question, answer, why in asked:
+        offered = re.findall(r"\((\w)\) ", question.partition("?")[2])
+        assert offered == ["a", "b", "c"] and answer in offered and len(why) > 60

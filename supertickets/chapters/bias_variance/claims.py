@@ -55,7 +55,8 @@ def directions(records: Iterable[Record], losses: Sequence[str] = (), n_resample
         for other in ("random", "losing"):
             shared = [level for level in levels if (other, level) in known]
             if shared:
-                name = f"mean of {', '.join(f'{level:.0%}' for level in shared)}"
+                whole = f"{shared[0]:.0%} to {shared[-1]:.0%}"
+                name = f"mean of {whole if shared == levels else ', '.join(f'{level:.0%}' for level in shared)}"
                 new, old = ([(kind, level) for level in shared] for kind in (other, "winning"))
                 found = _changes(known, new, old, resampled)
                 text = f"bias of {other} tickets grows faster than that of winning ones"

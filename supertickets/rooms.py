@@ -24,15 +24,6 @@ def floors() -> dict[str, int]:
     return {room: floor for floor, rooms in enumerate(ROOMS.split("|")) for room in rooms.split()}
 
 
-def house_map() -> str:
-    """The house drawn in text, top floor first: a line per room with what it is for."""
-    lines = []
-    for room, floor in sorted(floors().items(), key=lambda item: -item[1]):
-        purpose = (import_module(f"supertickets.{room}").__doc__ or "").splitlines()[0]
-        lines.append(f"{floor}  {room:<12}{purpose}")
-    return "\n".join(lines)
-
-
 def handed_on(name: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """``__getattr__`` and ``__dir__`` of the room ``name``: what it imports for type checkers, each loaded on first
     use. So whoever uses one of its files does not load the others.

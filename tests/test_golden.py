@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 
 from supertickets.runs import AdaptationSpec, Hyper, Record, RunSpec, RunStore, SharingSpec, Spec, TicketRule
-from supertickets.studies import Inputs, get_profile
+from supertickets.studies import Inputs, at_hand, get_profile
 from supertickets.studies.experiments import stages
 from supertickets.studies.profiles import Adaptation, Profile, Subsets, TrainingSets
 from supertickets.tasks import DataRef
@@ -77,7 +77,7 @@ def ids(profile: Profile, inputs: Inputs | None = None) -> dict[str, list[Any]]:
     store: Any = Scored()
     found = {}
     for name in EXPERIMENTS:
-        for n, stage in enumerate(stages(name, profile, store, inputs), start=1):
+        for n, stage in enumerate(stages(name, profile, store, inputs or at_hand()), start=1):
             all_ids = [spec.id for spec in stage]
             found[f"{name}, stage {n}"] = [
                 len(all_ids),

@@ -14,7 +14,6 @@ from supertickets.chapters.claims import HOLDS, REVERSED, UNKNOWN, claim, judged
 from supertickets.chapters.display import figure_html, table_html
 from supertickets.chapters.finding import tickets_figure
 from supertickets.chapters.single_task.figures import phase_transition_figure
-from supertickets.runs import means_by
 from supertickets.statistics import FEWEST_SEEDS, Interval, PairedDifference
 from supertickets.tasks import metric_names
 
@@ -105,7 +104,7 @@ def verdict_sentence(found: Found) -> str:
             "--epochs or more data."
         )
     if found.level == 0:
-        scores = means_by(found.frame, "level", ["selection_score"]).set_index("level")["selection_score"]
+        scores = found.frame.groupby("level")["selection_score"].mean()
         return (
             f"No super ticket of {found.task.name} at these levels: keep the full model, which is what is saved. On "
             f"the selection rows it scores {scores[0.0]:.3f} ({metric}), the best ticket ({found.pruned:.0%}) "
@@ -204,7 +203,7 @@ def curve_table(found: Found) -> pd.DataFrame:
         "dev_score": "whole dev",
     }
     shown = found.frame.loc[found.frame["kind"].isin(["full", "winning"])]
-    table = means_by(shown, "level", list(columns)[1:]).rename(columns=columns)
+    table = shown.groupby("level", as_index=False)[list(columns)[1:]].mean().rename(columns=columns)
     chosen = " (kept)" if not found.level else " (super ticket)" if found.learnt.interval.low > 0 else " (chosen)"
     table["level"] = [f"{level:.0%}" + chosen * (level == found.level) for level in table["level"]]
     return table

@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
@@ -16,7 +15,6 @@ from supertickets.errors import SuperticketsError
 from supertickets.models.encoder_files import encoder_folder
 from supertickets.models.families import Family, known_family
 from supertickets.models.published import first_line
-from supertickets.tickets import Ticket
 
 
 def read_config(name: str) -> PretrainedConfig:
@@ -35,7 +33,7 @@ def pristine(name: str, num_labels: int) -> tuple[PreTrainedModel, tuple[str, ..
     """The encoder with a head that is yet to be drawn, and which layers of its pooler the checkpoint lacks."""
     folder, config = encoder_folder(name), read_config(name)
     family = known_family(config.model_type, name)
-    if hasattr(config, "supertickets") or _is_pruned(folder):
+    if hasattr(config, "supertickets"):
         raise SuperticketsError(
             f"{name} is a compacted model, which cannot be an encoder: load it with supertickets.load_compacted, or "
             "name the encoder that it was made from."
@@ -105,12 +103,3 @@ def _quietly() -> Iterator[None]:
         transformers_logging.set_verbosity(verbosity)
         if progress:
             transformers_logging.enable_progress_bar()
-
-
-def _is_pruned(folder: Path) -> bool:
-    """Whether an older version of this package left a compacted model there."""
-    try:
-        ticket = Ticket.load(folder / "ticket.json")
-    except SuperticketsError:
-        return False
-    return not (ticket.heads.all() and ticket.ffns.all())

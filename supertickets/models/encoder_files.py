@@ -91,11 +91,10 @@ def _checked(folder: Path, name: str) -> Path:
     if not (folder / "config.json").is_file():
         raise SuperticketsError(f"The encoder folder {folder} has no config.json; give a folder saved by transformers.")
     try:
-        stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if not isinstance(json.loads((folder / "config.json").read_text(encoding="utf-8")), dict):
+            raise ValueError("it is not a model's configuration")
     except (OSError, ValueError) as error:
         raise SuperticketsError(f"{folder / 'config.json'} cannot be read ({error}); copy it again.") from error
-    if not isinstance(stored, dict):
-        raise SuperticketsError(f"{folder / 'config.json'} is not a model's configuration; copy it again.")
     if not any(folder.glob("*.safetensors")):
         raise SuperticketsError(
             f"The encoder {name} has no safetensors weights in {folder}, and pickled weights are never loaded; "

@@ -49,11 +49,6 @@ class Family:
     more_reads: tuple[str, ...] = ()
     position_bias: bool = False
 
-    @property
-    def fused(self) -> bool:
-        """Whether query, key and value are one linear layer."""
-        return self.query == self.value
-
 
 def _bert_like(layers: str, task_head: tuple[str, ...], task_dropout: str) -> Family:
     return Family(

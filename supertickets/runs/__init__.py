@@ -7,7 +7,7 @@ from supertickets.rooms import handed_on
 if TYPE_CHECKING:
     from supertickets.runs.adaptation_spec import AdaptationSpec
     from supertickets.runs.choices import CHOICES, choices_of
-    from supertickets.runs.frames import means_by, missing_sentence, paired_scores, super_tickets
+    from supertickets.runs.frames import missing_sentence, paired_scores, super_tickets
     from supertickets.runs.locks import EXPIRY, alive, claimed, tidy
     from supertickets.runs.log import RunLog
     from supertickets.runs.packs import pack, told

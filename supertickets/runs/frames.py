@@ -1,7 +1,7 @@
 """Frames of records: the super tickets in them, pairs, means, and what is missing."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -18,17 +18,6 @@ def super_tickets(frame: pd.DataFrame) -> pd.DataFrame:
     winning = frame.loc[frame["kind"] == "winning"]
     ordered = winning.sort_values(["selection_score", "selection_loss", "level"], ascending=[False, True, True])
     return ordered.groupby(["encoder", "task", "data", "seed"], sort=False).head(1).sort_index()
-
-
-def means_by(frame: pd.DataFrame, key: str, columns: Iterable[str]) -> pd.DataFrame:
-    """Means of some columns for every value of the column ``key``, sorted by it.
-
-    >>> means_by(pd.DataFrame({"level": [0.2, 0.1, 0.2], "score": [1.0, 5.0, 3.0]}), "level", ["score"])
-       level  score
-    0    0.1    5.0
-    1    0.2    2.0
-    """
-    return pd.DataFrame(frame.groupby(key)[list(columns)].mean()).reset_index()
 
 
 def paired_scores(frame: pd.DataFrame, column: str = "report_score") -> pd.DataFrame:

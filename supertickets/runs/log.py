@@ -52,7 +52,10 @@ class RunLog:
         foreseen = isinstance(error, SuperticketsError)
         lines = str(error).strip().splitlines() or ["no reason given"]
         sentence = str(error) if foreseen else f"{type(error).__name__}: {lines[0]}"
-        if not foreseen and _no_memory(error):
+        # Memory ran out; on a CPU torch has no type of error for it.
+        named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+        without = named or getattr(error, "errno", None) == errno.ENOMEM or "allocate memory" in str(error)
+        if without and not foreseen:
             sentence = f"there is not enough memory ({sentence}); use fewer workers, smaller batches or shorter inputs"
         more = "" if foreseen else "".join(traceback.format_exception(error)).rstrip()
         told = self._write(f"failed: {sentence}", more)
@@ -62,9 +65,3 @@ class RunLog:
         stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
         lines = [f"{stamp} {' '.join(text.split())}", *(f"    {line}" for line in more.splitlines())]
         return self.store.log(self.spec.id, "\n".join(lines) + "\n")
-
-
-def _no_memory(error: Exception) -> bool:
-    """Whether memory ran out; on a CPU torch has no type of error for it."""
-    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return named or getattr(error, "errno", None) == errno.ENOMEM or "allocate memory" in str(error)

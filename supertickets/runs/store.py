@@ -179,11 +179,8 @@ class RunStore:
 
     def running(self) -> dict[str, dict[str, Any]]:
         """The last :meth:`heartbeat` of runs under way, or killed, by id: ``epoch``, ``time``, ``pid`` and so on."""
-
-        def whole(note: dict[str, Any]) -> bool:
-            return all(isinstance(note.get(key), int | float) for key in _HEARTBEAT)
-
-        return {run_id: note for run_id, note in self._notes("running").items() if whole(note)}
+        found = self._notes("running").items()
+        return {run: note for run, note in found if all(isinstance(note.get(key), int | float) for key in _HEARTBEAT)}
 
     def heartbeat(self, run_id: str, epoch: int, epochs: int) -> None:
         """Notes how far a run under way has come; a run goes on if that cannot be written."""

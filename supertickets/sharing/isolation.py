@@ -197,9 +197,17 @@ def _attention_pieces(layer: nn.Module, family: Family, owners: list[frozenset[s
     out = layer.get_submodule(family.attention_out).get_parameter("weight")
     weights = [linear.get_parameter("weight") for linear in reads]
     biases = [linear.get_parameter("bias") for linear in reads if linear.bias is not None]
-    if not family.fused:
-        pieces = [_Piece([*weights, out], owners, _head_weights(len(reads) + 1, *weights[0].shape))]
-        return [*pieces, _Piece(biases, owners, _head_biases(len(biases)))] if biases else pieces
+    if family.query != family.value:
+
+        def views(part: Tensor) -> list[Tensor]:
+            """Row r of the weights that read, then column r of the output weight: a head is a run of rows."""
+            *rows, columns = part.view(len(weights[0]), len(reads) + 1, -1).unbind(1)
+            return [*rows, columns.T]
+
+        pieces = [_Piece([*weights, out], owners, views)]
+        if biases:
+            pieces.append(_Piece(biases, owners, lambda part: list(part.view(-1, len(biases)).unbind(1))))
+        return pieces
     # The rows of queries, keys and values below one another cannot lie head by head.
     pieces = [replace(_plain([p], owners[0]), owners=owners * (len(p) // out.shape[1])) for p in weights + biases]
     return [*pieces, _Piece([out], owners, lambda part: [part.view(out.shape[::-1]).T])]
@@ -212,17 +220,3 @@ def _plain(parameters: list[nn.Parameter], owners: frozenset[str]) -> _Piece:
         return [piece.view(shape) for piece, shape in zip(part.split(sizes), shapes, strict=True)]
 
     return _Piece(parameters, [owners], views)
-
-
-def _head_weights(n_weights: int, rows: int, width: int) -> Callable[[Tensor], list[Tensor]]:
-    """Row r of the query, key and value weights, then column r of the output weight: a head is a run of rows."""
-
-    def views(part: Tensor) -> list[Tensor]:
-        *reads, out = part.view(rows, n_weights, width).unbind(1)
-        return [*reads, out.T]
-
-    return views
-
-
-def _head_biases(n_biases: int) -> Callable[[Tensor], list[Tensor]]:
-    return lambda part: list(part.view(-1, n_biases).unbind(1))

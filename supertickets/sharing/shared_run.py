@@ -12,7 +12,7 @@ from supertickets.runs import Hyper, Record, SharingSpec, at_rate, setting
 from supertickets.sharing.loop import TaskData, Together, task_data, train_together
 from supertickets.sharing.model import SharedModel, alone, shared_model
 from supertickets.tasks import split_arrays, task_facts
-from supertickets.tickets import EncoderShape, Scores, Ticket, shared_units
+from supertickets.tickets import Scores, Ticket, shared_units
 from supertickets.training import fit, predict, ready, scored_splits
 
 
@@ -45,12 +45,14 @@ def train_shared(
         keep("multi-task", name, together.dev_logits[name])
         for hyper in spec.fine_tuning:
             keep(f"fine-tuned{at_rate(hyper)}", name, _fine_tuned(alone(shared, name), given, hyper, spec.seed))
+    units, shape = shared_units(shared.tickets), shape_of(load_encoder(spec.encoder, 1, spec.seed))
+    size = {f"{name}/weights_remaining": ticket.weights_remaining(shape) for name, ticket in shared.tickets.items()}
     return Record(
         spec=spec,
         epochs=together.epochs,
         best_epoch=together.best_epoch,
         metrics=metrics,
-        size=_sizes(shared.tickets, shape_of(load_encoder(spec.encoder, 1, spec.seed))),
+        size=size | {"average_compression": units.average_compression(shape), "stored": units.stored(shape)},
         arrays=arrays,
         timings={"train": trained - started, "total": time.perf_counter() - started},
         environment=setting(together.how),
@@ -91,12 +93,6 @@ def _given(data: Mapping[str, TaskData], tickets: Mapping[str, Ticket]) -> dict[
         arrays |= {f"{name}/{key}": array for key, array in split_arrays(given.task, given.selection).items()}
         arrays[f"{name}/heads"], arrays[f"{name}/ffns"] = tickets[name].heads, tickets[name].ffns
     return arrays
-
-
-def _sizes(tickets: Mapping[str, Ticket], shape: EncoderShape) -> dict[str, float]:
-    units = shared_units(tickets)
-    sizes = {f"{name}/weights_remaining": ticket.weights_remaining(shape) for name, ticket in tickets.items()}
-    return {**sizes, "average_compression": units.average_compression(shape), "stored": units.stored(shape)}
 
 
 def _fine_tuned(model: PreTrainedModel, given: TaskData, hyper: Hyper, seed: int) -> np.ndarray:

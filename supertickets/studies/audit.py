@@ -1,11 +1,10 @@
 """The audit (appendix A): the runs of every choice alone, of all together, and of the paper's text, on paired seeds."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from supertickets.runs import CHOICES, RunSpec, SharingSpec, Spec, TicketRule
-from supertickets.studies.inputs import Inputs, at_hand
+from supertickets.studies.inputs import HERE, Inputs
 from supertickets.studies.profiles import Profile, multi_task_hyper
 from supertickets.studies.training_sets import MAP_DEV_SIZE, TrainingSets
 from supertickets.tickets import LEVELS
@@ -24,52 +23,39 @@ def audit_levels(case: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return (FEW, FEW) if CHOICES[case].acts == "training" else (SOME, SOME)
 
 
-def audit_runs(profile: Profile, inputs: Inputs | None = None) -> dict[str, list[Spec]]:
+def audit_runs(profile: Profile, inputs: Inputs = HERE) -> dict[str, list[Spec]]:
     """The runs of the profile's ``audited`` cases, by case: "paper", a choice or "published".
 
     Per training set and task a full model, winning and random tickets; of "leaky_updates" Ticket-Share on the first
     task and those of ``audit_with``, which "paper" has too if that is audited. Runs that a choice cannot touch are the
     paper's own, by their id.
     """
-    inputs = inputs or at_hand()
     found: dict[str, list[Spec]] = {case: [] for case in profile.audited} if profile.audit else {}
     for k in range(profile.audit[0].n if profile.audit else 0):
         for case, specs in found.items():
             choices = () if case == "paper" else (case,)
-            if case != "leaky_updates":
-                for sets in profile.audit:
-                    specs += _alone(profile, sets, k, choices, *audit_levels(case), inputs)
+            for sets in profile.audit if case != "leaky_updates" else ():
+                full, (winning, random) = full_on(profile, sets, k, inputs, choices), audit_levels(case)
+                rules = [TicketRule("winning", level, full.id) for level in winning]
+                rules += [TicketRule("random", level) for level in random]
+                specs += [full, *(replace(full, ticket=rule, estimators=()) for rule in rules)]
             if case == "leaky_updates" or (case == "paper" and "leaky_updates" in found):
                 specs += _together(profile, k, choices, inputs)
     return found
 
 
-def _alone(
-    profile: Profile,
-    sets: TrainingSets,
-    k: int,
-    choices: Iterable[str],
-    winning: Iterable[float],
-    random: Iterable[float],
-    inputs: Inputs,
-) -> list[RunSpec]:
-    full = replace(full_on(profile, sets, k, inputs), choices=tuple(choices))
-    rules = [TicketRule("winning", level, full.id) for level in winning]
-    rules += [TicketRule("random", level) for level in random]
-    return [full, *(replace(full, ticket=rule, estimators=()) for rule in rules)]
-
-
-def full_on(profile: Profile, sets: TrainingSets, k: int, inputs: Inputs) -> RunSpec:
+def full_on(profile: Profile, sets: TrainingSets, k: int, inputs: Inputs, choices: tuple[str, ...] = ()) -> RunSpec:
     """The full model of the k-th of some training sets, or of the k-th seed where real data has no more sets."""
     drawn: dict[str, Any] = {"train_size": sets.size}
     if sets.noise is not None:  # else Table 1's own training set, and only seeds differ
         drawn |= {"train_seed": sets.first + k, "noise": sets.noise, "dev_size": MAP_DEV_SIZE}
     ref = inputs.data(sets.task, **{**profile.data_of(sets.task), **drawn})
-    return RunSpec(profile.encoder, inputs.revision(profile.encoder), ref, sets.first + k, profile.hyper_of(ref.name))
+    revision, hyper = inputs.revision(profile.encoder), profile.hyper_of(ref.name)
+    return RunSpec(profile.encoder, revision, ref, sets.first + k, hyper, choices=choices)
 
 
 def _together(profile: Profile, k: int, choices: tuple[str, ...], inputs: Inputs) -> list[Spec]:
-    fulls = [_alone(profile, sets, k, (), (), (), inputs)[0] for sets in (profile.audit[0], *profile.audit_with)]
+    fulls = [full_on(profile, sets, k, inputs) for sets in (profile.audit[0], *profile.audit_with)]
     shared = SharingSpec(
         encoder=profile.encoder,
         encoder_revision=fulls[0].encoder_revision,

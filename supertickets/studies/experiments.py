@@ -19,7 +19,7 @@ from supertickets.runs import (
     super_tickets,
 )
 from supertickets.studies.audit import audit_runs
-from supertickets.studies.inputs import Inputs, at_hand
+from supertickets.studies.inputs import HERE, Inputs
 from supertickets.studies.profiles import TASK_DROPOUT, Profile, multi_task_hyper
 from supertickets.studies.searching import search_runs
 from supertickets.studies.training_sets import MAP_DEV_SIZE
@@ -36,14 +36,14 @@ def full_run(
     seed: int,
     hyper: Hyper,
     estimators: tuple[str, ...] = ("example",),
-    inputs: Inputs | None = None,
+    inputs: Inputs = HERE,
     **fields: Any,
 ) -> RunSpec:
     """Fine-tuning of the full model (ST-DNN), at whose end importance is scored. ``fields``: others of RunSpec."""
     dropout = TASK_DROPOUT.get(data.name, hyper.task_dropout)
     return RunSpec(
         encoder=encoder,
-        encoder_revision=(inputs or at_hand()).revision(encoder),
+        encoder_revision=inputs.revision(encoder),
         data=data,
         seed=seed,
         hyper=replace(hyper, task_dropout=dropout),
@@ -66,19 +66,14 @@ def ticket_sweep(full: RunSpec, levels: Iterable[float] = LEVELS, kinds: Iterabl
     return [full, *(rewound(full, kind, level) for kind in kinds for level in levels)]
 
 
-def phase_transition(profile: Profile, kinds: Iterable[str] = KINDS, inputs: Inputs | None = None) -> list[RunSpec]:
+def phase_transition(profile: Profile, kinds: Iterable[str] = KINDS, inputs: Inputs = HERE) -> list[RunSpec]:
     """The runs behind Figures 4 and 7 and Tables 1, 6 and 7: every task, seed, kind and level of a profile.
 
     The data of a task are the same for every seed; a seed sets the task head, batches, dropout and random tickets, and
     is shared by all of its tickets, so that conditions are paired.
     """
-    kinds, inputs = tuple(kinds), inputs or at_hand()
-    specs = []
-    for task in profile.tasks:
-        ref = inputs.data(task, **profile.data_of(task))
-        for seed in profile.seeds:
-            specs += _sweep(profile, ref, seed, kinds, inputs)
-    return specs
+    kinds, refs = tuple(kinds), [inputs.data(task, **profile.data_of(task)) for task in profile.tasks]
+    return [spec for ref in refs for seed in profile.seeds for spec in _sweep(profile, ref, seed, kinds, inputs)]
 
 
 def _sweep(
@@ -91,22 +86,19 @@ def _sweep(
     return [full, *(rewound(full, kind, level) for kind, levels in by_kind.items() for level in levels)]
 
 
-def subset_sweeps(profile: Profile, inputs: Inputs | None = None) -> list[RunSpec]:
+def subset_sweeps(profile: Profile, inputs: Inputs = HERE) -> list[RunSpec]:
     """The runs behind Figure 5: one task, its whole training set and smaller ones, full model and winning tickets.
 
     Smaller training sets are stratified parts of larger ones (in the lab: drawn afresh); all share one dev set.
     """
-    specs, task, inputs = [], profile.subsets.task, inputs or at_hand()
-    for size in (None, *profile.subsets.sizes):
-        sizes = {} if size is None else {"train_size": size}
-        ref = inputs.data(task, **{**profile.data_of(task), **sizes})
-        for seed in profile.seeds:
-            specs += _sweep(profile, ref, seed, ["winning"], inputs)
-    return specs
+    task = profile.subsets.task
+    sizes = ({}, *({"train_size": size} for size in profile.subsets.sizes))
+    each = (replace(profile, tasks=(task,), data_by_task={task: {**profile.data_of(task), **size}}) for size in sizes)
+    return [spec for one in each for spec in phase_transition(one, ["winning"], inputs)]
 
 
 def training_set_sweeps(
-    profile: Profile, inputs: Inputs | None = None, kinds: Iterable[str] = KINDS, repeats: int = 1
+    profile: Profile, inputs: Inputs = HERE, kinds: Iterable[str] = KINDS, repeats: int = 1
 ) -> list[RunSpec]:
     """The runs behind Figure 1: every level and kind on independent training sets, one dev set for all.
 
@@ -114,8 +106,7 @@ def training_set_sweeps(
     runs have the seed k too, so that the spread over them is all there is: data, head initialisation and order. With
     ``repeats`` every training set has so many seeds of its own, which tells the two apart.
     """
-    kinds, inputs = tuple(kinds), inputs or at_hand()
-    specs, sets = [], profile.sets
+    kinds, specs, sets = tuple(kinds), [], profile.sets
     for k in range(sets.first, sets.first + sets.n):
         arguments = {"train_size": sets.size, "train_seed": k, "noise": sets.noise}
         ref = inputs.data(sets.task, **{**profile.data_of(sets.task), **arguments})
@@ -128,28 +119,21 @@ LIGHT_LEVELS = (0.1, 0.2, 0.3)
 """The levels of light pruning, at which the paper's gains lie."""
 
 
-def light_sweeps(profile: Profile, inputs: Inputs | None = None) -> list[RunSpec]:
+def light_sweeps(profile: Profile, inputs: Inputs = HERE) -> list[RunSpec]:
     """The runs behind the powered test of the central claim: full models and light winning tickets of many sets."""
     each = (replace(profile, sets=sets, levels=LIGHT_LEVELS) for sets in profile.light)
     return [spec for one in each for spec in training_set_sweeps(one, inputs, ["winning"])]
 
 
-def rate_runs(profile: Profile, inputs: Inputs | None = None) -> list[RunSpec]:
+def rate_runs(profile: Profile, inputs: Inputs = HERE) -> list[RunSpec]:
     """The runs that tune the learning rate (5.2): every task's full model at each of the profile's rates.
 
     A task's rate is that with the best mean selection score (:func:`supertickets.studies.chosen_rates`).
     """
-    inputs, specs = inputs or at_hand(), []
-    for task in profile.tasks:
-        ref = inputs.data(task, **profile.data_of(task))
-        for seed in profile.seeds:
-            for rate in profile.rates:
-                hyper = replace(profile.hyper, learning_rate=rate)
-                specs.append(full_run(profile.encoder, ref, seed, hyper, inputs=inputs, choices=profile.choices))
-    return specs
+    return at_each(phase_transition(profile, (), inputs), "learning_rate", profile.rates)
 
 
-def importance_runs(profile: Profile, inputs: Inputs | None = None) -> list[RunSpec]:
+def importance_runs(profile: Profile, inputs: Inputs = HERE) -> list[RunSpec]:
     """The runs behind Figure 6: the full model of every task and seed, whose importance scores are compared.
 
     To the profile's tasks come those of ``across``, with fewer training examples.
@@ -161,7 +145,7 @@ def importance_runs(profile: Profile, inputs: Inputs | None = None) -> list[RunS
 def multi_task(
     profile: Profile,
     frame: pd.DataFrame,
-    inputs: Inputs | None = None,
+    inputs: Inputs = HERE,
     rate: float | None = None,
     fine_tuned: bool = True,
 ) -> list[SharingSpec]:
@@ -172,7 +156,6 @@ def multi_task(
     then, if ``fine_tuned``, the single-task schedule for each task, at each of the profile's learning rates. A seed
     that lacks a task's super ticket has no Ticket-Share run.
     """
-    inputs = inputs or at_hand()
     refs = [inputs.data(task, **profile.data_of(task)) for task in sorted(profile.tasks)]
     chosen = super_tickets(frame).set_index(["task", "seed"]) if len(frame) else frame
     together = multi_task_hyper(profile.hyper)
@@ -198,7 +181,7 @@ def multi_task(
     return specs
 
 
-def adaptation_sources(profile: Profile, inputs: Inputs | None = None) -> list[RunSpec]:
+def adaptation_sources(profile: Profile, inputs: Inputs = HERE) -> list[RunSpec]:
     """The single-task runs that :func:`adaptations` starts from: the source task's full model and winning tickets."""
     chosen = profile.adaptation
     at_source = replace(
@@ -208,7 +191,7 @@ def adaptation_sources(profile: Profile, inputs: Inputs | None = None) -> list[R
 
 
 def adaptations(
-    profile: Profile, frame: pd.DataFrame, shared: Iterable[SharingSpec], inputs: Inputs | None = None
+    profile: Profile, frame: pd.DataFrame, shared: Iterable[SharingSpec], inputs: Inputs = HERE
 ) -> list[AdaptationSpec]:
     """The runs behind Table 4: every source model adapted to every target with subsets of every size, at every rate.
 
@@ -217,8 +200,7 @@ def adaptations(
     :func:`adaptation_sources`, whose full models and super tickets are sources; ``shared`` are the runs of
     :func:`multi_task`, of which the shared encoders are.
     """
-    chosen, inputs = profile.adaptation, inputs or at_hand()
-    seeds = profile.seeds[: chosen.n_seeds]
+    chosen, seeds = profile.adaptation, profile.seeds[: profile.adaptation.n_seeds]
     picked = set(super_tickets(frame)["run"]) | set(frame.loc[frame["kind"] == "full", "run"]) if len(frame) else set()
     sources: list[tuple[RunSpec | SharingSpec, str]] = [
         (spec, "") for spec in adaptation_sources(profile, inputs) if spec.id in picked
@@ -239,20 +221,19 @@ def adaptations(
     return specs
 
 
-def on_test_sets(specs: Iterable[RunSpec], frame: pd.DataFrame, inputs: Inputs | None = None) -> list[RunSpec]:
+def on_test_sets(specs: Iterable[RunSpec], frame: pd.DataFrame, inputs: Inputs = HERE) -> list[RunSpec]:
     """The runs behind Table 2: every full model and super ticket of a sweep again, predicting its task's test set.
 
     ``frame`` holds the sweep's records. The training is the same but for one thing: in the lab, training examples that
     also occur in the test set (a handful; of sentiment every eighth) are replaced, and no others.
     """
     chosen = set(super_tickets(frame)["run"]) | set(frame.loc[frame["kind"] == "full", "run"])
-    inputs = inputs or at_hand()
     again = [spec for spec in specs if spec.id in chosen]
     refs = {ref: inputs.data(**ref.request(), with_test=True) for ref in dict.fromkeys(spec.data for spec in again)}
     return [replace(spec, data=refs[spec.data]) for spec in again]
 
 
-def map_sweeps(profile: Profile, inputs: Inputs | None = None) -> list[RunSpec]:
+def map_sweeps(profile: Profile, inputs: Inputs = HERE) -> list[RunSpec]:
     """The runs behind the map: those of :func:`light_sweeps` on the training sets of its cells."""
     return light_sweeps(replace(profile, light=profile.map, data={**profile.data, "dev_size": MAP_DEV_SIZE}), inputs)
 
@@ -260,10 +241,7 @@ def map_sweeps(profile: Profile, inputs: Inputs | None = None) -> list[RunSpec]:
 def _at_once(runs: Callable[[Profile, Inputs], Iterable[Spec]]) -> _Stages:
     """The one stage of an experiment whose runs hang on no other's results."""
 
-    def one_stage(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
-        yield list(runs(profile, inputs))
-
-    return one_stage
+    return lambda profile, _store, inputs: iter([list(runs(profile, inputs))])
 
 
 def _rates(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
@@ -292,8 +270,7 @@ def _tuning(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Seque
 def _table2(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
     sweep = phase_transition(profile, ["winning"], inputs)
     yield sweep
-    frame = store.frame(sweep)
-    yield on_test_sets(sweep, frame, inputs) if len(frame) else []
+    yield on_test_sets(sweep, frame, inputs) if len(frame := store.frame(sweep)) else []
 
 
 def _table3(profile: Profile, store: RunStore, inputs: Inputs) -> Iterator[Sequence[Spec]]:
@@ -340,9 +317,7 @@ EXPERIMENTS: Mapping[str, _Stages] = {
 those of Tables 5 and 8."""
 
 
-def stages(
-    experiment: str, profile: Profile, store: RunStore, inputs: Inputs | None = None
-) -> Iterator[Sequence[Spec]]:
+def stages(experiment: str, profile: Profile, store: RunStore, inputs: Inputs = HERE) -> Iterator[Sequence[Spec]]:
     """The runs of an experiment, stage by stage; "all" goes through every experiment.
 
     Take the next stage when the runs of the one before are carried out: it is made from their records. Raises
@@ -351,6 +326,6 @@ def stages(
     if experiment not in (*EXPERIMENTS, "all"):
         raise SuperticketsError(f"Unknown experiment {experiment!r}; known: {', '.join(EXPERIMENTS)}, all.")
     chosen = EXPERIMENTS if experiment == "all" else [experiment]
-    parts = [EXPERIMENTS[name](profile, store, inputs or at_hand()) for name in chosen]
+    parts = [EXPERIMENTS[name](profile, store, inputs) for name in chosen]
     for stage in zip_longest(*parts, fillvalue=()):  # what depends on nothing goes side by side
         yield list({spec.id: spec for part in stage for spec in part}.values())

@@ -17,7 +17,7 @@ import pandas as pd
 from supertickets.engines import Summary, run_all
 from supertickets.errors import SuperticketsError
 from supertickets.models import load_compacted, load_encoder, load_tokenizer, write_readme
-from supertickets.runs import Hyper, Record, RunStore, choices_of, device_name, means_by
+from supertickets.runs import Hyper, Record, RunStore, choices_of, device_name
 from supertickets.statistics import PairedDifference
 from supertickets.studies.answers import predictions_frame
 from supertickets.studies.experiments import full_run, ticket_sweep
@@ -192,7 +192,7 @@ def chosen_level(frame: pd.DataFrame, choose: str = "best", margin: float = 0.01
     """
     if choose not in CHOOSE:
         raise SuperticketsError(f"--choose {choose!r} is not known: say {' or '.join(CHOOSE)}.")
-    means = means_by(frame, "level", ["selection_score", "selection_loss"])
+    means = frame.groupby("level", as_index=False)[["selection_score", "selection_loss"]].mean()
     # Rounded, so that means that differ by floating-point noise alone count as tied.
     means["selection_score"] = np.round(means["selection_score"], 9)
     best = means.sort_values(["selection_score", "selection_loss", "level"], ascending=[False, True, True]).iloc[0]

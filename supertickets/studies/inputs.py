@@ -30,6 +30,10 @@ def at_hand(data_dir: str | None = None) -> Inputs:
     return Inputs(partial(data_ref, data_dir=data_dir or None), encoder_revision)
 
 
+HERE = at_hand()
+"""The usual: without a folder of one's own."""
+
+
 def recorded(specs: Iterable[Spec]) -> Inputs:
     """What the runs with these specs had; of two that differ the first counts.
 

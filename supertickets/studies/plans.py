@@ -10,7 +10,7 @@ import torch
 from supertickets.engines import Costs, default_workers, gpu_memory, likeness, machine_memory
 from supertickets.runs import RunStore, Spec, in_words, readable, task_of
 from supertickets.studies.experiments import stages
-from supertickets.studies.inputs import Inputs
+from supertickets.studies.inputs import HERE, Inputs
 from supertickets.studies.profiles import Profile
 from supertickets.studies.sweeps import MEASURED, drawn
 
@@ -115,9 +115,7 @@ class Plan:
         )
 
 
-def plan(
-    experiment: str, profile: Profile, store: RunStore, inputs: Inputs | None = None, workers: int | None = None
-) -> Plan:
+def plan(experiment: str, profile: Profile, store: RunStore, inputs: Inputs = HERE, workers: int | None = None) -> Plan:
     """How far an experiment is, without carrying out anything. Of the records, only a few of every kind are read.
 
     ``workers`` is as in :func:`supertickets.studies.sweep`. Raises SuperticketsError as

@@ -14,6 +14,7 @@ from supertickets.studies.training_sets import (
     Grid,
     Subsets,
     TrainingSets,
+    listed,
     map_cells,
 )
 from supertickets.tickets import KINDS, LEVELS
@@ -267,18 +268,15 @@ def get_profile(
         raise SuperticketsError(f"Unknown profile {name!r}; known: {', '.join(PROFILES)}.")
     profile = PROFILES[name]
     sizes = {key: size for key, size in (("train_size", train_size), ("dev_size", dev_size)) if size}
-    try:
-        return replace(
-            profile,
-            encoder=encoder or profile.encoder,
-            tasks=_listed(tasks) or profile.tasks,
-            seeds=seed_numbers(seeds) if seeds != "" else profile.seeds,
-            levels=tuple(float(level) for level in _listed(levels)) or profile.levels,
-            data={**profile.data, **sizes},
-            choices=choices_of(choices),
-        )
-    except ValueError as error:
-        raise SuperticketsError(f"Seeds are whole numbers and levels shares, separated by commas ({error}).") from error
+    return replace(
+        profile,
+        encoder=encoder or profile.encoder,
+        tasks=listed(tasks) or profile.tasks,
+        seeds=seed_numbers(seeds) if seeds != "" else profile.seeds,
+        levels=listed(levels, float, "Seeds are whole numbers and levels shares") or profile.levels,
+        data={**profile.data, **sizes},
+        choices=choices_of(choices),
+    )
 
 
 def with_subsets(profile: Profile, sizes: str | Sequence[int] = "") -> Profile:
@@ -287,10 +285,7 @@ def with_subsets(profile: Profile, sizes: str | Sequence[int] = "") -> Profile:
     >>> with_subsets(get_profile("lab"), "100, 50").subsets.sizes
     (100, 50)
     """
-    try:
-        chosen = tuple(int(size) for size in _listed(sizes)) or profile.subsets.sizes
-    except ValueError as error:
-        raise SuperticketsError(f"Training sizes are whole numbers, separated by commas ({error}).") from error
+    chosen = listed(sizes, int, "Training sizes are whole numbers") or profile.subsets.sizes
     return replace(profile, subsets=replace(profile.subsets, sizes=chosen))
 
 
@@ -302,7 +297,7 @@ def with_training_sets(profile: Profile, task: str = "", size: int = 0, n: int =
     >>> with_training_sets(get_profile("lab"), kinds="winning, random").levels_by_kind
     {'losing': ()}
     """
-    sets, wanted = profile.sets, _listed(kinds) or KINDS
+    sets, wanted = profile.sets, listed(kinds) or KINDS
     if unknown := [kind for kind in wanted if kind not in KINDS]:
         raise SuperticketsError(f"Unknown kind of ticket {unknown[0]!r}; known: {', '.join(KINDS)}.")
     left_out = {kind: () for kind in KINDS if kind not in wanted}
@@ -324,21 +319,11 @@ def with_adaptation(
     """
     chosen = profile.adaptation
     limits = {key: size for key, size in (("train_size", train_size), ("dev_size", dev_size)) if size}
-    try:
-        given = tuple(None if size in ("all", None) else int(size) for size in _listed(sizes))
-    except ValueError as error:
-        raise SuperticketsError(
-            f"Sizes of subsets are numbers of examples, or all, separated by commas ({error})."
-        ) from error
+    what = "Sizes of subsets are numbers of examples, or all"
+    given = listed(sizes, lambda size: None if size in ("all", None) else int(size), what)
     usual = next(iter(chosen.sizes.values()))
-    by_target = {target: given or chosen.sizes.get(target, usual) for target in _listed(targets) or chosen.sizes}
+    by_target = {target: given or chosen.sizes.get(target, usual) for target in listed(targets) or chosen.sizes}
     return replace(profile, adaptation=replace(chosen, sizes=by_target, data={**chosen.data, **limits}))
-
-
-def _listed(values: str | Sequence[Any]) -> tuple[Any, ...]:
-    if isinstance(values, str):
-        return tuple(part.strip() for part in values.split(",") if part.strip())
-    return tuple(values)
 
 
 def seed_numbers(seeds: str | Sequence[int]) -> tuple[int, ...]:
@@ -347,7 +332,7 @@ def seed_numbers(seeds: str | Sequence[int]) -> tuple[int, ...]:
     >>> seed_numbers("0, 1, 4")
     (0, 1, 4)
     """
-    found = tuple(str(seed) for seed in _listed(seeds))
+    found = listed(seeds)
     if not found or len(set(found)) < len(found) or not all(seed.isdecimal() for seed in found):
         raise SuperticketsError(f"Seeds are different whole numbers from 0, such as 0,1,2 (--seeds), not {seeds!r}.")
     return tuple(map(int, found))

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from supertickets.runs import RunSpec, TicketRule
 from supertickets.studies.audit import full_on
-from supertickets.studies.inputs import Inputs, at_hand
+from supertickets.studies.inputs import HERE, Inputs
 from supertickets.studies.profiles import Profile
 
 SEARCH_LEVELS = (0.2, 0.5)
@@ -19,14 +19,13 @@ STEPS = (0.1, 0.2, 0.3, 0.4, 0.5)
 """Iterative pruning: a step scores the rewound and trained ticket of the one before, and prunes some more of it."""
 
 
-def search_runs(profile: Profile, inputs: Inputs | None = None) -> dict[str, list[RunSpec]]:
+def search_runs(profile: Profile, inputs: Inputs = HERE) -> dict[str, list[RunSpec]]:
     """The runs on the profile's ``search`` training sets, by the way in which a ticket is found.
 
     "full" are the full models, which take most scores, and "early" has full models of its own, stopped after an epoch;
     "example" is the paper's way. "iterative" has a ticket at each of :data:`STEPS`, the others at
     :data:`SEARCH_LEVELS`.
     """
-    inputs = inputs or at_hand()
     names = ("example", *MEASURES, *(f"example@{n}" for n in SCORED))
     found: dict[str, list[RunSpec]] = {}
     for sets in profile.search:

@@ -71,18 +71,11 @@ def status(store: RunStore) -> Status:
     now = time.time()
     claims, beats = store.claims(), store.running()
     runs = tuple(_under_way(run_id, claims.get(run_id), beats.get(run_id), now) for run_id in {**claims, **beats})
-    recent = store.finished_since(now - HOUR)
-    return Status(store.path, len(store), runs, store.failures(), len(recent), _rate(store, recent, now))
-
-
-def _rate(store: RunStore, recent: Mapping[str, float], now: float) -> float:
-    """Runs an hour, counted from when the first of the recent ones began."""
-    first = min(recent, key=recent.__getitem__, default="")
-    record = store.get(first, arrays=False) if first else None
-    if record is None:
-        return 0.0
-    began = recent[first] - record.timings.get("total", 0.0)
-    return len(recent) / min(HOUR, max(1.0, now - began)) * HOUR
+    recent, rate = store.finished_since(now - HOUR), 0.0
+    if (first := min(recent, key=recent.__getitem__, default="")) and (record := store.get(first, arrays=False)):
+        began = recent[first] - record.timings.get("total", 0.0)  # from then on runs are counted
+        rate = len(recent) / min(HOUR, max(1.0, now - began)) * HOUR
+    return Status(store.path, len(store), runs, store.failures(), len(recent), rate)
 
 
 def _under_way(

@@ -17,7 +17,7 @@ from supertickets.errors import SuperticketsError
 from supertickets.models import encoder_revision
 from supertickets.runs import RunStore, mean_report_score, placed
 from supertickets.studies.experiments import stages
-from supertickets.studies.inputs import Inputs
+from supertickets.studies.inputs import HERE, Inputs
 from supertickets.studies.profiles import Profile
 from supertickets.training import run_conditions
 
@@ -29,7 +29,7 @@ def sweep(
     experiment: str,
     profile: Profile,
     store: RunStore,
-    inputs: Inputs | None = None,
+    inputs: Inputs = HERE,
     workers: int | None = None,
     engine: Engine = PROCESSES,
     *,

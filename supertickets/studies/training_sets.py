@@ -3,7 +3,7 @@
 And on which grid settings are tuned.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -98,10 +98,20 @@ def some_cells(
     >>> [(cell.size, cell.noise, cell.n) for cell in some_cells(cells, "50", "0, 0.4", 2)]
     [(50, 0.0, 2), (50, 0.4, 2)]
     """
-    try:
-        wanted = [{float(part) for part in text.split(",") if part.strip()} for text in (sizes, noises)]
-    except ValueError as error:
-        raise SuperticketsError(f"Sizes and rates of the map are numbers, separated by commas ({error}).") from error
+    wanted = [set(listed(text, float, "Sizes and rates of the map are numbers")) for text in (sizes, noises)]
     chosen = [cell for cell in cells if cell.size in (wanted[0] or {cell.size})]
     chosen = [cell for cell in chosen if cell.noise in (wanted[1] or {cell.noise})]
     return tuple(replace(cell, n=min(n or cell.n, cell.n)) for cell in chosen)
+
+
+def listed(values: str | Sequence[Any], read: Callable[[Any], Any] = str, what: str = "") -> tuple[Any, ...]:
+    """What a sequence, or a text with commas, names, each as ``read``; raises SuperticketsError: ``what`` they are.
+
+    >>> listed("0.1, 0.4", float)
+    (0.1, 0.4)
+    """
+    parts = [part.strip() for part in values.split(",") if part.strip()] if isinstance(values, str) else values
+    try:
+        return tuple(map(read, parts))
+    except ValueError as error:
+        raise SuperticketsError(f"{what}, separated by commas ({error}).") from error

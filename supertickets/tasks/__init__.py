@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from supertickets.tasks.published import benchmark, canonical_name
     from supertickets.tasks.sampling import nested_subset, shuffled, split_dev
     from supertickets.tasks.sources import DataRef, data_ref, load_task
-    from supertickets.tasks.submission import CONSTANT_ANSWERS, answers, constant_answers, write_submission
+    from supertickets.tasks.submission import answers, constant_answers, write_submission
     from supertickets.tasks.task import Examples, Task
 else:
     __getattr__, __dir__ = handed_on(__name__)

@@ -13,22 +13,8 @@ from random import Random
 
 import numpy as np
 
+from supertickets import lab
 from supertickets.errors import SuperticketsError
-from supertickets.lab import (
-    EVERYDAY,
-    change,
-    deny,
-    draw_clause,
-    draw_judged,
-    draw_pair,
-    draw_question_answer,
-    draw_question_pair,
-    draw_review,
-    likeness,
-    redraw,
-    related,
-    word_pair,
-)
 from supertickets.tasks.task import Examples, Task, fingerprint_of
 
 _Drawer = Callable[[Random, str, int], tuple[tuple[str, ...], float]]
@@ -45,7 +31,7 @@ class LabTaskInfo:
     train_size: int
     noise: float
     draw: _Drawer
-    vocabularies: tuple[str, ...] = EVERYDAY
+    vocabularies: tuple[str, ...] = lab.EVERYDAY
     mismatched: str = ""  # vocabulary of the second half of dev and test, if they come in two parts
 
     @property
@@ -57,42 +43,30 @@ class LabTaskInfo:
 # --- one example of each task: (rng, vocabulary, label) -> texts, clean label or score ----------------------------
 
 
-def _acceptability(rng: Random, vocabulary: str, label: int) -> tuple[tuple[str, ...], float]:
-    return (draw_judged(rng, bool(label)),), label
-
-
-def _sentiment(rng: Random, vocabulary: str, label: int) -> tuple[tuple[str, ...], float]:
-    return (draw_review(rng, bool(label)),), label
-
-
 def _paraphrase(rng: Random, vocabulary: str, label: int) -> tuple[tuple[str, ...], float]:
     while True:
-        first = draw_clause(rng, vocabulary, modifiers=0.5)
-        second = first if label else rng.choice((change, change, change, deny))(rng, first)
-        texts = word_pair(rng, first, second, "same" if label else "open")
+        first = lab.draw_clause(rng, vocabulary, modifiers=0.5)
+        second = first if label else rng.choice((lab.change, lab.change, lab.change, lab.deny))(rng, first)
+        texts = lab.word_pair(rng, first, second, "same" if label else "open")
         if texts[0] != texts[1]:
             return texts, label
 
 
 def _question_pairs(rng: Random, vocabulary: str, label: int) -> tuple[tuple[str, ...], float]:
     while True:
-        texts = draw_question_pair(rng, vocabulary, bool(label))
+        texts = lab.draw_question_pair(rng, vocabulary, bool(label))
         if texts[0] != texts[1]:
             return texts, label
 
 
 def _similarity(rng: Random, vocabulary: str, label: int) -> tuple[tuple[str, ...], float]:
-    first = draw_clause(rng, vocabulary, modifiers=0.45)
+    first = lab.draw_clause(rng, vocabulary, modifiers=0.45)
     second = first
     for _ in range(rng.randrange(5)):
-        second = rng.choice((change, change, redraw))(rng, second)
+        second = rng.choice((lab.change, lab.change, lab.redraw))(rng, second)
     if rng.random() < 0.2:
-        second = related(rng, second, rng.choice(("implied", "clash")))
-    return word_pair(rng, first, second), likeness(first, second)
-
-
-def _question_answer(rng: Random, vocabulary: str, label: int) -> tuple[tuple[str, ...], float]:
-    return draw_question_answer(rng, vocabulary, answered=label == 0), label
+        second = lab.related(rng, second, rng.choice(("implied", "clash")))
+    return lab.word_pair(rng, first, second), lab.likeness(first, second)
 
 
 def _entails(rng: Random) -> str:
@@ -101,17 +75,17 @@ def _entails(rng: Random) -> str:
 
 def _entailment(rng: Random, vocabulary: str, label: int) -> tuple[tuple[str, ...], float]:
     relation = rng.choice(("open", "open", "clash")) if label else _entails(rng)
-    return word_pair(rng, *draw_pair(rng, vocabulary, relation), relation), label
+    return lab.word_pair(rng, *lab.draw_pair(rng, vocabulary, relation), relation), label
 
 
 def _inference(rng: Random, vocabulary: str, label: int) -> tuple[tuple[str, ...], float]:
     relation = (_entails(rng), "open", "clash")[label]
-    return word_pair(rng, *draw_pair(rng, vocabulary, relation), relation), label
+    return lab.word_pair(rng, *lab.draw_pair(rng, vocabulary, relation), relation), label
 
 
 def _science(rng: Random, vocabulary: str, label: int) -> tuple[tuple[str, ...], float]:
     relation = "open" if label else _entails(rng)
-    return word_pair(rng, *draw_pair(rng, vocabulary, relation), relation), label
+    return lab.word_pair(rng, *lab.draw_pair(rng, vocabulary, relation), relation), label
 
 
 _TWO = ("entailment", "not_entailment")
@@ -126,7 +100,7 @@ LAB_TASKS: dict[str, LabTaskInfo] = {
         ("mcc",),
         800,
         0.05,
-        _acceptability,
+        lambda rng, _, label: ((lab.draw_judged(rng, bool(label)),), label),
     ),
     "sentiment": LabTaskInfo(
         "SST-2",
@@ -135,7 +109,7 @@ LAB_TASKS: dict[str, LabTaskInfo] = {
         ("accuracy",),
         1400,
         0.05,
-        _sentiment,
+        lambda rng, _, label: ((lab.draw_review(rng, bool(label)),), label),
     ),
     "paraphrase": LabTaskInfo(
         "MRPC", "Do two statements say the same?", _SAME, ("accuracy", "f1"), 500, 0.15, _paraphrase
@@ -147,7 +121,13 @@ LAB_TASKS: dict[str, LabTaskInfo] = {
         "STS-B", "How alike are two statements, from 0 to 5?", (), ("pearson", "spearman"), 700, 0.1, _similarity
     ),
     "question_answer": LabTaskInfo(
-        "QNLI", "Does the statement answer the question?", _TWO, ("accuracy",), 1600, 0.1, _question_answer
+        "QNLI",
+        "Does the statement answer the question?",
+        _TWO,
+        ("accuracy",),
+        1600,
+        0.1,
+        lambda rng, vocabulary, label: (lab.draw_question_answer(rng, vocabulary, answered=label == 0), label),
     ),
     "entailment": LabTaskInfo(
         "RTE", "Does the second statement follow from the first?", _TWO, ("accuracy",), 300, 0.2, _entailment

@@ -226,15 +226,12 @@ def _reference(name: str | None, **arguments: Any) -> DataRef:
             given[key] = place(given[key], base)
     given["dev"] = tuple(place(path, base) for path in given["dev"])
     stem = where.name.split(".")[0]
-    if name is None and base is None and (benchmark(stem) or stem in _lab_tasks()):
-        name = f"own-{stem}"  # a file's name makes no benchmark of it
+    if name is None and base is None:
+        from supertickets.tasks.lab_tasks import LAB_TASKS  # only where it is needed: it loads the whole lab
+
+        if benchmark(stem) or stem in LAB_TASKS:
+            name = f"own-{stem}"  # a file's name makes no benchmark of it
     return DataRef(name=canonical_name(name or stem), **given)
-
-
-def _lab_tasks() -> Sequence[str]:
-    from supertickets.tasks.lab_tasks import LAB_TASKS  # only where it is needed: it loads the whole lab
-
-    return tuple(LAB_TASKS)
 
 
 def _files(ref: DataRef) -> dict[str, list[Path]]:

@@ -1,15 +1,12 @@
 """Submissions to the GLUE server, which alone knows the labels of GLUE's test splits (the paper reports dev scores).
 
 A submission is a zip of tables, one per test split, each with the header ``index<TAB>prediction`` and a row for every
-test example in order. :func:`answers` makes a task's rows from its test logits, :func:`write_submission` the zip, and
-:func:`validate_submission` says what the server would refuse.
+test example in order. :func:`answers` makes a task's rows from its test logits, :func:`write_submission` the zip.
 """
 
 import io
-import math
 import os
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +17,6 @@ from supertickets.errors import SuperticketsError
 from supertickets.tasks.published import benchmark
 from supertickets.tasks.task import Examples, Task
 
-HEADER = ("index", "prediction")
 _BINARY = ("0", "1")
 _ENTAILMENT = ("entailment", "not_entailment")
 _THREE_WAY = ("entailment", "neutral", "contradiction")
@@ -28,11 +24,15 @@ _THREE_WAY = ("entailment", "neutral", "contradiction")
 
 @dataclass(frozen=True)
 class ServerTable:
-    """One table of a submission: its rows and the predictions allowed (none listed: a score from 0 to 5)."""
+    """One table of a submission: its rows and the predictions allowed (none listed: a score from 0 to 5).
+
+    ``constant`` is what stands in those that the server wants and the paper leaves out: of WNLI's training set the
+    larger class, of AX the largest.
+    """
 
     rows: int
     labels: tuple[str, ...]
-    in_paper: bool = True  # the server wants the other two all the same
+    constant: str = ""
 
 
 # By name in the zip, without ".tsv"; a task's usual name except for MNLI, whose two parts are two tables.
@@ -46,11 +46,9 @@ FILES: Mapping[str, ServerTable] = {
     "MNLI-mm": ServerTable(9_847, _THREE_WAY),
     "QNLI": ServerTable(5_463, _ENTAILMENT),
     "RTE": ServerTable(3_000, _ENTAILMENT),
-    "WNLI": ServerTable(146, _BINARY, in_paper=False),
-    "AX": ServerTable(1_104, _THREE_WAY, in_paper=False),
+    "WNLI": ServerTable(146, _BINARY, "0"),
+    "AX": ServerTable(1_104, _THREE_WAY, "entailment"),
 }
-CONSTANT_ANSWERS: Mapping[str, str] = {"WNLI": "0", "AX": "entailment"}
-"""What stands in the tables that the paper leaves out: of WNLI's training set the larger class, of AX the largest."""
 _PARTS = {"matched": "MNLI-m", "mismatched": "MNLI-mm"}
 
 
@@ -90,13 +88,9 @@ def answers(task: Task, logits: np.ndarray, file: str = "") -> dict[str, tuple[s
     return {name: tuple(found[row] for row in indices) for name, indices in rows.items()}
 
 
-def constant_answers(name: str) -> tuple[str, ...]:
-    """Return the one answer of a table of ``CONSTANT_ANSWERS``, as often as the table has rows.
-
-    >>> constant_answers("WNLI")[:2]
-    ('0', '0')
-    """
-    return (CONSTANT_ANSWERS[name],) * FILES[name].rows
+def constant_answers() -> dict[str, tuple[str, ...]]:
+    """Return the tables that the paper leaves out, each with its one answer in every row."""
+    return {name: (table.constant,) * table.rows for name, table in FILES.items() if table.constant}
 
 
 def _tables(task: Task, test: Examples, file: str) -> dict[str, np.ndarray]:
@@ -137,8 +131,8 @@ def write_submission(path: str | Path, predictions: Mapping[str, Sequence[object
     """Write the zip of ``predictions`` (name in ``FILES`` -> one per test row, in order) and return what it lacks.
 
     ``{**answers(rte, rte_logits), **answers(mnli, mnli_logits)}`` are predictions. Some tables may be left out, the
-    paper's as well as "WNLI" and "AX": the sentences returned are those of :func:`validate_submission`, one for each
-    table absent. The same predictions make the same bytes; an existing file is replaced at once or not at all.
+    paper's as well as "WNLI" and "AX", without which the server scores nothing: a sentence for each. The same
+    predictions make the same bytes; an existing file is replaced at once or not at all.
 
     Raises SuperticketsError for an unknown table, a wrong number of rows, a label the server does not know, or a
     score outside [0, 5]; nothing is written then.
@@ -149,16 +143,13 @@ def write_submission(path: str | Path, predictions: Mapping[str, Sequence[object
         _known(name)
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as made:
-        for name in FILES:  # in one order, whatever the mapping's
-            if name not in predictions:
-                continue
-            rows = [HEADER, *enumerate(predictions[name])]
-            text = "".join(f"{index}\t{prediction}\n" for index, prediction in rows)
-            faults = _faults(name, text)
-            if faults:
-                raise SuperticketsError(f"No submission was written: {faults[0]}")
+        for name in (name for name in FILES if name in predictions):  # in one order, whatever the mapping's
+            rows = list(map(str, predictions[name]))
+            if fault := _fault(name, rows):
+                raise SuperticketsError(f"No submission was written: {fault}")
             entry = zipfile.ZipInfo(f"{name}.tsv", date_time=(1980, 1, 1, 0, 0, 0))
             entry.create_system, entry.external_attr = 3, 0o644 << 16  # the same on every system
+            text = "index\tprediction\n" + "".join(f"{index}\t{row}\n" for index, row in enumerate(rows))
             made.writestr(entry, text)  # stored: compressed bytes would differ between releases of zlib
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
@@ -168,78 +159,25 @@ def write_submission(path: str | Path, predictions: Mapping[str, Sequence[object
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise SuperticketsError(f"The submission {path} cannot be written: {error.strerror}.") from None
-    return validate_submission(path)
+    why = " (the paper leaves it out, the server scores nothing without it)"
+    lacking = {name: table for name, table in FILES.items() if name not in predictions}
+    return [f"{name}.tsv is missing{why if table.constant else ''}." for name, table in lacking.items()]
 
 
-def validate_submission(path: str | Path, complete: bool = True) -> list[str]:
-    """Return what the GLUE server would refuse about a zip, as sentences; an empty list if nothing.
-
-    The server scores no submission without "WNLI.tsv" and "AX.tsv", which the paper leaves out; with ``complete``
-    False these two may be missing. What is there must be right in either case.
-
-    >>> validate_submission("no_such_submission.zip")
-    ['no_such_submission.zip cannot be read: there is no such file.']
-    """
-    path = Path(path)
-    try:
-        with zipfile.ZipFile(path) as opened:
-            names = [name for name in opened.namelist() if not name.endswith("/")]
-            contents = {name: opened.read(name) for name in names if name.removesuffix(".tsv") in FILES}
-    except FileNotFoundError:
-        return [f"{path} cannot be read: there is no such file."]
-    except (zipfile.BadZipFile, OSError, EOFError, zlib.error, RuntimeError) as error:
-        return [f"{path} cannot be read as a zip file ({error})."]
-    problems = []
-    for name in dict.fromkeys(names):
-        if names.count(name) > 1:
-            problems.append(f"{name} is there {names.count(name)} times: keep one.")
-        if name not in (f"{known}.tsv" for known in FILES):
-            inside = name.rpartition("/")[2].removesuffix(".tsv") in FILES and "/" in name
-            what = (
-                "lies in a folder: put it at the top" if inside else "is no table that the server knows: leave it out"
-            )
-            problems.append(f"{name} {what}.")
-    for name, table in FILES.items():
-        if f"{name}.tsv" in contents:
-            try:
-                problems += _faults(name, contents[f"{name}.tsv"].decode("utf-8"))
-            except UnicodeDecodeError:
-                problems.append(f"{name}.tsv is not UTF-8 text.")
-        elif table.in_paper or complete:
-            why = "" if table.in_paper else " (the paper leaves it out, the server scores nothing without it)"
-            problems.append(f"{name}.tsv is missing{why}.")
-    return problems
-
-
-def _faults(name: str, text: str) -> list[str]:
-    """Return what is wrong with one table: its header, else its number of rows, indices and first bad prediction."""
-    header, *lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
-    if tuple(header.split("\t")) != HEADER:
-        return [f"{name}.tsv begins with {header[:60]!r}, not with the header 'index<TAB>prediction'."]
-    table, faults = FILES[name], []
-    if len(lines) != table.rows:
-        faults.append(f"{name}.tsv has {len(lines):,} rows, not {table.rows:,}.")
-    rows = [line.split("\t") for line in lines]
-    for number, row in enumerate(rows):
-        if len(row) != 2:
-            return [*faults, f"Data row {number + 1} of {name}.tsv has {len(row)} field(s), not 2."]
-    indices, values = zip(*rows, strict=True) if rows else ((), ())
-    wrong = next((number for number, index in enumerate(indices) if index != str(number)), None)
-    if wrong is not None:
-        faults.append(
-            f"Data row {wrong + 1} of {name}.tsv has the index {indices[wrong]!r}, not {wrong}: count from 0."
-        )
-    unknown = {value for value in set(values) if not (value in table.labels if table.labels else _is_score(value))}
-    if unknown:
-        bad = next(number for number, value in enumerate(values) if value in unknown)
-        wanted = f"one of {', '.join(table.labels)}" if table.labels else "a number from 0 to 5"
-        faults.append(f"Data row {bad + 1} of {name}.tsv predicts {values[bad]!r}, which is not {wanted}.")
-    return faults
+def _fault(name: str, rows: Sequence[str]) -> str:
+    """What is wrong with one table: its number of rows, else the first prediction that the server does not know."""
+    table = FILES[name]
+    if len(rows) != table.rows:
+        return f"{name}.tsv has {len(rows):,} rows, not {table.rows:,}."
+    wanted = f"one of {', '.join(table.labels)}" if table.labels else "a number from 0 to 5"
+    bad = (i for i, row in enumerate(rows) if not (row in table.labels if table.labels else _is_score(row)))
+    if (first := next(bad, None)) is None:
+        return ""
+    return f"Data row {first + 1} of {name}.tsv predicts {rows[first]!r}, which is not {wanted}."
 
 
 def _is_score(value: str) -> bool:
     try:
-        score = float(value)
+        return 0.0 <= float(value) <= 5.0
     except ValueError:
         return False
-    return math.isfinite(score) and 0.0 <= score <= 5.0

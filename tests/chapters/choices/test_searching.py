@@ -18,7 +18,7 @@ from supertickets.chapters.choices.searching import (
     ways_figure,
 )
 from supertickets.chapters.claims import HOLDS, REVERSED, UNKNOWN
-from supertickets.studies import SEARCH_LEVELS, get_profile, search_runs
+from supertickets.studies import SEARCH_LEVELS, at_hand, get_profile, search_runs
 from supertickets.tickets import Scores
 
 
@@ -74,7 +74,7 @@ class Store:
 def test_scores_agree_the_better_the_more_examples_they_read():
     store = Store()
     whole = store.frame([spec for _, spec in store.specs.values()])
-    scale = cast(Any, SimpleNamespace(store=store, profile=get_profile("lab"), inputs=None, frame=lambda _: whole))
+    scale = cast(Any, SimpleNamespace(store=store, profile=get_profile("lab"), inputs=at_hand(), frame=lambda _: whole))
     table = agreement_table(scale).set_index("score")
     few = table.loc[[name for name in table.index if "@" in str(name)]]
     assert few["heads"].is_monotonic_increasing and few["kept at 50%"].is_monotonic_increasing
@@ -92,7 +92,7 @@ def test_scores_agree_the_better_the_more_examples_they_read():
     assert set(WAYS) | {"example", "full"} == set(wide.columns.get_level_values("way"))
     assert wide["full", 0.0].tolist() == pytest.approx([seed / 100 for seed in range(3000, 3012)])
     empty = cast(
-        Any, SimpleNamespace(store=store, profile=get_profile("lab"), inputs=None, frame=lambda _: pd.DataFrame())
+        Any, SimpleNamespace(store=store, profile=get_profile("lab"), inputs=at_hand(), frame=lambda _: pd.DataFrame())
     )
     assert agreement_table(empty).empty and search_claims(search_scores(empty)).empty
 

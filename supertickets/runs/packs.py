@@ -48,6 +48,7 @@ class Pack:
             fault = f"{path} is no packed store, or a damaged one ({error}); fetch it again."
             raise SuperticketsError(fault) from error
         self._lines = {line[_ID].decode(): line for line in lines}
+        self._known: dict[str, Record] = {}  # without arrays: a page asks for the same records over and over
 
     def ids(self) -> list[str]:
         """Ids of the runs."""
@@ -57,13 +58,18 @@ class Pack:
         """The record of a run, None if there is none; raises SuperticketsError if it is damaged."""
         if run_id not in self._lines:
             return None
+        if not arrays and run_id in self._known:
+            return self._known[run_id]
         content = json.loads(self._lines[run_id])
         try:
             found = self._arrays(run_id, content["arrays"]) if arrays else {}
-            return record_from_json(run_id, content, lambda _: found)
+            record = record_from_json(run_id, content, lambda _: found)
         except Exception as error:
             fault = f"Run {run_id} in {self.path} is damaged ({error}); fetch the pack again."
             raise SuperticketsError(fault) from error
+        if not arrays:
+            self._known[run_id] = record
+        return record
 
     def _arrays(self, run_id: str, entry: Mapping[str, Any]) -> dict[str, np.ndarray]:
         arrays = load_arrays(self._read(f"runs/{run_id}.safetensors", entry["sha256"]))

@@ -15,7 +15,7 @@ from supertickets.sharing.loop import TaskData, Together, task_data, train_toget
 from supertickets.sharing.model import SharedModel, alone, shared_model
 from supertickets.tasks import split_arrays, task_facts
 from supertickets.tickets import EncoderShape, Scores, Ticket, shared_units
-from supertickets.training import fit, predict, ready, scored_splits
+from supertickets.training import fit, predict, ready, said, scored_splits
 
 
 def train_shared(
@@ -55,7 +55,7 @@ def train_shared(
         size=_sizes(shared.tickets, shape_of(load_encoder(spec.encoder, 1, spec.seed))),
         arrays=arrays,
         timings={"train": trained - started, "total": time.perf_counter() - started},
-        environment=setting(together.how),
+        environment=setting(said(together.how)),
         tasks={name: task_facts(given.task, given.selection) for name, given in data.items()},
     )
 

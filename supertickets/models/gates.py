@@ -8,6 +8,7 @@ stays; a masked FFN contributes nothing at all, its output bias included (as in 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
+from itertools import compress
 from typing import Any
 
 import torch
@@ -40,7 +41,9 @@ def gated(model: PreTrainedModel, heads: Tensor, ffns: Tensor) -> Iterator[PreTr
     with ExitStack() as stack:
         for index, layer in enumerate(layers):
             if (here := kept.heads[index]).any():
-                own = heads[..., index, :] if here.all() else heads[..., index, torch.tensor(here, device=heads.device)]
+                # Taken apart: an index of booleans would ask the device, which a CUDA graph cannot hold.
+                mine = compress(heads[..., index, :].unbind(-1), here)
+                own = heads[..., index, :] if here.all() else torch.stack(list(mine), -1)
                 stack.enter_context(gate_heads(linear_in(layer, family.attention_out), own))
             if kept.ffns[index]:
                 out = linear_in(layer, family.ffn_out)

@@ -4,7 +4,7 @@ Every example gets mask variables of its own, all equal to one. The loss summed 
 them, exactly one gradient per example, so one batched backward pass gives what a loop over single examples would.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,11 @@ from supertickets.tickets import ESTIMATORS, Scores, Ticket
 
 
 def importance_scores(
-    model: PreTrainedModel, batches: Iterable[Any], estimator: str = "example", running: bool = False
+    model: PreTrainedModel,
+    batches: Iterable[Any],
+    estimator: str = "example",
+    running: bool = False,
+    captured: Callable[[Callable[..., Tensor]], Callable[..., Tensor]] | None = None,
 ) -> Scores:
     """Importance of each head and FFN, averaged over the examples in ``batches`` (the training set, in the paper).
 
@@ -31,7 +35,8 @@ def importance_scores(
     batch size does not matter (unlike audit D5). ``estimator`` is one of ``ESTIMATORS``; ``leave_one_out`` costs one
     pass over the data per unit; ``magnitude`` reads no batch. With ``running`` the sum of the batches' means so far is
     added up after every batch, since the published code never zeroes gradients (audit D1, D5): of T batches, batch t
-    counts T - t + 1 times. Not with ``leave_one_out``, which has no gradients.
+    counts T - t + 1 times. Not with ``leave_one_out``, which has no gradients. ``captured`` makes of a function of a
+    batch one that does the same by replays (:class:`supertickets.training.Replayed`).
 
     Raises SuperticketsError for an unknown estimator, no examples, a batch without labels, or scores that are not
     finite.
@@ -46,41 +51,47 @@ def importance_scores(
             return _leave_one_out(model, list(batches))
         if estimator == "magnitude":
             return _magnitude(model)
-        return _from_gradients(model, batches, estimator, running)
+        return _from_gradients(model, batches, estimator, running, captured)
     finally:
         model.train(was_training)
         for parameter, flag in zip(model.parameters(), requires_grad, strict=True):
             parameter.requires_grad_(flag)
 
 
-def _from_gradients(model: PreTrainedModel, batches: Iterable[Any], estimator: str, running: bool) -> Scores:
+def _from_gradients(
+    model: PreTrainedModel, batches: Iterable[Any], estimator: str, running: bool, captured: Callable[..., Any] | None
+) -> Scores:
     n_layers, n_heads = len(layers_of(model)), model.config.num_attention_heads
     device, dtype = model.device, next(model.parameters()).dtype
-    # Sums stay on the device, in double precision, until the end: no synchronisation per batch.
-    head_sum = torch.zeros(n_layers, n_heads, dtype=torch.float64, device=device)
-    ffn_sum = torch.zeros(n_layers, dtype=torch.float64, device=device)
-    totals = (torch.zeros_like(head_sum), torch.zeros_like(ffn_sum))
-    n_examples = n_batches = 0
-    for batch in batches:
+
+    def summed(batch: Any) -> Tensor:
+        """The importance of heads and, in the last column, FFNs, summed over the examples that count."""
         inputs, labels = _given(batch, device)
-        batch_size, length = inputs["input_ids"].shape
-        lead = (batch_size, length) if estimator == "token" else (batch_size,)
+        real = inputs.pop("real", None)
+        size, length = inputs["input_ids"].shape
+        lead = (size, length) if estimator == "token" else (size,)
         heads = torch.ones(*lead, n_layers, n_heads, device=device, dtype=dtype, requires_grad=True)
         ffns = torch.ones(*lead, n_layers, device=device, dtype=dtype, requires_grad=True)
         with torch.enable_grad(), gated(model, heads, ffns):
-            loss = example_losses(model(**inputs).logits, labels).sum()
-        head_gradient, ffn_gradient = (g.double() for g in torch.autograd.grad(loss, (heads, ffns)))
-        share = batch_size if running else 1
-        head_sum += _reduce(head_gradient, estimator).flatten(0, -3).sum(0) / share
-        ffn_sum += _reduce(ffn_gradient, estimator).flatten(0, -2).sum(0) / share
-        n_examples, n_batches = n_examples + batch_size, n_batches + 1
-        if running:
-            totals = (totals[0] + head_sum, totals[1] + ffn_sum)
+            losses = example_losses(model(**inputs).logits, labels)
+            loss = losses.sum() if real is None else (losses * real).sum()
+        of_heads, of_ffns = (_reduce(g.double(), estimator) for g in torch.autograd.grad(loss, (heads, ffns)))
+        return torch.cat([of_heads.flatten(0, -3).sum(0), of_ffns.flatten(0, -2).sum(0)[:, None]], 1)
+
+    step = summed if captured is None else captured(summed)
+    # Sums stay on the device, in double precision, until the end: no synchronisation per batch.
+    total = torch.zeros(n_layers, n_heads + 1, dtype=torch.float64, device=device)
+    totals = torch.zeros_like(total)
+    n_examples = n_batches = 0
+    for batch in batches:
+        found = step(batch)
+        size = len(batch["labels"] if isinstance(batch, Mapping) else batch.labels)
+        total += found / (size if running else 1)
+        n_examples, n_batches = n_examples + size, n_batches + 1
+        totals += total
     _require_examples(n_examples)
-    if running:
-        head, ffn = ((total / n_batches).cpu().numpy() for total in totals)
-        return Scores(head, ffn, estimator, n_examples)
-    return Scores((head_sum / n_examples).cpu().numpy(), (ffn_sum / n_examples).cpu().numpy(), estimator, n_examples)
+    mean = (totals / n_batches if running else total / n_examples).cpu().numpy()
+    return Scores(mean[:, :-1].copy(), mean[:, -1].copy(), estimator, n_examples)
 
 
 def _reduce(gradient: Tensor, estimator: str) -> Tensor:
@@ -130,7 +141,8 @@ def _magnitude(model: PreTrainedModel) -> Scores:
 def _given(batch: Any, device: torch.device) -> tuple[dict[str, Tensor], Tensor]:
     """The model's inputs and the labels of a batch, on the device."""
     if not isinstance(batch, Mapping):
-        batch = {**batch.inputs, "labels": batch.labels}
+        real = getattr(batch, "real", None)
+        batch = {**batch.inputs, "labels": batch.labels} | ({} if real is None else {"real": real})
     if "labels" not in batch or "input_ids" not in batch:
         raise SuperticketsError(f"Importance needs input_ids and labels; a batch has {', '.join(batch) or 'nothing'}.")
     tensors = {name: torch.as_tensor(values).to(device) for name, values in batch.items()}

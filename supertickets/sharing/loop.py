@@ -29,6 +29,7 @@ from supertickets.training import (
     best_device,
     cached_encode,
     epoch_values,
+    evaluation,
     graphs,
     ready,
     train_batches,
@@ -181,6 +182,10 @@ def _train(
     for name, split in train.items():
         update = partial(whole.update, name, **options, leaky=run.leaky)
         steps[name] = training_step(shared.models[name], split, hyper, update, counts[name] * hyper.epochs, capture)
+    evaluations = {}
+    for name, given in run.data.items():
+        chosen = given.dev.rows(np.flatnonzero(given.selection))
+        evaluations[name] = evaluation(shared.models[name], chosen, hyper.precision, hyper.epochs)
     while progress.epoch < hyper.epochs and progress.epoch - progress.best_epoch < hyper.patience:
         for model in shared.models.values():
             model.train()
@@ -196,7 +201,7 @@ def _train(
                 write_progress(run.checkpoint, identity, progress, whole)
             if on_step is not None:
                 on_step(progress.step)
-        _end_epoch(run, progress)
+        _end_epoch(run, progress, evaluations)
         write_progress(run.checkpoint, identity, progress, whole)
         if on_epoch is not None:
             on_epoch(progress.epochs[-1])
@@ -207,13 +212,14 @@ def _train(
     return progress, "; ".join(dict.fromkeys(step.told() for step in steps.values() if isinstance(step, Replayed)))
 
 
-def _end_epoch(run: _Run, progress: Progress) -> None:
+def _end_epoch(run: _Run, progress: Progress, evaluations: Mapping[str, Callable[[], np.ndarray]]) -> None:
     """Scores every task on its selection rows, and keeps the weights if their mean score is the best so far."""
     hyper, counts = run.hyper, run.counts
     totals = dict(zip(run.data, progress.losses.tolist(), strict=True))
     found: dict[str, dict[str, float]] = {}
     for name, given in run.data.items():
-        logits = predict_task(run.shared, name, given.dev.rows(np.flatnonzero(given.selection)), hyper.precision)
+        with using(run.shared, name):
+            logits = evaluations[name]()
         train_loss = totals[name] / counts[name]
         found[name] = epoch_values(given.task, logits, given.selection, train_loss, progress.epoch + 1, hyper)
     epoch = {

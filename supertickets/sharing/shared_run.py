@@ -13,7 +13,7 @@ from supertickets.sharing.loop import TaskData, Together, task_data, train_toget
 from supertickets.sharing.model import SharedModel, alone, shared_model
 from supertickets.tasks import split_arrays, task_facts
 from supertickets.tickets import Scores, Ticket, shared_units
-from supertickets.training import fit, predict, ready, scored_splits
+from supertickets.training import fit, predict, ready, said, scored_splits
 
 
 def train_shared(
@@ -55,7 +55,7 @@ def train_shared(
         size=size | {"average_compression": units.average_compression(shape), "stored": units.stored(shape)},
         arrays=arrays,
         timings={"train": trained - started, "total": time.perf_counter() - started},
-        environment=setting(together.how),
+        environment=setting(said(together.how)),
         tasks={name: task_facts(given.task, given.selection) for name, given in data.items()},
     )
 

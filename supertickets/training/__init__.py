@@ -8,11 +8,12 @@ if TYPE_CHECKING:
     from supertickets.training.adaptation import adapt
     from supertickets.training.batching import Batch, EncodedSplit, cached_encode, encode, eval_batches, train_batches
     from supertickets.training.conditions import run_conditions
-    from supertickets.training.fast import Replayed, graphs
+    from supertickets.training.fast import Replayed, graphs, said
     from supertickets.training.fine_tuning import fine_tune, fine_tuned
     from supertickets.training.loop import (
         best_device,
         epoch_values,
+        evaluation,
         fit,
         predict,
         ready,

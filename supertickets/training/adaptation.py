@@ -12,6 +12,7 @@ from supertickets.runs import AdaptationSpec, Record, RunSpec, setting
 from supertickets.tasks import nested_subset, split_arrays, split_dev, task_facts
 from supertickets.tickets import Ticket
 from supertickets.training.batching import cached_encode
+from supertickets.training.fast import said
 from supertickets.training.loop import fit, predict, ready, scored_splits
 
 
@@ -49,6 +50,6 @@ def adapt(
         size={"weights_remaining": ticket.weights_remaining(shape), "train_examples": float(len(rows))},
         arrays={"dev_logits": logits, "rows": rows, **split_arrays(task, selection)},
         timings={"total": time.perf_counter() - started},
-        environment={**setting(fitted.steps), "task head": head},
+        environment={**setting(said(fitted.steps)), "task head": head},
         tasks={task.name: task_facts(task, selection)},
     )

@@ -12,7 +12,7 @@ import itertools
 import json
 import os
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -154,17 +154,24 @@ def train_batches(encoded: EncodedSplit, batch_size: int, seed: int, epoch: int)
         yield encoded.batch(order[part * batch_size : (part + 1) * batch_size])
 
 
-def eval_batches(encoded: EncodedSplit, max_tokens: int = 0) -> Iterator[Batch]:
+def tokens_at_once() -> int:
+    """Tokens of a batch that is evaluated: 2,048, or 8,192 where there is a GPU."""
+    return 8192 if torch.cuda.is_available() else 2048
+
+
+def eval_batches(encoded: EncodedSplit, max_tokens: int = 0, widths: Sequence[int] = ()) -> Iterator[Batch]:
     """Yield each example once, longest first, in batches of at most ``max_tokens`` tokens, padding included.
 
-    0: 2,048, or 8,192 where there is a GPU. ``out[batch.index] = ...`` puts results back in the split's order. A longer
-    example is a batch of its own.
+    0: :func:`tokens_at_once`. ``out[batch.index] = ...`` puts results back in the split's order. A longer example is a
+    batch of its own. Padded to the next of the ``widths``, in rising order, a batch keeps to ``max_tokens`` too, and
+    all of a width have as many rows, but for the last.
     """
-    max_tokens = max_tokens or (8192 if torch.cuda.is_available() else 2048)
+    max_tokens = max_tokens or tokens_at_once()
     order = np.argsort(-encoded.lengths, kind="stable")
     start = 0
     while start < len(order):
-        stop = start + max(1, max_tokens // int(encoded.lengths[order[start]]))
+        longest = int(encoded.lengths[order[start]])
+        stop = start + max(1, max_tokens // next((width for width in widths if width >= longest), longest))
         yield encoded.batch(order[start:stop])
         start = stop
 

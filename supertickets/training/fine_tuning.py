@@ -29,6 +29,7 @@ from supertickets.runs import Record, RunSpec, setting
 from supertickets.tasks import split_arrays, split_dev, task_facts
 from supertickets.tickets import Scores
 from supertickets.training.batching import cached_encode
+from supertickets.training.fast import said
 from supertickets.training.loop import fit, predict, ready, scored, scored_splits
 from supertickets.training.published import chosen_hyper, chosen_scores
 
@@ -122,6 +123,6 @@ def fine_tune(
             "importance": rated - evaluated,
             "total": time.perf_counter() - started,
         },
-        environment=setting(fitted.steps),
+        environment=setting(said(fitted.steps)),
         tasks={task.name: task_facts(task, selection)},
     )

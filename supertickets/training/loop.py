@@ -25,6 +25,7 @@ from supertickets.training.fast import (
     graphs,
     own_vocabulary,
     padded_widths,
+    widths_that_pay,
 )
 from supertickets.training.optimiser import Optimiser, flat_parameters
 from supertickets.training.published import chosen_batches, chosen_optimiser
@@ -93,13 +94,13 @@ def fit(
         optimiser = chosen_optimiser(model, flat, hyper, n_steps, choices)
         optimiser.skipped = start * steps_per_epoch
         step = training_step(model, train, hyper, optimiser.step, n_steps, graphs(model.device))
+        evaluate = evaluation(model, chosen, hyper.precision, hyper.epochs)
         best_epoch, best_weights = 0, flat.detach()
         last = (hyper.epochs if stop is None else stop) - start
         while len(epochs) < last and len(epochs) - best_epoch < hyper.patience:
             batches = chosen_batches(choices)(train, hyper.batch_size, seed, start + len(epochs))
             train_loss = train_epoch(model, batches, optimiser, step) / steps_per_epoch
-            logits = predict(model, chosen, hyper.precision)
-            values = epoch_values(task, logits, selection, train_loss, len(epochs) + 1, hyper)
+            values = epoch_values(task, evaluate(), selection, train_loss, len(epochs) + 1, hyper)
             epochs.append(values)
             if on_epoch is not None:
                 on_epoch(values)
@@ -172,17 +173,42 @@ def epoch_values(
     return {"train_loss": train_loss, **{f"selection_{name}": value for name, value in values.items()}}
 
 
-@torch.no_grad()
 def predict(model: PreTrainedModel, split: EncodedSplit, precision: str = "fp32") -> np.ndarray:
     """Outputs of the task head ``(n_examples, n_outputs)``, float32, in the split's own order; eval mode."""
-    was_training = model.training
-    model.eval()
-    outputs = np.empty((len(split), model.config.num_labels or 0), dtype=np.float32)
-    with fast_forward(model), autocast(model.device, precision):
-        for batch in eval_batches(split):
-            logits = model(**batch.to(model.device).inputs).logits
-            outputs[batch.index] = logits.float().cpu().numpy()
-    model.train(was_training)
+    return evaluation(model, split, precision)()
+
+
+def evaluation(
+    model: PreTrainedModel, split: EncodedSplit, precision: str = "fp32", n_passes: int = 1
+) -> Callable[[], np.ndarray]:
+    """What does :func:`predict` of one split again and again; replayed where ``n_passes`` are worth captures."""
+
+    def step(batch: Batch) -> Tensor:
+        with autocast(model.device, precision):
+            return model(**batch.to(model.device).inputs).logits
+
+    what = "evaluation"
+    widths = widths_that_pay(model, split, what, n_passes)
+    carried_out = Replayed(step, split, 0, widths, model.device, graphs(model.device), what=what) if widths else step
+
+    @torch.no_grad()
+    def outputs() -> np.ndarray:
+        was_training = model.training
+        model.eval()
+        # Gathered on the device, so that no batch waits for the one before.
+        found, rows = torch.empty(len(split), model.config.num_labels or 0, device=model.device), [np.empty(0, int)]
+        start = 0
+        with fast_forward(model):
+            for batch in eval_batches(split, widths=widths):
+                rows.append(batch.index)
+                stop = start + len(batch.index)
+                found[start:stop] = carried_out(batch)[: len(batch.index)]
+                start = stop
+        model.train(was_training)
+        in_order = np.empty(found.shape, dtype=np.float32)
+        in_order[np.concatenate(rows)] = found.cpu().numpy()
+        return in_order
+
     return outputs
 
 

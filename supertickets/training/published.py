@@ -8,6 +8,7 @@ Each stands beside what it replaces: :data:`supertickets.runs.CHOICES` has the p
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from supertickets.runs import Hyper, RunSpec
 from supertickets.tasks import shuffled
 from supertickets.tickets import Scores
 from supertickets.training.batching import Batch, EncodedSplit, eval_batches, train_batches
+from supertickets.training.fast import Replayed, Step, fast_forward, graphs, widths_that_pay
 from supertickets.training.optimiser import BETAS, Optimiser, adamax_step, warmup_then_decay
 
 _EPSILON = 1e-6  # the default of the code's optimiser, which is not torch's
@@ -129,8 +131,16 @@ def chosen_scores(
     running = "triangular" in choices
     per_token = [name == "example" and f"token_{unit}" in choices for unit in ("heads", "ffns")]
     found: dict[bool, Scores] = {}
+    what, n_rows = "importance scoring", hyper.batch_size if running else 0
+    widths = widths_that_pay(model, train, what, n_rows=n_rows)
+
+    def replayed(step: Step) -> Step:
+        return Replayed(step, train, n_rows, widths, model.device, graphs(model.device), what=what)
+
     for token in set(per_token):
-        batches = _in_order(train, hyper.batch_size) if running else eval_batches(train)
-        found[token] = importance_scores(model, batches, "token" if token else name, running)
+        batches = _in_order(train, hyper.batch_size) if running else eval_batches(train, widths=widths)
+        how = (fast_forward(model), replayed) if widths else (nullcontext(), None)
+        with how[0]:
+            found[token] = importance_scores(model, batches, "token" if token else name, running, how[1])
     heads, ffns = (found[token] for token in per_token)
     return replace(heads, ffns=ffns.ffns, estimator=estimator)

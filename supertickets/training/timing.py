@@ -27,7 +27,7 @@ from supertickets.tickets import LEVELS, Ticket, full_ticket, random_ticket
 from supertickets.training.batching import EncodedSplit, cached_encode, train_batches
 from supertickets.training.conditions import run_conditions
 from supertickets.training.fast import ONE_DNN, graphs
-from supertickets.training.loop import best_device, predict, ready, train_epoch, training_step
+from supertickets.training.loop import best_device, evaluation, ready, train_epoch, training_step
 from supertickets.training.optimiser import Optimiser, flat_parameters
 
 _PRODUCTS = {f"aten::{name}" for name in ("mm", "addmm", "addmm_", "bmm", "baddbmm", "baddbmm_")}
@@ -192,7 +192,7 @@ def _passes(
         step = training_step(model, own, hyper, optimiser.step, n_steps, graphs(model.device))
         yield {
             "training": lambda: train_epoch(model, train_batches(own, hyper.batch_size, seed, 0), optimiser, step),
-            "inference": lambda: predict(model, own, hyper.precision),
+            "inference": evaluation(model, own, hyper.precision, n_steps),
         }
 
 

@@ -1,16 +1,17 @@
-"""A training step as a CUDA graph: launched once as a whole, where a small model spends its time launching kernels.
+"""A step as a CUDA graph: launched once as a whole, where a small model spends its time launching kernels.
 
-Forward and backward pass, clipping and Adamax are captured once for every length of batch and replayed from then on
+A training step (forward and backward pass, clipping, Adamax), a batch's evaluation and its importance are captured once
+for every length of batch and replayed from then on
 (https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs). What a graph reads lies in the same place each time,
-so a batch is copied there. Batches come in a few lengths (:func:`padded_widths`) and all with the same number of rows
-(:func:`filled`). Dropout's generator is on the device, and CUDA advances it with every replay. Nothing waits for the
-device within an epoch. Evaluation and importance scoring are not captured: their batches are large and few
-(:func:`supertickets.training.eval_batches`).
+so a batch is copied there. Batches come in a few lengths (:func:`padded_widths`) and those of a length with the same
+number of rows (:func:`filled`). Dropout's generator is on the device, and CUDA advances it with every replay. Nothing
+waits for the device within an epoch. Passes over large splits only are worth captures (:func:`widths_that_pay`): their
+batches are large and few (:func:`supertickets.training.eval_batches`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -20,13 +21,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from transformers import PreTrainedModel
 
-from supertickets.training.batching import Batch, EncodedSplit
+from supertickets.models import family_of
+from supertickets.training.batching import Batch, EncodedSplit, tokens_at_once
 
 WARM_UP = 3  # ordinary steps before the first capture: libraries set themselves up in them
 _WIDTHS, _WORTH = 8, 20  # lengths at most; a capture costs what some steps do, and must save more
-_BESIDE = ("labels", "real", "updates", "rate")  # what goes to a step beside the model's inputs
-_FAULTS: list[str] = []  # why a capture of this process has failed
+_PADDED = 1.25  # so many times the tokens at most: the arithmetic of a large batch is no trifle
+_NUMBERS = ("updates", "rate")  # what a training step is given beside its batch
+_STEP = "a step"
+_FAULTS: dict[str, str] = {}  # what could not be captured in this process, and why
 
 
 def padded_widths(lengths: np.ndarray, n_steps: int) -> tuple[int, ...]:
@@ -56,7 +61,34 @@ def padded_widths(lengths: np.ndarray, n_steps: int) -> tuple[int, ...]:
     return tuple(reversed(widths))
 
 
-Step = Callable[[Batch, Any, Any], Tensor]
+def widths_that_pay(
+    model: PreTrainedModel, split: EncodedSplit, what: str, n_passes: int = 1, n_rows: int = 0
+) -> tuple[int, ...]:
+    """The lengths for captures of ``what`` is done in passes over a split; none where they would not pay or cannot be.
+
+    Of batches of ``n_rows`` in the split's order, 0: of :func:`supertickets.training.eval_batches`.
+    """
+    if graphs(model.device) is None or family_of(model).more_reads or what in _FAULTS:
+        return ()
+    lengths, n_steps = split.lengths, n_passes * int(split.lengths.sum()) // tokens_at_once()
+    if n_rows:
+        lengths = np.maximum.reduceat(lengths, np.arange(0, len(lengths), n_rows))
+        n_steps = n_passes * len(lengths)
+    if n_steps < _WORTH:
+        return ()
+    widths = padded_widths(lengths, n_steps)
+    padded = np.array(widths)[np.searchsorted(widths, lengths)]
+    return widths if padded.sum() <= _PADDED * lengths.sum() else ()
+
+
+def said(steps: str) -> str:
+    """How a run's steps were carried out, and what of it was not captured although it is worth it."""
+    others = {what: why for what, why in _FAULTS.items() if what != _STEP}
+    told = (f"{what} batch by batch, since it cannot be captured: {why}" for what, why in others.items())
+    return "; ".join(filter(None, [steps, *told]))
+
+
+Step = Callable[..., Tensor]
 """A training step: the loss of a batch, given the optimiser's updates and rate, after the weights have changed."""
 Capture = Callable[[Callable[[], Tensor]], Callable[[], Tensor]]
 """Makes of what is to be carried out something that does the same again."""
@@ -64,11 +96,13 @@ Capture = Callable[[Callable[[], Tensor]], Callable[[], Tensor]]
 
 @dataclass
 class Replayed:
-    """A :data:`Step` on the batches of a split, captured at every length they have, and replayed.
+    """A :data:`Step`, or what else is done with batches of a split, captured at every length they have, and replayed.
 
-    Batches are padded to ``widths`` and filled up to ``n_rows``. The first of each length is carried out as it is, on
-    the stream of captures, so that libraries have set themselves up for it; then it is captured, which computes
-    nothing. If a capture fails, this step and all later ones are carried out one by one, and ``fault`` says why.
+    Batches are padded to ``widths`` and filled up to ``n_rows``, 0: as many as the first of that length has. The first
+    is carried out as it is, on the stream of captures, so that libraries have set themselves up for it; then it is
+    captured, which computes nothing. If a capture of ``what`` is done fails, ``fault`` says why, and this batch and all
+    later ones are carried out as if there were no captures, in this process for good. What is returned is to be read
+    before the next call overwrites it.
     """
 
     step: Step
@@ -78,19 +112,29 @@ class Replayed:
     device: torch.device
     capture: Capture | None
     fault: str = ""
+    what: str = _STEP
     warm: int = 0
     graphs: dict[int, tuple[dict[str, Tensor], Callable[[], Tensor]]] = field(default_factory=dict)
+    rows: dict[int, int] = field(default_factory=dict)
+    n_faults: int = field(default_factory=lambda: len(_FAULTS))
 
-    def __call__(self, batch: Batch, updates: Sequence[int], rate: float) -> Tensor:
-        """The step on a batch of the split."""
-        batch = filled(batch, self.split, self.widths, self.n_rows)
+    def __call__(self, batch: Batch, *numbers: Any) -> Tensor:
+        """The step on a batch of the split, with the numbers it is given beside."""
+        if self.capture is not None and self.what in _FAULTS:  # of another task, or of an earlier run
+            self._give_up(f"one of this process failed before: {_FAULTS[self.what]}")
+        if self.capture is None:
+            return self.step(batch, *numbers)
+        if self.n_faults < len(_FAULTS):  # of something else: dropout's generator is no longer that of these graphs
+            self.graphs.clear()
+            self.n_faults = len(_FAULTS)
+        n_real, length = batch.inputs["input_ids"].shape
+        width = next(width for width in self.widths if width >= length)
+        batch = filled(batch, self.split, width, self.rows.setdefault(width, self.n_rows or n_real))
         given = {**batch.inputs, "labels": batch.labels, "real": cast(Tensor, batch.real)}
-        given |= {name: torch.tensor(of, dtype=torch.float64) for name, of in (("updates", updates), ("rate", rate))}
+        beside = zip(_NUMBERS, numbers, strict=False)
+        given |= {name: torch.tensor(of, dtype=torch.float64) for name, of in beside}
         if self.device.type == "cuda":  # from other memory a copy may wait for the device
             given = {name: value.pin_memory() for name, value in given.items()}
-        width = batch.inputs["input_ids"].shape[1]
-        if _FAULTS and self.capture is not None:  # of another task, or of an earlier run
-            self._give_up(f"one of this process failed before: {_FAULTS[0]}")
         if width in self.graphs:
             places, replay = self.graphs[width]
             for name, value in given.items():
@@ -98,19 +142,20 @@ class Replayed:
             return replay()
         places = {name: value.to(self.device, copy=True, non_blocking=True) for name, value in given.items()}
         with _aside(self.device) if self.device.type == "cuda" else nullcontext():
-            loss = self._taken(places)
+            found = self._taken(places)
         self.warm += 1
-        if self.capture is not None and self.warm >= WARM_UP:
+        if self.warm >= WARM_UP:
             try:
                 self.graphs[width] = places, self.capture(lambda: self._taken(places))
             except RuntimeError as fault:  # what CUDA or a library says of an operation that cannot be captured
+                _FAULTS[self.what] = _why(fault)
                 self._give_up(_why(fault))
-        return loss
+        return found
 
     def told(self) -> str:
         """How the steps were carried out, for the run's record and log."""
         if self.fault:
-            return f"one by one, since a step cannot be captured: {self.fault}"
+            return f"one by one, since {self.what} cannot be captured: {self.fault}"
         return f"replayed, captured at {len(self.graphs)} lengths of batch"
 
     def _give_up(self, why: str) -> None:
@@ -118,30 +163,29 @@ class Replayed:
         self.graphs.clear()  # their dropout's generator is no longer the usual one
 
     def _taken(self, places: dict[str, Tensor]) -> Tensor:
-        inputs = {name: value for name, value in places.items() if name not in _BESIDE}
+        inputs = {name: value for name, value in places.items() if name not in ("labels", "real", *_NUMBERS)}
         batch = Batch(inputs, places["labels"], np.empty(0, dtype=np.int64), places["real"])
-        return self.step(batch, places["updates"], places["rate"])
+        return self.step(batch, *(places[name] for name in _NUMBERS if name in places))
 
 
-def filled(batch: Batch, split: EncodedSplit, widths: Sequence[int], n_rows: int) -> Batch:
-    """The batch of a split padded to the next of the widths and to so many rows, of which ``real`` says which count.
+def filled(batch: Batch, split: EncodedSplit, width: int, n_rows: int) -> Batch:
+    """The batch of a split padded to a width and filled up to so many rows, of which ``real`` says which count.
 
     Rows that do not count repeat those that do.
     """
     n_real, length = batch.inputs["input_ids"].shape
-    more = next(width for width in widths if width >= length) - length
     rows, padding = torch.arange(n_rows) % n_real, {"input_ids": split.ids, "token_type_ids": split.type_ids}
     inputs = {}
     for name, values in batch.inputs.items():
         ends = padding.get(name)
-        inputs[name] = F.pad(values[rows], (0, more), value=0 if ends is None else int(ends[-1]))
+        inputs[name] = F.pad(values[rows], (0, width - length), value=0 if ends is None else int(ends[-1]))
     return Batch(inputs, batch.labels[rows], batch.index, torch.arange(n_rows) < n_real)
 
 
 def graphs(device: torch.device) -> Capture | None:
-    """On a GPU captures as CUDA graphs, which share memory: a loss is to be read before the next step overwrites it.
+    """On a GPU captures as CUDA graphs, which share memory: what one returns another overwrites.
 
-    One that fails, by a RuntimeError, is the last of this process: torch does not give back all that it took.
+    Torch does not give back all that a capture took that fails, by a RuntimeError.
     """
     if device.type != "cuda":
         return None
@@ -153,8 +197,7 @@ def graphs(device: torch.device) -> Capture | None:
         try:
             with torch.cuda.graph(graph, pool=pool, stream=_side(number)):
                 loss = carry_out()
-        except RuntimeError as fault:
-            _FAULTS.append(_why(fault))
+        except RuntimeError:
             torch.cuda.set_stream(usual)  # torch leaves its own only after a capture that ends well
             generator.graphsafe_set_state(state)  # the failed capture's would refuse all further numbers
             # Before 2.13 memory is still asked for as in a capture, and what lies unused is never given back.

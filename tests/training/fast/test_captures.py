@@ -24,11 +24,11 @@ from supertickets.sharing.loop import TaskData, train_together
 from supertickets.sharing.model import share
 from supertickets.tasks import Examples, Task
 from supertickets.tickets import Ticket
-from supertickets.training import Batch, EncodedSplit, fit
+from supertickets.training import Batch, EncodedSplit, batching, evaluation, fit, loop, predict, published
 from supertickets.training.fast import Capture, Replayed, fast_forward, forward, graphs, replayed
 from supertickets.training.loop import autocast, training_step
 from supertickets.training.optimiser import flat_parameters
-from supertickets.training.published import chosen_optimiser
+from supertickets.training.published import chosen_optimiser, chosen_scores
 
 CUDA = torch.device("cuda")
 HYPER = Hyper(batch_size=8, learning_rate=1e-2, weight_decay=0.01)
@@ -142,6 +142,52 @@ def test_nor_does_one_with_choices_or_of_a_compacted_model(choices, outputs):
     assert elsewhere.seen == []
 
 
+class Done(Exception):
+    pass
+
+
+@pytest.mark.parametrize("ticket", [None, UNEVEN], ids=["full", "compacted"])
+@pytest.mark.parametrize("family", [*FAMILIES, *(name for name in OTHERS if "deberta" not in name)])
+def test_nor_do_evaluation_and_importance_scoring(family, ticket, monkeypatch):
+    seen, model = [], tiny_model(family) if ticket is None else compact(tiny_model(family), ticket)
+
+    def watched(step: Any, *_: Any, **__: Any) -> Any:
+        def once(_: Batch) -> Tensor:
+            with Elsewhere() as elsewhere:
+                step(nowhere()[0])
+            seen.append(elsewhere.seen)
+            raise Done
+
+        return once
+
+    monkeypatch.setattr(import_utils, "is_cuda_stream_capturing", lambda: True)
+    for module in (loop, published):
+        monkeypatch.setattr(module, "Replayed", watched)
+        monkeypatch.setattr(module, "widths_that_pay", lambda *_, **__: (12,))
+    with pytest.raises(Done):
+        predict(on_meta(model), a_split())
+    for estimator in ("example", "token"):
+        with pytest.raises(Done):
+            chosen_scores(model, a_split(), estimator, HYPER, ())
+    assert seen == [[], [], []]
+
+
+def test_in_all_passes_evaluation_and_importance_scoring_are_the_captured_ones(monkeypatch, layers_of_the_library):
+    for module in (loop, published, replayed):
+        monkeypatch.setattr(module, "graphs", lambda _: recorder)
+    for module in (batching, replayed):
+        monkeypatch.setattr(module, "tokens_at_once", lambda: 64)
+    model, split = compact(tiny_model(), UNEVEN), a_split(171, 8, 11)
+    recorder = Recorder()
+    evaluate = evaluation(model, split, n_passes=3)
+    for _ in range(3):
+        evaluate()
+    assert recorder.replays > 50
+    recorder = Recorder()
+    chosen_scores(model, split, "example", HYPER, ())
+    assert recorder.replays > 20
+
+
 def test_what_asks_the_device_is_seen():
     with Elsewhere() as elsewhere:
         torch.arange(3).to("meta")
@@ -253,7 +299,6 @@ class NoGpu:
         }.items():
             monkeypatch.setattr(torch.cuda, name, value)
         monkeypatch.setattr(replayed, "_side", lambda _: "the side")
-        monkeypatch.setattr(replayed, "_FAULTS", [])
         monkeypatch.setattr(
             torch._C, "_cuda_endAllocateToPool", lambda *given: self.asked.append(f"ended: {given}"), raising=False
         )
@@ -272,7 +317,7 @@ def test_a_graph_computes_at_replays(monkeypatch):
     assert gpu.asked == ["capture in the pool on the side", "replay"]
 
 
-def test_a_failed_capture_leaves_all_as_it_was_and_is_remembered(monkeypatch):
+def test_a_failed_capture_leaves_all_as_it_was(monkeypatch):
     gpu = NoGpu(monkeypatch, broken=True)
 
     def waits() -> Tensor:
@@ -280,6 +325,6 @@ def test_a_failed_capture_leaves_all_as_it_was_and_is_remembered(monkeypatch):
 
     with pytest.raises(RuntimeError) as fault:
         captures_of_a_gpu()(waits)
-    assert replayed._why(fault.value) == replayed._FAULTS[0] == "not permitted when stream is capturing"
+    assert replayed._why(fault.value) == "not permitted when stream is capturing"
     put_back = ["stream: the usual", "generator: state", "ended: (0, 'the pool')"]
     assert gpu.asked == ["capture in the pool on the side", *put_back]

@@ -272,7 +272,8 @@ if stored and "profile" in set(stored.frame["side"]):
 # A small model's step is bound by the launches of its kernels, of which a GPU
 # carries out hundreds. There a step is captured once for every length of batch
 # as a CUDA graph and replayed
-# ({py:mod}`supertickets.training.fast.replayed`), and two runs share the card.
+# ({py:mod}`supertickets.training.fast.replayed`), and so are evaluation and
+# importance scoring of large sets; two runs share the card.
 
 # %%
 gpu = path.with_name("gpu.json")
@@ -308,8 +309,28 @@ if card:
         "gpu-profile",
         decimals=4,
     )
-    floor = tables.profile_table(card.frame)
-    measured(*claims.profile_sentences(floor))
+    measured(*claims.profile_sentences(tables.profile_table(card.frame)))
+    parts = {"seconds": "a step", "products": "arithmetic"}
+    parts |= {"elementwise": "memory", "between": "launches"}
+    floor = card.frame[card.frame["side"] == "floor"].set_index("suite")
+    floor = (1000 * floor[list(parts)]).rename(columns=parts).reset_index()
+    show_table(
+        floor,
+        "Milliseconds of a replayed step of the full model, and of what it "
+        "cannot do without: its products at the rate of a large one, the "
+        "optimiser's numbers read and written once, as many kernels replayed "
+        "with nothing to do.",
+        "gpu-floor",
+        decimals=3,
+    )
+    passes = card.frame[card.frame["side"] == "passes"]
+    passes = passes.pivot_table("seconds", ["task", "mode"], "way", sort=False)
+    show_table(
+        passes.reset_index(),
+        "Seconds of a pass over the training set on a GPU, captures included.",
+        "gpu-passes",
+        decimals=2,
+    )
 else:
     print("No GPU has been measured for this copy of the book (`make gpu`).")
 

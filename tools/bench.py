@@ -221,7 +221,10 @@ class Memory:
 def one_side(settings: dict[str, Any]) -> None:
     """What a process of its own does: the rows go to its output, each on a line."""
     side, suite, data_dir = settings["side"], settings["suite"], settings["data_dir"]
-    alone = {"steps": steps, "profile": profiles, "tricks": prices}
+    many = {"train_size": 20_000} if settings["on"] == "lab" else {}  # few batches are not worth captures
+    alone: dict[str, Any] = {"steps": steps, "profile": profiles, "tricks": prices}
+    alone["floor"] = lambda *given: gpu.floor(*_timed(*given))
+    alone["passes"] = lambda *given: gpu.passes(*_timed(*given, **many))
     if not settings["captured"]:
         from supertickets.training import timing
 
@@ -281,6 +284,8 @@ def on_gpu(options: argparse.Namespace) -> list[dict[str, Any]]:
         ("ours", "one run", 1, 1, {}),
         ("theirs", "one run", n, 1, {}),
         *(("engine", "few-shot", 1, workers, {}) for workers in (usual, *sorted({1, 2, 4} - {usual}))),
+        ("floor", on, 1, 1, {}),
+        ("passes", "SST-2" if options.data_dir else "lab", 1, 1, {}),
         ("steps", on, 1, 1, {}),
     ]
     rows = [gpu.tested(min(options.until - time.monotonic(), MOST))]

@@ -1,9 +1,10 @@
-"""What ``make gpu`` asks of a GPU machine before it measures anything there (tools/bench.py): a GPU, and its tests."""
+"""What ``make gpu`` does beside tools/bench.py: asks for a GPU, runs its tests, times passes and a step's floor."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,3 +37,65 @@ def tested(seconds: float) -> dict[str, Any]:
     sys.stderr.write(done.stdout)
     told = "".join(done.stdout.splitlines()[-1:])
     return row | {"side": "missing" if done.returncode else "tests", "task": told}
+
+
+def passes(encoder: str, data: Any, hyper: Any) -> Iterator[dict[str, Any]]:
+    """Evaluation and importance scoring of a training set by the full model, captures included: replayed, and not."""
+    from supertickets.models import load_encoder, load_tokenizer
+    from supertickets.training import best_device, cached_encode, predict, timing
+    from supertickets.training.fast import graphs, replayed
+    from supertickets.training.published import chosen_scores
+
+    task = data.load()
+    split = cached_encode(task, "train", load_tokenizer(encoder), hyper.max_length)
+    model: Any = load_encoder(encoder, task.num_labels, 0)
+    model.to(best_device())
+    done = {
+        "evaluation": lambda: predict(model, split, hyper.precision),
+        "importance scoring": lambda: chosen_scores(model, split, "example", hyper, ()),
+    }
+    for mode, function in done.items():
+        for way, how in (("replayed", graphs), ("batch by batch", lambda _: None)):
+            replayed.graphs = how
+            if way == "replayed" and not replayed.widths_that_pay(model, split, mode):
+                sys.exit(f"{mode} of {task.name} is not worth captures")
+            seconds = timing._in_turn({mode: function}, 3)[mode]
+            if why := replayed.said(""):
+                sys.exit(why)
+            yield {"task": task.name, "mode": mode, "way": way, "seconds": float(min(seconds)), "runs": len(split)}
+
+
+def floor(encoder: str, data: Any, hyper: Any) -> Iterator[dict[str, Any]]:
+    """Seconds of a full model's training step, and at least: as ``products``, ``elementwise`` and ``between``.
+
+    Products at the rate of a large one; all numbers of Adamax, the gradient's among them, read and written once at the
+    speed of a large copy; and kernels as many as a step has, replayed one after another with nothing to do.
+    """
+    import torch
+    from torch.profiler import ProfilerActivity, profile
+
+    from supertickets.training import best_device, graphs, timing
+
+    split, whole, tickets = timing._prepared(encoder, data, hyper, (0.0,), 2, 0)
+    device, n_steps = best_device(), -(-len(split) // hyper.batch_size)
+    kernels, capture = 1000, graphs(device)
+    block, nothing = torch.zeros(2**28 if capture else 2**20, device=device), torch.zeros(1, device=device)
+
+    def launches() -> torch.Tensor:
+        for _ in range(kernels):
+            nothing.add_(0)
+        return nothing
+
+    launched = launches if capture is None else capture(launches)
+    with timing._passes(whole, split, hyper, 0) as timed:
+        tried = {"step": timed["training"], "copy": lambda: block.clone(), "launches": launched}
+        least = {name: float(seconds.min()) for name, seconds in timing._in_turn(tried, 5).items()}
+        watched = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if capture else [])]
+        with profile(activities=watched) as seen:
+            timed["training"]()
+        weights = sum(parameter.numel() for parameter in whole.parameters())
+    there = [event.count for event in seen.key_averages() if event.device_type.name == device.type.upper()]
+    operations = 3 * timing.operations(whole.config, tickets[0.0], float(split.lengths.mean())) * len(split) / n_steps
+    row = {"level": 0.0, "seconds": least["step"] / n_steps, "products": operations / timing.peak_rate(hyper.precision)}
+    row["elementwise"] = 4 * weights / block.numel() * least["copy"]  # weights, gradient, momentum, infinity norm
+    yield row | {"between": sum(there) / n_steps / kernels * least["launches"]}

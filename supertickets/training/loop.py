@@ -181,7 +181,10 @@ def predict(model: PreTrainedModel, split: EncodedSplit, precision: str = "fp32"
 def evaluation(
     model: PreTrainedModel, split: EncodedSplit, precision: str = "fp32", n_passes: int = 1
 ) -> Callable[[], np.ndarray]:
-    """What does :func:`predict` of one split again and again; replayed where ``n_passes`` are worth captures."""
+    """What does :func:`predict` of one split again and again; replayed where ``n_passes`` are worth captures.
+
+    A replay reads the weights where they were: it lasts as long as they stay there, as in :func:`fit` they do.
+    """
 
     def step(batch: Batch) -> Tensor:
         with autocast(model.device, precision):

@@ -15,6 +15,7 @@ from tiny import toy_full_run
 from supertickets.engines import default_workers, gpu_memory, machine_memory, processes, resources
 from supertickets.engines.execution import execute
 from supertickets.engines.resources import peak_memory, visible_gpus
+from supertickets.options import RUNS_PER_GPU
 from supertickets.runs import RunStore, in_words
 
 
@@ -100,6 +101,7 @@ def test_gpus_are_those_that_are_named(named, seen, expected, monkeypatch):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
     assert visible_gpus() == expected
     assert default_workers(3) == (3 * len(expected) or len(os.sched_getaffinity(0)))
+    assert default_workers() == (RUNS_PER_GPU * len(expected) or len(os.sched_getaffinity(0)))
 
 
 @pytest.mark.parametrize(("quota", "expected"), [("250000 100000", 3), ("50000 100000", 1), ("max 100000", 16)])

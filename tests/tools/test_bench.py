@@ -25,7 +25,8 @@ from supertickets.errors import SuperticketsError
 from supertickets.studies import full_run, get_profile
 from supertickets.studies.experiments import rewound
 from supertickets.tasks import data_ref
-from supertickets.training import fine_tune
+from supertickets.training import batching, fast, fine_tune, loop, published
+from supertickets.training.fast import replayed
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +125,8 @@ def test_what_is_measured_on_a_gpu_is_written_with_what_failed(monkeypatch, tmp_
 
     frame, said = on_a_gpu(monkeypatch, tmp_path, passed, measured)
     assert said == "Not all could be measured:\none run: theirs, workers 1: the Trainer wants accelerate"
-    assert list(frame["side"]) == ["tests", "profile", "profile", "ours", "missing", *["engine"] * 3, "steps"]
+    ends = ["floor", "passes", "steps"]
+    assert list(frame["side"]) == ["tests", "profile", "profile", "ours", "missing", *["engine"] * 3, *ends]
     assert frame["task"][0] == "10 passed in 3.0s"
     assert sorted(frame["workers"][5:8]) == [1, 2, 4]
 
@@ -135,7 +137,37 @@ def test_the_time_for_a_gpu_is_kept_to(monkeypatch, tmp_path):
 
     frame, said = on_a_gpu(monkeypatch, tmp_path, late, bench.measured, minutes="0.1")  # less than a start takes
     assert set(frame["side"]) == {"missing"}
-    assert said.count("there was no time left") == len(frame["side"]) == 9
+    assert said.count("there was no time left") == len(frame["side"]) == 11
+
+
+@pytest.fixture
+def profile_of_lab():
+    return get_profile("lab")
+
+
+def test_the_floor_of_a_step_is_below_it(profile_of_lab):
+    ref = data_ref("entailment", train_size=64, dev_size=40)
+    (row,) = gpu.floor("lab-base", ref, profile_of_lab.hyper)
+    least = [row[name] for name in ("products", "elementwise", "between")]
+    assert min(least) > 0
+    assert max(least) < row["seconds"]
+
+
+def test_passes_are_timed_replayed_and_not(profile_of_lab, monkeypatch):
+    ref, made = data_ref("entailment", train_size=64, dev_size=40), []
+    monkeypatch.setattr(replayed, "graphs", lambda _: None)
+    with pytest.raises(SystemExit, match="evaluation of entailment is not worth captures"):
+        list(gpu.passes("lab-base", ref, profile_of_lab.hyper))
+    for module in (fast, loop, published):
+        monkeypatch.setattr(module, "graphs", lambda _: lambda carry_out: made.append(carry_out) or carry_out)
+    monkeypatch.setattr(replayed, "_WORTH", 1)
+    for module in (batching, replayed):
+        monkeypatch.setattr(module, "tokens_at_once", lambda: 256)
+    rows = list(gpu.passes("lab-base", ref, profile_of_lab.hyper))
+    modes, ways = ("evaluation", "importance scoring"), ("replayed", "batch by batch")
+    assert [(row["mode"], row["way"]) for row in rows] == [(mode, way) for mode in modes for way in ways]
+    assert all(row["seconds"] > 0 for row in rows)
+    assert made
 
 
 def test_a_measurement_that_takes_too_long_is_ended_with_its_children(monkeypatch, tmp_path):

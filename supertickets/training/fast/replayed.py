@@ -23,12 +23,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from supertickets.models import family_of
+from supertickets.models import family_of, layers_of
 from supertickets.training.batching import Batch, EncodedSplit, tokens_at_once
 
 WARM_UP = 3  # ordinary steps before the first capture: libraries set themselves up in them
 _WIDTHS, _WORTH = 8, 20  # lengths at most; a capture costs what some steps do, and must save more
-_PADDED = 1.25  # so many times the tokens at most: the arithmetic of a large batch is no trifle
+# Of passes: so many times the tokens at most, and so many tokens times weights of a layer. With more of these a layer's
+# arithmetic takes longer than its launches (estimated at 250 TFLOP/s and 18 launches of 10 us; no card has timed it).
+_PADDED, _WORK = 1.4, 2e10
 _NUMBERS = ("updates", "rate")  # what a training step is given beside its batch
 _STEP = "a step"
 _FAULTS: dict[str, str] = {}  # what could not be captured in this process, and why
@@ -64,17 +66,21 @@ def padded_widths(lengths: np.ndarray, n_steps: int) -> tuple[int, ...]:
 def widths_that_pay(
     model: PreTrainedModel, split: EncodedSplit, what: str, n_passes: int = 1, n_rows: int = 0
 ) -> tuple[int, ...]:
-    """The lengths for captures of ``what`` is done in passes over a split; none where they would not pay or cannot be.
+    """The lengths for captures of ``what`` is done in passes over a split; none where they cannot be or do not pay.
+
+    They pay if each is replayed often enough, if padding adds little, and if launches are what takes the time.
 
     Of batches of ``n_rows`` in the split's order, 0: of :func:`supertickets.training.eval_batches`.
     """
     if graphs(model.device) is None or family_of(model).more_reads or what in _FAULTS:
         return ()
-    lengths, n_steps = split.lengths, n_passes * int(split.lengths.sum()) // tokens_at_once()
+    lengths, tokens = split.lengths, tokens_at_once()
     if n_rows:
         lengths = np.maximum.reduceat(lengths, np.arange(0, len(lengths), n_rows))
-        n_steps = n_passes * len(lengths)
-    if n_steps < _WORTH:
+        tokens = n_rows * lengths.mean()
+    n_steps, layers = int(n_passes * (n_rows or 1) * lengths.sum() / tokens), layers_of(model)
+    weights = sum(parameter.numel() for layer in layers for parameter in layer.parameters()) / len(layers)
+    if n_steps < _WORTH or weights * tokens > _WORK:
         return ()
     widths = padded_widths(lengths, n_steps)
     padded = np.array(widths)[np.searchsorted(widths, lengths)]
@@ -185,7 +191,8 @@ def filled(batch: Batch, split: EncodedSplit, width: int, n_rows: int) -> Batch:
 def graphs(device: torch.device) -> Capture | None:
     """On a GPU captures as CUDA graphs, which share memory: what one returns another overwrites.
 
-    Torch does not give back all that a capture took that fails, by a RuntimeError.
+    That is safe as long as none reads what another left, and all are replayed on one stream. Torch does not give back
+    all that a capture took that fails, by a RuntimeError: evaluation has captures, and so memory, apart from training.
     """
     if device.type != "cuda":
         return None

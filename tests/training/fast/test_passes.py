@@ -151,7 +151,7 @@ def test_a_task_of_ticket_share_is_evaluated_with_its_own_ticket(captures):
     assert np.abs(found["a", True] - found["b", True]).max() > 1e-3
 
 
-def test_captures_are_made_where_they_pay(captures):
+def test_captures_are_made_where_they_pay(captures, monkeypatch):
     model = tiny_model()
     even, spread, few = EVEN(), a_split(200, 2, 60), a_split(60)
     pays = partial(widths_that_pay, model, what="evaluation")
@@ -165,8 +165,12 @@ def test_captures_are_made_where_they_pay(captures):
         for passes in (1, 3, 10, 100):
             widths = np.array(pays(split, n_passes=passes))
             padded = widths[np.searchsorted(widths, split.lengths)].sum() if len(widths) else 0
-            assert padded <= 1.25 * split.lengths.sum()
+            assert padded <= 1.4 * split.lengths.sum()
     assert widths_that_pay(tiny_model("deberta-v3"), even, "evaluation") == ()
+    monkeypatch.setattr(replays, "_WORK", 2e5)  # a tiny model's layer has some 5,000 weights
+    assert pays(even) == ()
+    assert widths_that_pay(model, even, "importance scoring", n_rows=4) == (9,)  # smaller batches
+    monkeypatch.setattr(replays, "_WORK", 2e10)
     replays._FAULTS["evaluation"] = "refused"
     assert pays(even) == ()
 

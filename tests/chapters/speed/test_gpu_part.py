@@ -1,0 +1,75 @@
+"""What appendix D shows of a GPU, from a made-up file: all that ``make gpu`` writes, floor and passes among it."""
+
+from pathlib import Path
+
+import pytest
+from bench_rows import OFFSETS, RTE, profiled, side, steps, written
+
+from supertickets.chapters.speed import claims, tables
+
+NOTEBOOK = Path(__file__).parents[3] / "notebooks/D_costs.py"
+FLOOR = {"suite": "RTE", "side": "floor", "seconds": 0.002, "products": 0.0005, "elementwise": 0.0002, "between": 0.001}
+PASSES = [
+    {"suite": "SST-2", "side": "passes", "task": "SST-2", "mode": mode, "way": way, "seconds": seconds}
+    for mode, way, seconds in (
+        ("evaluation", "replayed", 0.5),
+        ("evaluation", "batch by batch", 0.75),
+        ("importance scoring", "replayed", 1.5),
+        ("importance scoring", "batch by batch", 2.5),
+    )
+]
+ROWS = [
+    {"suite": "gpu", "side": "tests", "task": "12 passed"},
+    profiled("RTE", 0.0, 0.002, 0.5, 0.3),
+    profiled("RTE, step by step", 0.0, 0.02, 0.05, 0.05),
+    *side("one run", "ours", "bf16", 1, 1, 6.0, RTE, OFFSETS),
+    *side("one run", "theirs", "bf16", 16, 1, 60.0, RTE, {}),
+    {"suite": "few-shot", "side": "engine", "workers": 2, "gpus": 1, "runs": 198, "wall": 20.0, "busy": 38.0},
+    FLOOR,
+    *PASSES,
+    *steps("RTE", {}),
+]
+
+
+def shown(folder: Path) -> tuple[dict, list[str]]:
+    """Tables by name and sentences of the page's part on GPUs."""
+    (cell,) = [cell for cell in NOTEBOOK.read_text(encoding="utf-8").split("\n# %%\n") if "gpu.json" in cell]
+    found, said = {}, []
+
+    def show_table(table, caption, name, **_):
+        found[name] = table
+
+    code = cell.split("\n# %% [markdown]")[0]
+    given = {"path": folder / "benchmarks.json", "tables": tables, "claims": claims, "show_table": show_table}
+    exec(compile(code, "D_costs", "exec"), given | {"measured": lambda *told: said.extend(told)})
+    return found, said
+
+
+def test_all_that_was_measured_on_a_gpu_is_shown(tmp_path, capsys):
+    written(tmp_path / "gpu.json", [*ROWS, {"suite": "lab", "side": "missing", "task": "no time"}])
+    found, said = shown(tmp_path)
+    names = ["gpu-throughput", "gpu-few-shot", "gpu-steps", "gpu-profile", "gpu-floor", "gpu-passes"]
+    assert list(found) == names
+    assert all(len(table) for table in found.values())
+    (floor,) = found["gpu-floor"].to_dict("records")
+    assert floor.pop("suite") == "RTE"
+    assert list(floor) == ["a step", "arithmetic", "memory", "launches"]
+    assert list(floor.values()) == pytest.approx([2.0, 0.5, 0.2, 1.0])
+    passes = found["gpu-passes"].set_index("mode")
+    assert passes["replayed"].to_dict() == {"evaluation": 0.5, "importance scoring": 1.5}
+    assert passes["batch by batch"].to_dict() == {"evaluation": 0.75, "importance scoring": 2.5}
+    assert len(said) == 2
+    assert "Not measured: lab, no time" in capsys.readouterr().out
+
+
+def test_what_could_not_be_measured_leaves_empty_tables(tmp_path):
+    written(tmp_path / "gpu.json", [{"suite": "gpu", "side": "missing", "task": "its tests"}])
+    found, said = shown(tmp_path)
+    assert found["gpu-floor"].empty
+    assert found["gpu-passes"].empty
+    assert not said
+
+
+def test_without_its_file_the_page_says_so(tmp_path, capsys):
+    assert shown(tmp_path) == ({}, [])
+    assert "No GPU has been measured" in capsys.readouterr().out

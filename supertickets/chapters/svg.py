@@ -120,7 +120,7 @@ def _fit_to_narrow(fig: Figure) -> None:
     for mesh in (mesh for axis in fig.axes if axis.texts for mesh in axis.collections):
         if (bar := getattr(mesh, "colorbar", None)) is not None:  # the cells say their numbers
             bar.remove()
-    fig.canvas.draw()
+    fig.draw_without_rendering()
     for axis in fig.axes:
         names = [label for label in axis.get_xticklabels() if label.get_text()[:1].isalpha()]
         boxes = [label.get_window_extent() for label in names if not label.get_rotation()]

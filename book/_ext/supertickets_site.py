@@ -246,8 +246,9 @@ def finish_page(app: Sphinx, page: str, template: str, context: dict[str, Any], 
         body,
     )
     context["body"] = re.sub(r'<span class="pre">(?=--?[\w-]{1,25}<)', '<span class="pre st-flag">', body)
-    paragraphs = doctree.findall(nodes.paragraph) if doctree is not None else ()
-    first = next((node for node in paragraphs if isinstance(node.parent, nodes.section)), None)
+    paragraphs = list(doctree.findall(nodes.paragraph)) if doctree is not None else []
+    told = [node for node in paragraphs if node.astext().startswith("You will see")]
+    first = next(iter([*told, *(node for node in paragraphs if isinstance(node.parent, nodes.section))]), None)
     text = " ".join((first.astext() if first is not None else context.get("title", "")).split())
     text = text if len(text) <= 160 else text[:157].rsplit(" ", 1)[0] + "..."
     context["metatags"] = context.get("metatags", "") + f'<meta name="description" content="{html.escape(text)}">\n'
@@ -325,6 +326,7 @@ def keep_first_line(app: Sphinx, what: str, name: str, value: Any, options: Any,
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the handlers; called by Sphinx."""
     app.config.mathjax_path = f"mathjax/{MATHJAX}"  # pyright: ignore[reportAttributeAccessIssue]
+    app.config.html_search_scorer = str(Path(__file__).with_name("scorer.js"))  # pyright: ignore[reportAttributeAccessIssue]
     app.add_domain(QuietPython, override=True)
     app.add_post_transform(GlossaryLinks)
     app.connect("source-read", fill_markers)

@@ -63,6 +63,7 @@ def pretraining_figure(logs: pd.DataFrame) -> Figure:
         for colour, (name, rows) in zip(both, logs[logs["objective"] == objective].groupby("encoder"), strict=False):
             axis.plot(rows["step"], rows["loss"], color=colour, linewidth=1.4, label=name)
         axis.set(title=objective, yscale="log", xlabel="step")
+        axis.yaxis.set_minor_formatter("")  # they would overlap
     axes[0].set_ylabel("loss (nats)")
     axes[0].legend(frameon=False)
     sns.despine(fig)

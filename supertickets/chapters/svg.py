@@ -74,6 +74,8 @@ def stack(fig: Figure) -> None:
         round_ones = any(axis.get_aspect() != "auto" for axis in fig.axes)
         lines = max(map(_wrap_names, fig.axes))
         least = max(min(height, 2.6), 1.2 + 0.19 * lines)  # a line for each name beside the axis
+        if any(map(_has_cells, fig.axes)):
+            shrunk += 0.9  # square cells get the width, and the names below them their room
         fig.set_size_inches(NARROW, shrunk if round_ones else max(shrunk, least))
     else:
         heights = np.asarray(grid.get_height_ratios(), dtype=float)
@@ -92,16 +94,16 @@ def stack(fig: Figure) -> None:
         for i, axis in enumerate(panels):
             axis.set_subplotspec(stacked[i])
         fig.set_size_inches(NARROW, height * ratios.sum() / heights.sum())
-    rows = 0
+    deep = 0
     for legend in list(fig.legends):
         handles: Any = legend.legend_handles
         words = [text.get_text() for text in legend.get_texts()]
         size, longest = legend.get_texts()[0].get_fontsize() if words else LETTERS, max(map(len, words), default=0)
         legend.remove()
         columns_kept = 1 if longest > 22 else 2 if longest > 9 else 3
-        rows += -(-len(words) // columns_kept)
+        deep += -(-len(words) // columns_kept)
         fig.legend(handles, words, loc="outside lower center", ncols=columns_kept, frameon=False, fontsize=size)
-    fig.set_size_inches(NARROW, fig.get_size_inches()[1] + 0.17 * max(0, rows - 1))
+    fig.set_size_inches(NARROW, fig.get_size_inches()[1] + 0.17 * max(0, deep - 1))
 
 
 def _wrap_names(axis: Axes, letters: int = 18) -> int:
@@ -114,20 +116,24 @@ def _wrap_names(axis: Axes, letters: int = 18) -> int:
 
 
 def _fit_to_narrow(fig: Figure) -> None:
-    """Turn names below an axis that run into each other; keep the first line of numbers wider than their cell."""
-    fig.canvas.draw()
+    """Turn names below an axis that run into each other; shorten cells' numbers that are too wide for them."""
+    for mesh in (mesh for axis in fig.axes if axis.texts for mesh in axis.collections):
+        if (bar := getattr(mesh, "colorbar", None)) is not None:  # the cells say their numbers
+            bar.remove()
+    fig.draw_without_rendering()
     for axis in fig.axes:
-        names = [
-            label for label in axis.get_xticklabels() if label.get_text()[:1].isalpha() and not label.get_rotation()
-        ]
-        boxes = sorted((label.get_window_extent() for label in names), key=lambda box: box.x0)
+        names = [label for label in axis.get_xticklabels() if label.get_text()[:1].isalpha()]
+        boxes = [label.get_window_extent() for label in names if not label.get_rotation()]
         if any(left.x1 > right.x0 for left, right in pairwise(boxes)):
             axis.tick_params(axis="x", labelrotation=90)
+            width, height = fig.get_size_inches()
+            fig.set_size_inches(width, height + max(box.width for box in boxes) / fig.dpi)
         cell = axis.get_window_extent().width / abs(np.subtract(*axis.get_xlim()))
         words = axis.texts if _has_cells(axis) else []
-        if any(number.get_window_extent().width > cell for number in words):
-            for number in words:
-                number.set_text(number.get_text().split("\n")[0])
+        for long, short in (("\n.*", ""), (r"^(\W?)0\.", r"\1."), (".*", "")):
+            if any(number.get_window_extent().width > cell for number in words):
+                for number in words:
+                    number.set_text(re.sub(long, short, number.get_text()))
 
 
 def _has_cells(axis: Axes) -> bool:

@@ -74,6 +74,19 @@ def test_menus_open_by_click_tap_and_key_and_close_again(site, chromium: Browser
                 assert (chapters.count() > 10) == bool(expected), (way, expected)
 
 
+@pytest.mark.parametrize(
+    ("words", "first"),
+    [("super ticket", "chapters/03"), ("variance", "chapters/01"), ("importance", "chapters/03"), ("csv", "use_it")],
+)
+def test_the_search_finds_the_page_that_explains_first(site, chromium: Browser, words: str, first: str) -> None:
+    page = chromium.new_page()
+    with served(site) as base:
+        page.goto(f"{base}search.html?q={words.replace(' ', '+')}", wait_until="load")
+        found = page.locator("#search-results ul.search > li > a").first
+        found.wait_for()
+        assert (found.get_attribute("href") or "").startswith(first)
+
+
 def test_a_link_to_something_in_a_tab_opens_the_tab(site, chromium: Browser) -> None:
     page = chromium.new_context(viewport={"width": WIDTHS["desk"], "height": 900}).new_page()
     with served(site) as base:

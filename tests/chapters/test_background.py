@@ -29,6 +29,10 @@ def test_every_head_of_the_drawn_layer_has_its_mask_variable(n_heads: int) -> No
     assert sum(r"\xi" in word for word in words) == n_heads
     assert sum(r"\nu" in word for word in words) == 1
     plt.close(fig)
+    upright = layer_figure(upright=True)
+    places = {text.get_text(): text.get_position() for text in upright.axes[0].texts}
+    assert places["head 1"][0] < places["head 4"][0] and places["$x$"][1] > places["head 1"][1] > places["FFN"][1]
+    plt.close(upright)
 
 
 def test_structured_pruning_is_drawn_smaller_and_unstructured_with_holes() -> None:
@@ -47,7 +51,10 @@ def test_the_recipe_ends_with_fine_tuning_and_the_fits_have_a_panel_each() -> No
     words = [text.get_text() for text in fig.axes[0].texts]
     assert words[0] == "pre-trained\nmodel"
     assert words.index("rewind") > words.index("prune")
+    upright = recipe_figure(upright=True)
+    assert [text.get_text() for text in upright.axes[0].texts] == words
     plt.close(fig)
+    plt.close(upright)
     x = np.linspace(-1, 1, 5)
     fig = fits_figure(x, x, {1: np.zeros((3, 5)), 9: np.ones((3, 5))})
     assert [axis.get_title() for axis in fig.axes] == ["degree 1", "degree 9"]

@@ -65,6 +65,30 @@ def test_same_figure_same_text_and_ids_of_their_own() -> None:
     assert targets <= ids[0]
 
 
+def drawn_narrow(fig: Figure, narrow: Figure | None = None) -> list[ET.Element]:
+    """The words of the figure for phones."""
+    svg = ET.fromstring(figure_html(fig, "Drawn.", narrow=narrow)).findall("div/{http://www.w3.org/2000/svg}svg")[1]
+    return list(svg.iter("{http://www.w3.org/2000/svg}text"))
+
+
+def test_on_a_phone_names_do_not_run_into_each_other_and_numbers_fit_their_cells() -> None:
+    names = ["acceptability", "entailment", "question_answer", "paraphrase", "similarity", "inference", "sentiment"]
+    fig = Figure(figsize=(7, 3))
+    fig.subplots().bar(names, range(7))
+    turned = [words.get("transform", "") for words in drawn_narrow(fig) if words.text in names]
+    assert len(turned) == 7 and all("rotate(-90" in place for place in turned)
+    for cells, kept in ((9, {"-0.78"}), (13, {"-.78"}), (20, set())):
+        fig = Figure(figsize=(7, 3), layout="constrained")
+        ax = fig.subplots()
+        fig.colorbar(ax.pcolormesh([[0.5] * cells]))
+        for i in range(cells):
+            ax.text(i + 0.5, 0.5, "-0.78\n-0.91 to -0.11", ha="center", fontsize=9)
+        assert {words.text for words in drawn_narrow(fig) if (words.text or "").startswith("-")} == kept
+    other = Figure()
+    other.text(0.5, 0.5, "drawn for phones")
+    assert "drawn for phones" in {words.text for words in drawn_narrow(line(), other)}
+
+
 def test_black_and_white_follow_the_page_but_not_on_coloured_cells() -> None:
     text = figure_html(line(), "Falls.")
     assert "#000000" not in text

@@ -1,7 +1,5 @@
 """Domain adaptation drawn: accuracy against the share of the target's training set."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import matplotlib.pyplot as plt

@@ -1,7 +1,5 @@
 """Figure 6: a pie per unit, its area the Ticket Importance and its slices the Task Shares; close-ups; agreement."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 

@@ -326,7 +326,7 @@ caption = "Rank correlation of head importance, 95% intervals over seeds."
 judged = {}
 for scale in each(tables):
     agreement = rank_agreement(tables[scale])
-    order = cluster_tasks(tables[scale]).order
+    order = cluster_tasks(tables[scale])
     show(
         agreement_figure(agreement, order),
         alt,

@@ -345,7 +345,7 @@ for name, ticket in (("heads", heads), ("FFNs", ffns)):
 # ticket save?
 
 # %% tags=["hide-cell"]
-told = paper.hyperparameters()
+told = paper.paper_facts()["hyperparameters"]
 n, epochs = len(told["sparsity_levels"]), told["max_epochs"]
 pairs = len(paper.TASKS) * told["seeds"]
 print(f"{pairs} full models and {pairs * n} tickets")

@@ -162,7 +162,7 @@ def sentences(frame: pd.DataFrame) -> list[str]:
     return [sentence(row) for row in frame.to_dict("records")]
 
 
-def t_power(effect: float, sd: float, n: float, alpha: float = ALPHA) -> float:
+def t_power(effect: float, sd: float, n: float) -> float:
     """Probability that the two-sided t-test of n runs sees an effect of a spread ``sd``; NaN if it is unknown.
 
     >>> round(t_power(1.0, 1.0, 10), 2), t_power(1.0, 1.0, 1)
@@ -176,13 +176,13 @@ def t_power(effect: float, sd: float, n: float, alpha: float = ALPHA) -> float:
         return 0.0
     if sd == 0:
         return float(effect > 0)
-    away, edge = effect / sd * math.sqrt(n), float(stats.t.ppf(1 - alpha / 2, n - 1))
+    away, edge = effect / sd * math.sqrt(n), float(stats.t.ppf(1 - ALPHA / 2, n - 1))
     wrong_side = np.nan_to_num(stats.nct.cdf(-edge, n - 1, away))  # scipy has NaN where next to nothing is left
     return float(stats.nct.sf(edge, n - 1, away) + wrong_side)
 
 
-def runs_needed(effect: float, sd: float, power: float = POWER, alpha: float = ALPHA) -> float:
-    """The fewest runs with which :func:`t_power` reaches ``power``; NaN if unknown, inf for no effect.
+def runs_needed(effect: float, sd: float) -> float:
+    """The fewest runs with which :func:`t_power` reaches ``POWER``; NaN if unknown, inf for no effect.
 
     >>> runs_needed(1.0, 1.0), runs_needed(0.9, 2.0)
     (10.0, 41.0)
@@ -191,7 +191,7 @@ def runs_needed(effect: float, sd: float, power: float = POWER, alpha: float = A
         return math.nan
     if effect == 0:
         return math.inf
-    n = max(2, math.floor(((stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)) * sd / effect) ** 2))
-    while t_power(effect, sd, n, alpha) < power:  # the normal count is a few runs short at most
+    n = max(2, math.floor(((stats.norm.ppf(1 - ALPHA / 2) + stats.norm.ppf(POWER)) * sd / effect) ** 2))
+    while t_power(effect, sd, n) < POWER:  # the normal count is a few runs short at most
         n += 1
     return float(n)

@@ -1,7 +1,5 @@
 """What the figures of several chapters share: colours, curves with their bands, legends."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -21,7 +21,7 @@ def hyperparameter_table(profiles: Sequence[Profile]) -> pd.DataFrame:
     >>> table.loc["learning rates tried", ["the paper", "paper-base"]].tolist()
     ['5e-05, 0.0001, 0.0002', '5e-05, 0.0001, 0.0002']
     """
-    hyper = paper.hyperparameters()
+    hyper = paper.paper_facts()["hyperparameters"]
     together, after, dropout = hyper["multi_task"], hyper["multi_task_fine_tuning"], hyper["task_layer_dropout"]
     rows: list[tuple[str, str, Any, Callable[[Profile], Any]]] = [
         ("5.1", "tasks", paper.TASKS, lambda x: x.tasks),

@@ -100,15 +100,6 @@ def figure3() -> list[dict[str, Any]]:
     return rows
 
 
-def hyperparameters() -> dict[str, Any]:
-    """The training details of section 5.2 and appendices A.1.2, A.2 and A.3.2 (a fresh copy at each call).
-
-    >>> hyperparameters()["learning_rates"]
-    [5e-05, 0.0001, 0.0002]
-    """
-    return copy.deepcopy(paper_facts()["hyperparameters"])
-
-
 def printed_count(text: str) -> int:
     """A count as the paper prints it, as a number of examples.
 

@@ -108,13 +108,9 @@ def evidence(stamps: Iterable[Mapping[str, Any]], results: Path, notebooks: Path
     records = sorted(store.records(), key=lambda record: record.finished, reverse=True)
     inputs = recorded(record.spec for record in records)
     scales = [Scale(title, profile, store, inputs) for title, profile in profiles.values()]
-    held = [(path.stem, *_opened(path)) for path in packs]
+    opened = {path: RunStore(str(path)) for path in packs}
+    held = [(path.stem, pack.manifests()[str(path)], frozenset(pack.ids())) for path, pack in opened.items()]
     return Evidence({record.id: record for record in records}, held, scales)
-
-
-def _opened(path: Path) -> tuple[Mapping[str, Any], frozenset[str]]:
-    pack = RunStore(str(path))
-    return pack.manifests()[str(path)], frozenset(pack.ids())
 
 
 def titled(page: str) -> str:

@@ -104,7 +104,7 @@ def verdict_sentence(found: Found) -> str:
             "--epochs or more data."
         )
     if found.level == 0:
-        scores = found.frame.groupby("level")["selection_score"].mean()
+        scores = pd.DataFrame(found.frame.groupby("level")[["selection_score"]].mean())["selection_score"]
         return (
             f"No super ticket of {found.task.name} at these levels: keep the full model, which is what is saved. On "
             f"the selection rows it scores {scores[0.0]:.3f} ({metric}), the best ticket ({found.pruned:.0%}) "
@@ -203,7 +203,7 @@ def curve_table(found: Found) -> pd.DataFrame:
         "dev_score": "whole dev",
     }
     shown = found.frame.loc[found.frame["kind"].isin(["full", "winning"])]
-    table = shown.groupby("level", as_index=False)[list(columns)[1:]].mean().rename(columns=columns)
+    table = pd.DataFrame(shown.groupby("level")[list(columns)[1:]].mean()).reset_index().rename(columns=columns)
     chosen = " (kept)" if not found.level else " (super ticket)" if found.learnt.interval.low > 0 else " (chosen)"
     table["level"] = [f"{level:.0%}" + chosen * (level == found.level) for level in table["level"]]
     return table

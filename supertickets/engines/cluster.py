@@ -6,8 +6,6 @@ the same version of this package. A run whose worker or node is lost is taken up
 claim of the lost worker is void (:mod:`supertickets.runs.locks`).
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import os

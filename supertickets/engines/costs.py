@@ -1,7 +1,5 @@
 """What runs cost: the seconds of those that finished tell those of the ones to come, the more alike the better."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field

@@ -5,8 +5,6 @@ noted and the rest goes on. Several sweeps may work on one store, on several mac
 Independent runs go side by side, one single-threaded worker per core: small models gain nothing from a second thread.
 """
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field

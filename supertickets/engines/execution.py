@@ -1,7 +1,5 @@
 """Carrying out one run: claim it, do it, write its record, and note why it failed if it did."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import tempfile

@@ -1,7 +1,5 @@
 """Worker processes of this machine, each with a GPU of its own where there are several."""
 
-from __future__ import annotations
-
 import os
 import re
 import threading

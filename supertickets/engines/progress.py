@@ -1,7 +1,5 @@
 """How far a sweep is and how long it will still take: a bar in a terminal or a notebook, else a line every minute."""
 
-from __future__ import annotations
-
 import math
 import sys
 import time

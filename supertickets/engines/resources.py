@@ -1,7 +1,5 @@
 """What a machine has, and what a run takes of it: memory in MiB, workers, bf16."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys

@@ -5,8 +5,6 @@ for again later; one whose worker was killed is tried again alone, where it cann
 when that kills its worker too.
 """
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from collections.abc import Callable, Container, Generator, Hashable, Iterable, Iterator, Mapping, Sequence

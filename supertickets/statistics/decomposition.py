@@ -125,28 +125,24 @@ def bootstrap(
     predictions: Sequence[ArrayLike] | ArrayLike,
     targets: ArrayLike | None = None,
     loss: str = "brier",
-    *,
-    over: Sequence[str] = ("sets", "examples"),
-    n_resamples: int = 1000,
-    seed: int = 0,
     **options,
 ) -> dict[str, Interval]:
     """Bootstrap intervals of noise, bias2, variance and error (and of nested seed parts), by name.
 
-    Resamples whole training sets and, independently, examples (Owen 2007), or only what ``over`` names. A resample
+    Values are those of :func:`resample`, which takes the same arguments. A resample
     has repeated sets and so too little spread: the resampled values are shifted to have the estimate as their mean
     and, when sets are resampled, widened by sqrt(T / (T - 1)) x t(T - 1) / z, the "expanded percentile" interval of
     Hesterberg 2015 (The American Statistician 69). The variance, being a scale, has its interval on the log scale
     and reflected, as the chi-square interval of a variance is, without the factor t / z, which it does not need.
     Intervals of bias2 are wider than they need be where bias2 is smaller than variance / T. ``n`` of an interval is
-    T, the number of training sets; ``options`` go to :func:`bias_variance`.
+    T, the number of training sets.
 
     >>> p = np.random.default_rng(0).dirichlet([2, 1], size=(8, 30))
     >>> found = bootstrap(p, np.zeros(30, int), n_resamples=200)
     >>> bool(found["variance"].low < found["variance"].mean < found["variance"].high)
     True
     """
-    drawn = resample(predictions, targets, loss, over=over, n_resamples=n_resamples, seed=seed, **options)
+    drawn = resample(predictions, targets, loss, **options)
     scales = () if loss == "zero_one" else ("variance", "initialisation")
     return _intervals(*_mean_of([drawn]), drawn, scales)
 
@@ -214,7 +210,11 @@ def resample(
     seed: int = 0,
     **options,
 ) -> Resampled:
-    """What :func:`bootstrap` (same arguments) makes its intervals of, once for all comparisons of a condition."""
+    """What :func:`bootstrap` makes its intervals of, once for all comparisons of a condition.
+
+    Draws whole training sets and, independently, examples (Owen 2007), or only what ``over`` names; ``options`` go to
+    :func:`bias_variance`.
+    """
     problem = prepare(predictions, targets, loss, **options)
     if not over or not set(over) <= {"sets", "examples"}:
         raise SuperticketsError(f"Cannot resample {tuple(over)}; choose 'sets', 'examples' or both.")

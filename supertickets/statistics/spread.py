@@ -11,8 +11,10 @@ from scipy import stats
 from supertickets.errors import SuperticketsError
 from supertickets.statistics.intervals import TAIL, Interval, checked_sample, paired_values
 
+ALPHA, POWER = 0.05, 0.8
 
-def spread_power(sd_ratio: float, seeds: int, alpha: float = 0.05) -> float:
+
+def spread_power(sd_ratio: float, seeds: int) -> float:
     """Probability that the two-sided F-test finds two standard deviations of this ratio different, ``seeds`` runs each.
 
     For normal values, unpaired. Raises SuperticketsError for a ratio that is not positive, or fewer than two seeds.
@@ -22,23 +24,23 @@ def spread_power(sd_ratio: float, seeds: int, alpha: float = 0.05) -> float:
     """
     if not (math.isfinite(sd_ratio) and sd_ratio > 0):
         raise SuperticketsError(f"A ratio of standard deviations is a positive number, not {sd_ratio}.")
-    if seeds < 2 or not 0 < alpha < 1:
-        raise SuperticketsError(f"Power needs two seeds at least and 0 < alpha < 1, not {seeds} and {alpha}.")
+    if seeds < 2:
+        raise SuperticketsError(f"Power needs two seeds at least, not {seeds}.")
     f = stats.f(seeds - 1, seeds - 1)
-    return float(f.cdf(f.ppf(alpha / 2) / sd_ratio**2) + f.sf(f.ppf(1 - alpha / 2) / sd_ratio**2))
+    return float(f.cdf(f.ppf(ALPHA / 2) / sd_ratio**2) + f.sf(f.ppf(1 - ALPHA / 2) / sd_ratio**2))
 
 
-def seeds_needed(sd_ratio: float, power: float = 0.8, alpha: float = 0.05) -> int:
-    """The fewest seeds, of each model, with which :func:`spread_power` reaches ``power``.
+def seeds_needed(sd_ratio: float) -> int:
+    """The fewest seeds, of each model, with which :func:`spread_power` reaches 80%.
 
-    Raises SuperticketsError for a ratio of 1, which no number of seeds tells apart, and a power outside (alpha, 1).
+    Raises SuperticketsError for a ratio of 1, which no number of seeds tells apart.
 
     >>> seeds_needed(0.16 / 0.17), seeds_needed(0.5)
     (2138, 19)
     """
-    if not alpha < power < 1 or sd_ratio == 1:
-        raise SuperticketsError("Seeds can be counted for a power between alpha and 1 and a ratio other than 1.")
-    return 2 + bisect_left(range(2, 2**30), power, key=lambda seeds: spread_power(sd_ratio, seeds, alpha))
+    if sd_ratio == 1:
+        raise SuperticketsError("Seeds can be counted for a ratio other than 1.")
+    return 2 + bisect_left(range(2, 2**30), POWER, key=lambda seeds: spread_power(sd_ratio, seeds))
 
 
 @dataclass(frozen=True)
@@ -73,27 +75,22 @@ def sd_interval(values: ArrayLike) -> Interval:
     return Interval(x.size, sd, sd, float(low), float(high))
 
 
-def equal_variances(a: ArrayLike, b: ArrayLike) -> SpreadComparison:
-    """Brown-Forsythe test (Levene's test around the median, ``scipy.stats.levene``) of equal spread.
+def equal_variances(a: ArrayLike, b: ArrayLike) -> float:
+    """The p of equal spread by the Brown-Forsythe test (Levene's test around the median, ``scipy.stats.levene``).
 
-    p is NaN when both samples have no spread, and for two values each, whose distances from their median are equal.
+    NaN when both samples have no spread, and for two values each, whose distances from their median are equal.
     Raises SuperticketsError for fewer than two values in a sample.
 
-    >>> equal_variances([1.0, 2.0, 3.0, 4.0], [2.0, 2.4, 2.6, 3.0]).ratio > 1
-    True
+    >>> round(equal_variances([1.0, 2.0, 3.0, 4.0], [2.0, 2.4, 2.6, 3.0]), 2)
+    0.07
     """
     x, y = checked_sample(a, "the first sample"), checked_sample(b, "the second sample")
     if min(x.size, y.size) < 2:
         raise SuperticketsError("Comparing spreads needs at least two values in each sample; add seeds.")
-    sd_x, sd_y = float(x.std(ddof=1)), float(y.std(ddof=1))
-    if sd_x == sd_y == 0:
-        return SpreadComparison(0.0, 0.0, math.nan)
-    ratio = sd_x / sd_y if sd_y else math.inf
-    if x.size == y.size == 2:
-        return SpreadComparison(sd_x, sd_y, ratio)
+    if x.size == y.size == 2 or np.ptp(x) == np.ptp(y) == 0:
+        return math.nan
     with np.errstate(divide="ignore", invalid="ignore"):
-        p = stats.levene(x, y, center="median").pvalue
-    return SpreadComparison(sd_x, sd_y, ratio, float(p))
+        return float(stats.levene(x, y, center="median").pvalue)
 
 
 def pitman_morgan(a: ArrayLike, b: ArrayLike) -> SpreadComparison:

@@ -192,7 +192,7 @@ def chosen_level(frame: pd.DataFrame, choose: str = "best", margin: float = 0.01
     """
     if choose not in CHOOSE:
         raise SuperticketsError(f"--choose {choose!r} is not known: say {' or '.join(CHOOSE)}.")
-    means = frame.groupby("level", as_index=False)[["selection_score", "selection_loss"]].mean()
+    means = pd.DataFrame(frame.groupby("level")[["selection_score", "selection_loss"]].mean()).reset_index()
     # Rounded, so that means that differ by floating-point noise alone count as tied.
     means["selection_score"] = np.round(means["selection_score"], 9)
     best = means.sort_values(["selection_score", "selection_loss", "level"], ascending=[False, True, True]).iloc[0]

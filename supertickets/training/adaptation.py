@@ -1,7 +1,5 @@
 """Fine-tuning a trained source model on a target task (section 7)."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """What a run is carried out under: one torch thread, and memory that stays from step to step."""
 
-from __future__ import annotations
-
 import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext

@@ -5,8 +5,6 @@ a fresh task head from the same seed, and trained with the original schedule. Th
 (:func:`supertickets.models.compact`), so a light ticket also costs less to train.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import replace

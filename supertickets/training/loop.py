@@ -1,7 +1,5 @@
 """The training loop of one task (sections 5.2, A.1.2): epochs, early stopping, predictions, scores."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass

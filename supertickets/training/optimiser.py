@@ -7,8 +7,6 @@ bookkeeping around them, which for a small model costs as much as they do.
 # torch does not export its list-wise operations (those its own optimisers are made of) to type checkers.
 # pyright: reportPrivateImportUsage=false
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -117,7 +115,7 @@ class Optimiser:
     skipped: int = 0
 
     @classmethod
-    def of(cls, flat: torch.nn.Parameter, hyper: Hyper, n_steps: int) -> Optimiser:
+    def of(cls, flat: torch.nn.Parameter, hyper: Hyper, n_steps: int) -> "Optimiser":
         """A fresh one for training of ``n_steps``."""
         return cls(flat, torch.zeros_like(flat), torch.zeros_like(flat), hyper, warmup_then_decay(hyper, n_steps))
 

@@ -5,8 +5,6 @@ Each stands beside what it replaces: :data:`supertickets.runs.CHOICES` has the p
 
 # pyright: reportPrivateImportUsage=false
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace

@@ -4,8 +4,6 @@ The paper counts parameters. What a user feels is time, and a mask saves none of
 both ways, against the full model and against what its floating-point operations predict.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import time

@@ -16,7 +16,7 @@ from supertickets.chapters.hyperparameters import (
     tuned_settings,
     tuning_claims,
 )
-from supertickets.chapters.paper import hyperparameters
+from supertickets.chapters.paper import paper_facts
 from supertickets.runs import RunSpec, RunStore
 from supertickets.studies import SETTINGS, get_profile, stages
 
@@ -26,7 +26,7 @@ def test_every_setting_of_the_paper_stands_beside_the_profiles():
     table = hyperparameter_table([get_profile(name) for name in names])
     rows = table.set_index("setting")
     assert not table.isna().any(axis=None)
-    assert rows.loc["batch size", "the paper"] == ", ".join(map(str, hyperparameters()["batch_sizes"]))
+    assert rows.loc["batch size", "the paper"] == ", ".join(map(str, paper_facts()["hyperparameters"]["batch_sizes"]))
     assert rows.loc["epochs at most", ["the paper", *names]].tolist() == ["6"] * 4
     assert rows.loc["learning rate of Table 1", "minilm"] == "0.0003, 0.0006"
     assert rows.loc["word pieces of a text at most", "lab"] == "64"

@@ -25,10 +25,9 @@ def test_equal_variances_is_scipys_brown_forsythe():
     rng = np.random.default_rng(8)
     a, b = rng.normal(0, 1, 12), rng.normal(0, 3, 15)
     result, expected = spread.equal_variances(a, b), stats.levene(a, b, center="median")
-    assert result.p == pytest.approx(expected.pvalue)
-    assert result.ratio == pytest.approx(a.std(ddof=1) / b.std(ddof=1))
-    assert math.isnan(spread.equal_variances([1.0, 1.0], [2.0, 2.0]).p)
-    assert math.isnan(spread.equal_variances([1.0, 2.0], [2.0, 9.0]).p)  # scipy: 0, for any two pairs
+    assert result == pytest.approx(expected.pvalue)
+    assert math.isnan(spread.equal_variances([1.0, 1.0], [2.0, 2.0]))
+    assert math.isnan(spread.equal_variances([1.0, 2.0], [2.0, 9.0]))  # scipy: 0, for any two pairs
     with pytest.raises(SuperticketsError, match="two values"):
         spread.equal_variances([1.0], [1.0, 2.0])
 

@@ -1,7 +1,5 @@
 """Figure 1 drawn from measurements: score, variance and bias against the weights remaining."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

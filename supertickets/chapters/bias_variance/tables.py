@@ -28,10 +28,8 @@ def trade_off(records: Iterable[Record], loss: str = "", n_resamples: int = 1000
 
     One row per condition and term (noise, bias2, variance, error): ``value`` with its bootstrap interval ``low``,
     ``high`` over training sets and examples; ``n_sets``; ``residual`` = noise + bias2 + variance - error;
-    ``weights_remaining``. Changes against the full model are judged by
-    :func:`supertickets.chapters.bias_variance.claims.directions`.
-
-    Raises SuperticketsError if the records are of several tasks or dev sets, or no condition has two training sets.
+    ``weights_remaining``. Raises SuperticketsError if the records are of several tasks or dev sets, or no condition has
+    two training sets.
     """
     usable, first, report, loss, truth = usable_runs(records, loss)
     rows = []

@@ -78,14 +78,10 @@ def power_sentence(changes: pd.DataFrame) -> str:
     'A change of 0.9 points would be seen, with probability 80%, in 0 of 1 rows; it would take 12 runs in the others.'
     """
     needed = changes.loc[changes["needed"] > changes["n"], "needed"]
-    most = "" if needed.empty else f"; it would take {_range(needed)} runs in the others"
+    ends = dict.fromkeys(f"{x:.0f}" for x in (needed.min(), needed.max()))
+    most = "" if needed.empty else f"; it would take {' to '.join(ends)} runs in the others"
     seen = f"in {len(changes) - len(needed)} of {len(changes)} rows"
     return f"A change of {paper_gain():.1f} points would be seen, with probability {POWER:.0%}, {seen}{most}."
-
-
-def _range(numbers: pd.Series) -> str:
-    ends = [f"{x:.0f}" for x in (numbers.min(), numbers.max())]
-    return " to ".join(dict.fromkeys(ends))
 
 
 def _by_task(where: str, values: pd.Series) -> list[tuple[str, np.ndarray | Interval]]:

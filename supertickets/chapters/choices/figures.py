@@ -1,7 +1,5 @@
 """What the choices change, ranked, and the random tickets' curve over nominal and real sparsity."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import seaborn as sns

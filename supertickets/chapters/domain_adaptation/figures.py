@@ -1,7 +1,5 @@
 """Domain adaptation drawn: accuracy against the share of the target's training set."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -22,13 +20,13 @@ STYLE = {
 }
 
 
-def adaptation_figure(frame: pd.DataFrame, column: str = "report_score") -> Figure:
+def adaptation_figure(frame: pd.DataFrame) -> Figure:
     """Score against the number of training examples, a panel per target, a line per source model, with the intervals.
 
     Numbers are those of :func:`~supertickets.chapters.domain_adaptation.tables.table4`. Solid lines have tickets,
     dashed ones do not; wide intervals are cut at the edge. Raises SuperticketsError as ``by_seed`` there does.
     """
-    data = table4(frame, column)
+    data = table4(frame)
     targets = list(dict.fromkeys(data["target"]))
     with sns.axes_style("ticks"):
         fig, axes = plt.subplots(

@@ -36,21 +36,16 @@ def tuned(frame: pd.DataFrame) -> pd.DataFrame:
     return at_chosen_rates(frame, ["task", "train_examples", "model"])
 
 
-def by_seed(frame: pd.DataFrame, column: str = "report_score") -> pd.DataFrame:
+def by_seed(frame: pd.DataFrame) -> pd.DataFrame:
     """Scores in points, a row per target, number of examples and seed and a column per model, draws averaged first.
 
     Each at its chosen rate (:func:`tuned`). The subsets are a seed's own, so the spread of these means over seeds is
     that over seeds and subsets together. A model of a seed that lacks a draw which another model of the seed has is
-    left out (NaN), so that models are compared on the same subsets. Raises SuperticketsError if there is no adaptation
-    run or no such column.
+    left out (NaN), so that models are compared on the same subsets. Raises SuperticketsError as :func:`tuned` does.
     """
     frame = tuned(frame)
-    if column not in frame:
-        raise SuperticketsError(f"The adaptation runs have no {column!r}.")
     key = ["task", "train_examples", "seed"]
-    means, draws = (
-        frame.pivot_table(index=key, columns="model", values=column, aggfunc=how) for how in ("mean", "count")
-    )
+    means, draws = (frame.pivot_table("report_score", key, "model", how) for how in ("mean", "count"))
     complete = draws.eq(draws.max(axis=1), axis=0)
     order = list(dict.fromkeys(frame["task"]))
     wide = (100 * means).where(complete).reset_index()
@@ -58,15 +53,15 @@ def by_seed(frame: pd.DataFrame, column: str = "report_score") -> pd.DataFrame:
     return wide.reset_index(drop=True).rename_axis(columns=None)
 
 
-def table4(frame: pd.DataFrame, column: str = "report_score") -> pd.DataFrame:
+def table4(frame: pd.DataFrame) -> pd.DataFrame:
     """Table 4: how well each source model adapts, a row per target, number of training examples and model, in points.
 
     Columns: examples, their share of the target's training set in percent, the learning rate chosen, seeds, subsets
     drawn for each seed, the mean score over seeds with its 95% t interval (each seed has subsets of its own, so it is
     over both; cut at the ends of the scale), its standard deviation over seeds (draws averaged first), and over the
-    draws of a seed. Raises SuperticketsError as :func:`by_seed` does.
+    draws of a seed. Errors are those of :func:`by_seed`, as in :func:`table4_layout`.
     """
-    means, frame = by_seed(frame, column), tuned(frame)
+    means, frame = by_seed(frame), tuned(frame)
     lowest = -100.0 if {"report_mcc", "report_pearson"} & set(frame) else 0.0
     rows = []
     for _, group in means.groupby(["task", "train_examples"], sort=False):
@@ -78,7 +73,7 @@ def table4(frame: pd.DataFrame, column: str = "report_score") -> pd.DataFrame:
                 continue
             interval = mean_interval(values)
             own = runs.loc[runs["model"] == model]
-            draws = own.groupby("seed")[column].std() * 100
+            draws = own.groupby("seed")["report_score"].std() * 100
             row: dict[str, Any] = {
                 "target": task,
                 "examples": examples,
@@ -97,15 +92,15 @@ def table4(frame: pd.DataFrame, column: str = "report_score") -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def table4_layout(frame: pd.DataFrame, column: str = "report_score") -> dict[str, pd.DataFrame]:
+def table4_layout(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Table 4 as the paper lays it out, by target: a row per source model, a column per number of training examples.
 
     Points, with their intervals. The paper's accuracies of the kin target stand below ours (``paper: x``) where its
     number of examples is about ours (a factor of ``CLOSE`` at most), else in a column of their own, with its fraction
-    of the training set. Raises SuperticketsError as :func:`by_seed` does.
+    of the training set.
     """
     layouts = {}
-    for target, ours in table4(frame, column).groupby("target", sort=False):
+    for target, ours in table4(frame).groupby("target", sort=False):
         sizes = [int(size) for size in ours["examples"].unique()]
         cells: dict[int, dict[str, dict[str, float]]] = {size: {} for size in sizes}
         fractions: dict[int, str] = {}

@@ -1,7 +1,5 @@
 """The map drawn: heat maps by training-set size and label noise, and the gain against the fall of variance."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

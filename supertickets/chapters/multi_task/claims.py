@@ -1,4 +1,4 @@
-"""The paper's claims about ticket sharing (section 6), put to the test."""
+"""The paper's claims about ticket sharing (section 6), put to the test; errors are those of ``tables.averages``."""
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,6 @@ def sharing_claims(frame: pd.DataFrame, size: str = "base") -> pd.DataFrame:
     (section 8): less than the other tasks. A task is as large as its training set (``train_examples``). Every row is at
     its chosen rates (:func:`~supertickets.chapters.multi_task.tables.tuned`). The effects expected are those of the
     paper's Table 3 for BERT-``size``, whose smallest task is RTE and largest MNLI. Claims that lack runs are left out.
-    Raises SuperticketsError as :func:`~supertickets.chapters.multi_task.tables.averages` does.
     """
     check_size(size)
     means, frame, rows = averages(frame), tuned(frame), []
@@ -67,8 +66,7 @@ def sharing_claims(frame: pd.DataFrame, size: str = "base") -> pd.DataFrame:
 def fine_tuning_claims(frame: pd.DataFrame, size: str = "base") -> pd.DataFrame:
     """Does fine-tuning each task afterwards, at its chosen rate, help MT-DNN and Ticket-Share? One family, in points.
 
-    Means over tasks, paired by seed; expected are the paper's of Table 3. Raises SuperticketsError as
-    :func:`sharing_claims` does.
+    Means over tasks, paired by seed; expected are the paper's of Table 3.
     """
     check_size(size)
     means, printed = averages(frame), {row["model"]: row["average score"] for row in paper.table(3)}
@@ -85,10 +83,7 @@ def fine_tuning_claims(frame: pd.DataFrame, size: str = "base") -> pd.DataFrame:
 
 
 def with_hindsight(frame: pd.DataFrame) -> list[str]:
-    """What fine-tuning afterwards changes at the rates that the report scores like best: no choice of rates does more.
-
-    A sentence per model. Raises SuperticketsError as :func:`sharing_claims` does.
-    """
+    """What fine-tuning changes at the rates that report scores like best, by model: no choice of rates does more."""
     keys, score = ["model", "stage", "task"], "report_score"
     means = at_own_rates(frame).pivot_table(index=[*keys, "learning_rate"], values=score).reset_index()
     best = 100 * means.pivot_table(index=keys, values=score, aggfunc="max").reset_index().pivot_table(

@@ -1,7 +1,5 @@
 """Figure 2 from real tickets: which heads and FFNs are used by which tasks."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import matplotlib.pyplot as plt

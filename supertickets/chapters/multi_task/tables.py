@@ -1,4 +1,4 @@
-"""Table 3 and the claims of section 6.2, from the records of multi-task runs."""
+"""Table 3 from the records of multi-task runs; without any every function raises SuperticketsError."""
 
 import pandas as pd
 
@@ -26,8 +26,7 @@ def row_name(model: str, stage: str) -> str:
 def tuned(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows at the learning rates that the selection split chooses, for every model alike (A.2.2).
 
-    Of training together by model, of single-task fine-tuning by model and task. Raises SuperticketsError without
-    multi-task runs.
+    Of training together by model, of single-task fine-tuning by model and task.
     """
     own = at_own_rates(frame)
     together = own["stage"] == "multi-task"
@@ -38,8 +37,7 @@ def rates_tried(frame: pd.DataFrame) -> pd.DataFrame:
     """Which learning rates were tried for each row of Table 3, what they scored, and which was chosen.
 
     One row per model, stage and task ("all": training together); columns are the rates' mean selection scores in
-    points, then ``chosen``, the report score at it (points), and the grid that the paper searched (A.2). Raises
-    SuperticketsError as :func:`tuned` does.
+    points, then ``chosen``, the report score at it (points), and the grid that the paper searched (A.2).
     """
     own, theirs = at_own_rates(frame), paper.paper_facts()["hyperparameters"]
     together = frame.loc[frame["stage"] == "multi-task"].drop_duplicates(["model", "task", "seed", "learning_rate"])
@@ -65,8 +63,7 @@ def rates_tried(frame: pd.DataFrame) -> pd.DataFrame:
 def averages(frame: pd.DataFrame) -> pd.DataFrame:
     """The average score of every seed, in points, one column per row of Table 3: the mean over tasks (P1).
 
-    Every row at its chosen rates (:func:`tuned`). Only seeds that have every task count. Raises SuperticketsError if
-    there is no multi-task run.
+    Every row at its chosen rates (:func:`tuned`). Only seeds that have every task count.
     """
     frame = tuned(frame)
     tasks, columns = frame["task"].nunique(), {}
@@ -84,7 +81,7 @@ def table3(frame: pd.DataFrame, size: str = "base") -> pd.DataFrame:
     One row per model: seeds, the mean score of every task, the average score with its standard deviation over seeds,
     the paper's "average compression" (mean over tasks of what their tickets keep) and the share of the encoder that the
     shared model really stores (the union of the tickets, P10); then the paper's average and compression, over its eight
-    tasks and BERT-``size``. Raises SuperticketsError as :func:`averages` does.
+    tasks and BERT-``size``.
     """
     check_size(size)
     means, frame = averages(frame), tuned(frame)

@@ -10,14 +10,7 @@ import pandas as pd
 from supertickets.chapters import paper
 from supertickets.chapters.claims import COMPARISONS, TOGETHER, claim, judged, judged_apart, runs_needed, t_power, told
 from supertickets.chapters.pairs import kin_of
-from supertickets.chapters.sensitivity.tables import (
-    found_at,
-    of_large,
-    printed_spreads,
-    rate_scores,
-    rate_variance,
-    seed_scores,
-)
+from supertickets.chapters.sensitivity import tables
 from supertickets.chapters.single_task.claims import paper_gain
 from supertickets.errors import SuperticketsError
 from supertickets.statistics import Interval, equal_variances, jackknife, pitman_morgan, seeds_needed, spread_power, t_p
@@ -59,7 +52,7 @@ def spread_tests(single: pd.DataFrame | None, multi: pd.DataFrame | None) -> pd.
     needed are those of an F test by task. Fewer than three seeds give no p. Raises SuperticketsError as
     :func:`~supertickets.chapters.sensitivity.tables.table5` does, and if no task has both models of a comparison.
     """
-    found, theirs = seed_scores(single, multi), printed_spreads()
+    found, theirs = tables.seed_scores(single, multi), tables.printed_spreads()
     claims, details = [], []
     for new, old in COMPARISONS:
         tasks = [task for model, task in found if model == new and (old, task) in found]
@@ -79,7 +72,7 @@ def _spread_row(text: str, task: str, pairs: pd.DataFrame, printed: Mapping[str,
     a, b = pairs.to_numpy().T
     paired = pitman_morgan(a, b)
     # Two values always lie equally far from their median, which Levene's statistic takes for certainty.
-    unpaired = equal_variances(a, b).p if len(a) > 2 else math.nan
+    unpaired = equal_variances(a, b) if len(a) > 2 else math.nan
     tests = {"p (Brown-Forsythe)": unpaired, "p (Pitman-Morgan)": paired.p}
     expected = printed.get(kin_of(task), math.nan)
     known = {} if math.isnan(expected) else {"power": spread_power(expected, len(a)), "needed": seeds_needed(expected)}
@@ -117,7 +110,7 @@ def matched_rates(frame: pd.DataFrame) -> pd.DataFrame:
     the mismatched winning ticket of a task, seed, level and rate, averaged over levels, in points: no level is chosen.
     The paper prints no number; expected is the average gain of its Table 1. Without such runs the frame is empty.
     """
-    winning = frame.loc[frame["kind"] == "winning"].assign(found_at=found_at(frame))
+    winning = frame.loc[frame["kind"] == "winning"].assign(found_at=tables.found_at(frame))
     key, values = ["seed", "level", "learning_rate"], {}
     for task, own in winning.dropna(subset=["found_at"]).groupby("task", sort=False):
         same = own["found_at"] == own["learning_rate"]
@@ -139,8 +132,8 @@ def rate_tests(multi: pd.DataFrame) -> pd.DataFrame:
     where chance alone would do. Expected are the differences of the paper's (BERT-large's) squared sds. Raises
     SuperticketsError as :func:`~supertickets.chapters.sensitivity.tables.table8` does, and if no task has both models.
     """
-    theirs, both = of_large(8), {}
-    for task, models in rate_scores(multi).items():
+    theirs, both = tables.of_large(8), {}
+    for task, models in tables.rate_scores(multi).items():
         seeds = _common(scores.index for scores in models.values())
         if len(models) == 2 and len(seeds) > 1:
             both[task] = models["Ticket-Share"].loc[seeds], models["MT-DNN"].loc[seeds]
@@ -162,7 +155,7 @@ def _rate_row(task: str, pairs: Sequence[tuple[pd.DataFrame, pd.DataFrame]], exp
         """With tickets and without, mean over tasks."""
         if len(kept) < 2:
             return np.full(2, math.nan)
-        return np.mean([[rate_variance(scores[kept]) for scores in pair] for pair in values], axis=0)
+        return np.mean([[tables.rate_variance(scores[kept]) for scores in pair] for pair in values], axis=0)
 
     new, old = variances(range(n))
     without = (variances([j for j in range(n) if j != i]) for i in range(n))

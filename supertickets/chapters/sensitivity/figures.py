@@ -1,7 +1,5 @@
 """The hyper-parameter study of appendix A.4.2 as a figure: score against the learning rate of the fine-tuning."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -16,7 +16,7 @@ from supertickets.chapters import paper
 from supertickets.chapters.pairs import kin_of
 from supertickets.errors import SuperticketsError
 from supertickets.runs import super_tickets
-from supertickets.statistics import Interval, expanded_interval, expansion, sd_interval
+from supertickets.statistics import expanded_interval, expansion, sd_interval
 from supertickets.studies import at_chosen_rates
 
 MODELS = ("ST-DNN", "SuperT", "MT-DNN", "Ticket-Share")
@@ -74,21 +74,15 @@ def table8(multi: pd.DataFrame, n_resamples: int = 9999) -> pd.DataFrame:
     for task, models in rate_scores(multi).items():
         for model, scores in models.items():
             values = scores.to_numpy()
-            interval = bootstrapped(values, n_resamples)
             n, rates = values.shape
+            shares = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=n_resamples) / n
+            drawn = (shares @ values).std(axis=1, ddof=1)
+            interval = expanded_interval(float(values.mean(axis=0).std(ddof=1)), drawn, n, expansion(n))
             chance = values.mean(axis=0).var(ddof=1) - rate_variance(values)
             row = {"model": model, "task": task, "rates": rates, "seeds": n, "sd": interval.mean}
             row |= {"low": max(0.0, interval.low), "high": interval.high, "by chance": math.sqrt(max(0.0, chance))}
             rows.append(row | paper_columns(theirs, model, task))
     return pd.DataFrame(rows).sort_values("model", kind="stable").reset_index(drop=True)
-
-
-def bootstrapped(values: np.ndarray, n_resamples: int) -> Interval:
-    """The sd over rates of the means over seeds of scores (seeds, rates), and its 95% interval over seeds."""
-    n = len(values)
-    shares = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=n_resamples) / n
-    value, drawn = float(values.mean(axis=0).std(ddof=1)), (shares @ values).std(axis=1, ddof=1)
-    return expanded_interval(value, drawn, n, expansion(n))
 
 
 def rate_variance(values: np.ndarray) -> float:

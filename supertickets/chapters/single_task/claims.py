@@ -4,7 +4,8 @@ Every function gives rows of :func:`supertickets.chapters.claims.claim`: first t
 every seed's mean over the tasks it has all of; then, with ``detail`` True and a family of their own, the same by task
 or level. Effects are in points, paired by seed. "Light" levels are 10% to 30%, averaged: no level is chosen, so there
 is no winner's curse. The effect that power is reckoned for is the paper's average gain in Table 1 (:func:`paper_gain`),
-where the paper prints none of the claim's own.
+where the paper prints none of the claim's own. Functions of the super ticket raise SuperticketsError as
+:func:`supertickets.chapters.pairs.super_ticket_pairs` does.
 """
 
 import math
@@ -62,12 +63,9 @@ def contrasts(
     return found
 
 
-def super_tickets_gain(frame: pd.DataFrame, column: str = "report_score", size: str = "base") -> pd.DataFrame:
-    """Section 5.3: the super ticket of a seed beats its full model; all tasks together, and by task.
-
-    Raises SuperticketsError as :func:`~supertickets.chapters.pairs.super_ticket_pairs` does.
-    """
-    pairs = super_ticket_pairs(frame, column)
+def super_tickets_gain(frame: pd.DataFrame, size: str = "base") -> pd.DataFrame:
+    """Section 5.3: the super ticket of a seed beats its full model; all tasks together, and by task."""
+    pairs = super_ticket_pairs(frame)
     gains = _by_task(pairs.assign(gain=pairs["super"] - pairs["full"]), "gain")
     return judged_apart(told("the super ticket beats the full model", gains, expected=paper_gain(size)))
 
@@ -193,8 +191,7 @@ def task_sizes(frame: pd.DataFrame) -> pd.DataFrame:
 
     Relations to the tasks' training sets (:func:`size_relation`); the last is how "the phase transition is more
     pronounced in small tasks" is read, of levels that nobody chose. Expected are the slopes of the paper's Figure 3.
-    Of a single task there is no row. Raises SuperticketsError as
-    :func:`~supertickets.chapters.pairs.super_ticket_pairs` does.
+    Of a single task there is no row.
     """
     pairs = super_ticket_pairs(frame)
     if "train_examples" not in frame or len(set(frame["task"])) < 2:

@@ -1,9 +1,6 @@
 """Figures 3, 4, 5 and 7: gain by training size, and phase transitions."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -59,29 +56,23 @@ def figures_4_and_7(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {name: part for name, part in parts.items() if len(part)}
 
 
-def phase_transition_figure(
-    frame: pd.DataFrame, tasks: Sequence[str] = (), score_name: str = "score", star: float | None = None
-) -> Figure:
+def phase_transition_figure(frame: pd.DataFrame, score_name: str = "score", star: float | None = None) -> Figure:
     """Figure 4 (and 7): score of winning, random and losing tickets against the weights remaining, one panel per task.
 
     Points are means over seeds, bands 95% t intervals; the dashed line is the full model with its own band; a star
     marks the level ``star`` (0: none), or that chosen most often as super ticket on selection data. What is there is
-    drawn: a panel whose points rest on different numbers of seeds says so, a task without runs gets an empty panel, and
+    drawn: a panel whose points rest on different numbers of seeds says so, and
     :func:`supertickets.runs.missing_sentence` names what is missing. Bands far wider than the curves are cut at the
     edge. Raises SuperticketsError without any run.
     """
     data = phase_transition_data(frame)
-    tasks = list(tasks) or list(dict.fromkeys(frame["task"]))
+    tasks = list(dict.fromkeys(frame.loc[frame["task"].isin(data["task"]), "task"]))
     n_columns = min(len(tasks), 2)
     size = (4.2 * n_columns, 3.1 * math.ceil(len(tasks) / n_columns))
     fig, axes = panels(len(tasks), n_columns, size, "weights remaining (%)", score_name)
     for axis, task in zip(axes, tasks, strict=True):
         panel = data.loc[data["task"] == task]
         axis.set_title(f"{task} ({seeds_said(panel['n'].to_list())})", fontsize=10)
-        if panel.empty:
-            axis.text(0.5, 0.5, "no finished runs", transform=axis.transAxes, ha="center", color="black")
-            axis.set(xticks=[], yticks=[])
-            continue
         _panel(axis, panel, _usual_level(frame.loc[frame["task"] == task]) if star is None else star)
     common_legend(fig, axes)
     return fig
@@ -143,21 +134,18 @@ def _task_labels(data: pd.DataFrame) -> tuple[list[str], dict[str, Any]]:
     return labels, {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
 
 
-def shrinking_figure(frame: pd.DataFrame, kinds: Sequence[str] = ("winning",), bottom: float | None = None) -> Figure:
+def shrinking_figure(frame: pd.DataFrame) -> Figure:
     """Figure 5: the phase transition of one task as its training set shrinks, a panel per size, largest first.
 
-    Each panel shows what the tickets of ``kinds`` gain over the full model trained on the same examples (the dashed
-    line), in points, against the weights remaining; bands are 95% t intervals over runs, paired by training set and
-    seed. The winning tickets' curves of the other sizes are drawn in grey. Several tasks give several rows of panels.
-    Bands far wider than the curves are cut at the edge, and so is all below ``bottom`` points; what is raised is
-    that of :func:`shrinking_data`.
+    Each panel shows what winning tickets gain over the full model trained on the same examples (the dashed line), in
+    points, against the weights remaining; bands are 95% t intervals over runs, paired by training set and seed. The
+    curves of the other sizes are drawn in grey. Several tasks give several rows of panels. Bands far wider than the
+    curves are cut at the edge; what is raised is that of :func:`shrinking_data`.
     """
     data = shrinking_data(frame)
-    data = data.loc[data["kind"].isin(kinds)]
+    data = data.loc[data["kind"] == "winning"]
     if data.empty:
-        raise SuperticketsError(
-            f"There are no finished runs of {', '.join(kinds)} tickets to draw; run the sweep first."
-        )
+        raise SuperticketsError("There are no finished runs of winning tickets to draw; run the sweep first.")
     panels = {task: list(dict.fromkeys(group["train_size"])) for task, group in data.groupby("task", sort=False)}
     n_columns = max(map(len, panels.values()))
     with sns.axes_style("ticks"):
@@ -180,8 +168,6 @@ def shrinking_figure(frame: pd.DataFrame, kinds: Sequence[str] = ("winning",), b
             axis.set_visible(False)
         line[0].set_ylabel("gain over the full model (points)", fontsize=9)
         keep_to_means(line[0], [0, *own["gain"]])
-        if bottom is not None:
-            line[0].set_ylim(bottom=bottom)
     for column in axes.T:
         lowest = [axis for axis in column if axis.get_visible()][-1]
         lowest.set_xlabel("weights remaining (%)")
@@ -192,7 +178,7 @@ def shrinking_figure(frame: pd.DataFrame, kinds: Sequence[str] = ("winning",), b
 
 
 def _shrinking_panel(axis: Axes, data: pd.DataFrame, size: Any) -> None:
-    others = data.loc[(data["kind"] == "winning") & (data["train_size"] != size)]
+    others = data.loc[data["train_size"] != size]
     for i, (_, curve) in enumerate(others.groupby("train_size", sort=False)):
         label = "winning, other sizes" if i == 0 else "_other"
         axis.plot(100 * curve["weights_remaining"], curve["gain"], color="#888888", linewidth=1, label=label)

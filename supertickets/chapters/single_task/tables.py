@@ -22,14 +22,11 @@ from supertickets.tasks import TaskFacts
 _PRINTED_SIZE = "paper: weights remaining (%)"
 
 
-def table1(
-    frame: pd.DataFrame, column: str = "report_score", size: str = "base", luck: Mapping[str, float] | None = None
-) -> pd.DataFrame:
+def table1(frame: pd.DataFrame, size: str = "base", luck: Mapping[str, float] | None = None) -> pd.DataFrame:
     """Table 1: the full model (ST-DNN) against the super ticket (SuperT), one row per task, in points; then "average".
 
-    The super ticket of each seed is chosen on the selection split (:func:`supertickets.runs.super_tickets`);
-    scores are those of ``column`` ("report_score": data the choice has not seen; "dev_score": the paper's protocol).
-    ``gain``, its interval and p, the verdict and its power are the rows of
+    The super ticket of each seed is chosen on the selection split (:func:`supertickets.runs.super_tickets`),
+    scores are those of the report split. ``gain``, its interval and p, the verdict and its power are the rows of
     :func:`~supertickets.chapters.single_task.claims.super_tickets_gain`: the average is the claim, judged by itself,
     the tasks are its details, corrected together. ``luck of the choice``
     (:func:`~supertickets.chapters.single_task.choice.luck_of_the_choice`, where it is given as ``luck``) is what
@@ -40,10 +37,10 @@ def table1(
     only seeds that have every task count. Beside it stand the averages and the weights remaining that the paper
     prints, over its eight tasks.
     """
-    pairs = super_ticket_pairs(frame, column)
+    pairs = super_ticket_pairs(frame)
     if pairs.empty:
         return pd.DataFrame()
-    gains = super_tickets_gain(frame, column, size).rename(columns={"n": "seeds", "effect": "gain"})
+    gains = super_tickets_gain(frame, size).rename(columns={"n": "seeds", "effect": "gain"})
     judged = gains.set_index(gains["where"].where(gains["detail"] | (len(gains) == 1), "average"))
     wide = pairs.pivot(index="seed", columns="task", values=["full", "super", "weights_remaining"]).dropna()
     printed, averages = paper.scores(1), {row["model"]: row for row in paper.table(1)}
@@ -148,12 +145,12 @@ def table2(frame: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame()
     frame = frame.dropna(subset=["test_score"])
     rows = table1_metrics(frame, "test", printed_in=2)
-    by_seed = {"full": [], "super": []}
-    for task, metric in zip(rows["task"], rows["metric"], strict=True):
-        pairs = super_ticket_pairs(frame.loc[frame["task"] == task], f"test_{metric}").set_index("seed")
-        for name, columns in by_seed.items():
-            columns.append(pairs[name])
-    full, ticket = (pd.concat(columns, axis=1).dropna().mean(axis=1).to_numpy() for columns in by_seed.values())
+    pairs = [
+        super_ticket_pairs(frame.loc[frame["task"] == task], f"test_{metric}").set_index("seed")
+        for task, metric in zip(rows["task"], rows["metric"], strict=True)
+    ]
+    sides = (pd.concat([row[name] for row in pairs], axis=1) for name in ("full", "super"))
+    full, ticket = (side.dropna().mean(axis=1).to_numpy() for side in sides)
     if not len(full):
         return rows
     average = {"task": "average", "metric": "", **_gain_row(full, ticket)}
@@ -189,7 +186,7 @@ def table6(frame: pd.DataFrame) -> pd.DataFrame:
         for model, values in scores.items():
             interval = sd_interval(values)
             row |= {f"{model}: sd": interval.sd, f"{model}: low": interval.low, f"{model}: high": interval.high}
-        row["p (equal spread)"] = equal_variances(*scores.values()).p if len(group) > 1 else math.nan
+        row["p (equal spread)"] = equal_variances(*scores.values()) if len(group) > 1 else math.nan
         kin = kin_of(str(task))
         rows.append(row | ({"paper: task": kin, "paper: SuperT: sd": theirs[kin]} if kin in theirs else {}))
     return pd.DataFrame(rows)
@@ -233,20 +230,22 @@ def table9(records: Iterable[Record]) -> pd.DataFrame:
     rows = []
     for name, facts in tasks.items():
         texts = {1: "single sentence, ", 2: "pair of texts, "}.get(facts.texts or 0, "")
+        ours = (" to ", "{:.2g}", "sd {:.2f}") if facts.kind == "regression" else (" / ", "{:.0%}", "{:.1%} wrong")
+        between, share, noise = ours
         row: dict[str, Any] = {
             "corpus": name,
             "kind of text": f"{texts}{facts.kind}",
             **{split: facts.sizes.get(split, math.nan) for split in ("train", "dev", "test")},
             "labels": facts.num_labels,
             "metrics": ", ".join(facts.metrics),
-            "balance (train)": _balance(facts),
+            "balance (train)": between.join(map(share.format, facts.balance)) or "unknown",
             "words": math.nan if facts.words is None else facts.words,
-            "label noise": _noise(facts),
+            "label noise": "unknown" if facts.noise is None else noise.format(facts.noise),
         }
         kin = kin_of(name)
         theirs = printed.get("SST" if kin == "SST-2" else kin)  # the paper's own short name
-        ours = {"task": "kind of text"}  # what the paper calls so
-        rows.append(row | {f"paper: {ours.get(name, name)}": value for name, value in (theirs or {}).items()})
+        called = {"task": "kind of text"}  # what the paper calls so
+        rows.append(row | {f"paper: {called.get(name, name)}": value for name, value in (theirs or {}).items()})
     # As objects, so that a missing test set or kin leaves the other counts whole numbers.
     return pd.DataFrame(rows, dtype=object).astype({"words": float} if rows else {})
 
@@ -257,15 +256,3 @@ def _printed(table: int, model: str, statistic: str = "") -> dict[str, float]:
         row for row in paper.table(table) if row["model"] == model and row.get("statistic", statistic) == statistic
     )
     return {task: row[task] for task in paper.TASKS if task in row}
-
-
-def _balance(facts: TaskFacts) -> str:
-    if facts.kind == "regression":
-        return " to ".join(f"{score:.2g}" for score in facts.balance) or "unknown"
-    return " / ".join(f"{share:.0%}" for share in facts.balance) or "unknown"
-
-
-def _noise(facts: TaskFacts) -> str:
-    if facts.noise is None:
-        return "unknown"
-    return f"sd {facts.noise:.2f}" if facts.kind == "regression" else f"{facts.noise:.1%} wrong"

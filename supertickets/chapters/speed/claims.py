@@ -1,4 +1,4 @@
-"""What was promised about speed, each beside what was measured; nothing here is an estimate with an interval."""
+"""What was promised about speed, each beside what was measured; errors are those of ``tables.throughput_table``."""
 
 import math
 from typing import Any
@@ -7,16 +7,7 @@ import numpy as np
 import pandas as pd
 
 from supertickets.chapters.claims import MARGIN, claim, judged
-from supertickets.chapters.speed.tables import (
-    by_spec,
-    end_of,
-    memory_table,
-    profile_table,
-    sides,
-    step_table,
-    throughput_table,
-    trick_table,
-)
+from supertickets.chapters.speed import tables
 
 LAB, REAL = "lab", ("RTE", "CoLA")
 TIMES = {
@@ -40,10 +31,10 @@ def speed_claims(frame: pd.DataFrame) -> pd.DataFrame:
     """Every target beside its figure: "met", "not met", "not measured", or "no target" (CoLA; the lab's steps).
 
     1. Runs per minute of our sweep against the Trainer's, 2. the worst of compacted step times over their operations
-    share from level 20% to 80%, ``at`` that level, 3. the engine's overhead, as a share. ``frame`` is
-    ``Benchmarks.frame``. Raises SuperticketsError as :func:`supertickets.chapters.speed.tables.throughput_table` does.
+    share from level 20% to 80%, ``at`` that level, 3. the engine's overhead, as a share. Nothing here is an estimate
+    with an interval. ``frame`` is ``Benchmarks.frame``.
     """
-    speeds = throughput_table(frame).set_index(["suite", "Trainer precision"])["ratio"].to_dict()
+    speeds = tables.throughput_table(frame).set_index(["suite", "Trainer precision"])["ratio"].to_dict()
     rows = []
     for (suite, precision), target in TIMES.items():
         value = speeds.get((suite, precision), math.nan)
@@ -66,15 +57,14 @@ def same_scores(frame: pd.DataFrame) -> pd.DataFrame:
 
     Two claims each, all a family: ours are no lower, and no higher, than the Trainer's by ``MARGIN`` points; the same
     are those of which both hold (two one-sided tests, Schuirmann 1987). The runs of one task and seed share data order
-    and parent, so their mean counts once: n are tasks with seeds. Raises SuperticketsError as
-    :func:`supertickets.chapters.speed.tables.throughput_table` does.
+    and parent, so their mean counts once: n are tasks with seeds.
     """
     rows = []
-    for suite, ours, theirs in sides(frame):
-        runs = by_spec(ours, theirs)
+    for suite, ours, theirs in tables.sides(frame):
+        runs = tables.by_spec(ours, theirs)
         groups = runs.groupby(["task", "seed"], sort=False)
         gaps = [100 * float(np.diff(group[["score, theirs", "score, ours"]].to_numpy()).mean()) for _, group in groups]
-        precisions = f"{end_of(ours)['precision']} against {end_of(theirs)['precision']}"
+        precisions = f"{tables.end_of(ours)['precision']} against {tables.end_of(theirs)['precision']}"
         for text, side, limit in (("lower", "above", -MARGIN), ("higher", "below", MARGIN)):
             text = f"our scores are no {text} than the Trainer's"
             rows.append(
@@ -106,8 +96,8 @@ def floor_sentences(frame: pd.DataFrame) -> list[str]:
     operations cost nothing, which is the floor of this way of computing a step. And by how much products and all the
     rest of a step shrink to the sparsest ticket, beside its operations: what is no product does not follow them.
     """
-    table, shares = profile_table(frame), step_table(frame)
-    speeds, said = throughput_table(frame), []
+    table, shares = tables.profile_table(frame), tables.step_table(frame)
+    speeds, said = tables.throughput_table(frame), []
     for suite, group in table.groupby("suite", sort=False):
         rows = group.sort_values("level").to_dict("records")
         if len(rows) < 2:
@@ -136,7 +126,7 @@ def floor_sentences(frame: pd.DataFrame) -> list[str]:
 
 def step_sentences(frame: pd.DataFrame) -> list[str]:
     """What a ``step_times`` frame says, a sentence per mode: the sparsest ticket both ways, and the worst compacted."""
-    table, worst = step_table(frame), worst_steps(frame)
+    table, worst = tables.step_table(frame), worst_steps(frame)
     said = []
     for mode, group in table.groupby("mode", sort=False):
         last = group.loc[group["level"].idxmax()]
@@ -173,7 +163,7 @@ def profile_sentences(frame: pd.DataFrame) -> list[str]:
 
 def memory_sentences(frame: pd.DataFrame) -> list[str]:
     """Peak memory of our sweep against the Trainer's, a sentence per suite and precision of the Trainer."""
-    table, said = memory_table(frame), []
+    table, said = tables.memory_table(frame), []
     for suite, group in ((str(name), group) for name, group in table.groupby("suite", sort=False)):
         ours, theirs = (group.loc[group["side"] == side].to_dict("records") for side in ("ours", "Trainer"))
         for mine, yours in ((mine, yours) for mine in ours for yours in theirs):
@@ -189,7 +179,7 @@ def memory_sentences(frame: pd.DataFrame) -> list[str]:
 def trick_sentences(frame: pd.DataFrame) -> list[str]:
     """What the speed tricks give, a sentence per task: those worth :data:`WORTH` or more, and the others."""
     said = []
-    for task, group in trick_table(frame).groupby("task", sort=False):
+    for task, group in tables.trick_table(frame).groupby("task", sort=False):
         gains = [(row["trick"], row["without / with"]) for row in group.to_dict("records")]
         worth = [f"{name} ({ratio:.2f} times)" for name, ratio in gains if ratio >= WORTH]
         less = [name for name, ratio in gains if ratio < WORTH]
@@ -202,7 +192,7 @@ def trick_sentences(frame: pd.DataFrame) -> list[str]:
 
 def worst_steps(frame: pd.DataFrame) -> dict[tuple[str, str], tuple[float, float]]:
     """The largest ``compacted / operations`` at MIDDLE levels and its level, by (suite, mode); suite "" if none."""
-    table = step_table(frame)
+    table = tables.step_table(frame)
     inside = table["level"].between(MIDDLE[0] - 1e-9, MIDDLE[1] + 1e-9) & table["compacted / operations"].notna()
     found: dict[tuple[str, str], tuple[float, float]] = {}
     for row in table.loc[inside].to_dict("records"):

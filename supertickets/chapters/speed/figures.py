@@ -1,7 +1,5 @@
 """Speed as figures: step times beside their operations, and our sweep beside the Trainer's."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

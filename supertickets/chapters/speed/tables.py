@@ -57,21 +57,16 @@ def read_benchmarks(path: str | Path) -> Benchmarks:
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
+        made, rows = content["made"], content["rows"]
+        if (content["format"], content["version"]) != (FORMAT, VERSION) or not (rows and isinstance(made, dict)):
+            raise ValueError("its format or version is another, or it has no rows")
+        if not all({"suite", "side"} <= row.keys() for row in rows):
+            raise ValueError("a row says not of what it is")
     except FileNotFoundError:
         raise SuperticketsError(f"There are no benchmarks at {path}; `make bench` measures them.") from None
-    except (OSError, ValueError) as fault:
-        raise SuperticketsError(f"{path} cannot be read ({fault}); make it anew with `make bench`.") from fault
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise SuperticketsError(f"{path} holds no benchmarks; give the file that `make bench` writes.")
-    if content.get("version") != VERSION:
-        raise SuperticketsError(
-            f"{path} is of version {content.get('version')!r}, and version {VERSION} is understood here; make it anew "
-            "with `make bench`."
-        )
-    made, rows = content.get("made"), content.get("rows")
-    of_a_suite = isinstance(rows, list) and [isinstance(row, dict) and {"suite", "side"} <= row.keys() for row in rows]
-    if not (isinstance(made, dict) and of_a_suite and all(of_a_suite)):
-        raise SuperticketsError(f"{path} has no rows of benchmarks, or damaged ones; make it anew with `make bench`.")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
+        told = f"{path} holds no benchmarks of version {VERSION}, or damaged ones ({fault})"
+        raise SuperticketsError(f"{told}; make it anew with `make bench`.") from fault
     return Benchmarks(made, pd.DataFrame(rows).reindex(columns=ROW))
 
 

@@ -9,15 +9,7 @@ import pandas as pd
 
 from supertickets.chapters.claims import UNMEASURED, claim, judged
 from supertickets.chapters.pairs import kin_of
-from supertickets.chapters.task_shares.tables import (
-    by_run,
-    check_threshold,
-    dominated_masks,
-    table_tasks,
-    task_shares,
-    unit_name,
-)
-from supertickets.errors import SuperticketsError
+from supertickets.chapters.task_shares import tables
 from supertickets.statistics import jackknife, t_p
 
 BAND, MOST = 0.25, 5 / 8
@@ -37,11 +29,11 @@ BESIDE = (
 SUBSETS = 100
 
 
-def share_claims(table: pd.DataFrame, band: float = BAND, most: float = MOST, threshold: float = 0.5) -> pd.DataFrame:
+def share_claims(table: pd.DataFrame, threshold: float = 0.5) -> pd.DataFrame:
     """The claims of section 8 on Task Shares, heads and FFNs together, from an ``importance_table``: CLAIMS, BESIDE.
 
-    1. Many tickets (over half) have almost equal shares for most tasks: within ``band`` of 1 / tasks, for more than
-    ``most`` of the tasks. 2. A small number (some, under a tenth) are dominated by one task, 3. jointly by two
+    1. Many tickets (over half) have almost equal shares for most tasks: within ``BAND`` of 1 / tasks, for more than
+    ``MOST`` of the tasks. 2. A small number (some, under a tenth) are dominated by one task, 3. jointly by two
     (``dominated_units``): judged against the nearer of the two limits, 0 and a tenth. The effect is the share of the
     units by the scores of one seed, as in the paper, over the seeds that all tasks have; ``where`` counts the units by
     the scores of all seeds. These three are a family.
@@ -49,16 +41,12 @@ def share_claims(table: pd.DataFrame, band: float = BAND, most: float = MOST, th
     Below them, a family too, stands the same for *seeds of one task treated as if they were tasks*. ``tasks`` and
     ``seeds`` are shares of the units with ``compared`` runs at a time (as many as tasks, or one less than there are
     seeds if that is fewer; mean over at most 100 subsets), the effect is tasks minus seeds, its interval the
-    jackknife's over seeds. NaN with too few seeds: claim 1 needs three, the others, with threshold 0.5, four.
-
-    Raises SuperticketsError as ``task_shares`` and ``dominated_units`` do, and for a ``band`` or ``most`` outside (0,
-    1).
+    jackknife's over seeds. NaN with too few seeds: claim 1 needs three, the others, with threshold 0.5, four. Raises
+    SuperticketsError as ``task_shares`` and ``dominated_units`` do, as :func:`sst2_claims` does.
     """
-    if not (0 < band < 1 and 0 < most < 1):
-        raise SuperticketsError(f"The band and the share of tasks lie between 0 and 1, not {band} and {most}.")
-    shares, tasks, wide = task_shares(table), table_tasks(table), by_run(table)
-    check_threshold(threshold, len(tasks))
-    counts = _findings(shares[tasks].to_numpy(dtype=float).T, band, most, threshold).sum(axis=1)
+    shares, tasks, wide = tables.task_shares(table), tables.table_tasks(table), tables.by_run(table)
+    tables.check_threshold(threshold, len(tasks))
+    counts = _findings(shares[tasks].to_numpy(dtype=float).T, threshold).sum(axis=1)
     seeds = sorted(set.intersection(*(set(wide[task].columns) for task in tasks)))
     scores = np.array([[wide[task, seed].to_numpy() for seed in seeds] for task in tasks])  # (tasks, seeds, units)
     compared = min(len(tasks), len(seeds) - 1)  # one seed can be left out
@@ -66,7 +54,7 @@ def share_claims(table: pd.DataFrame, band: float = BAND, most: float = MOST, th
     def counted(importance: np.ndarray) -> np.ndarray:
         """Shares of the units for which each claim holds, from scores (runs, units)."""
         total = importance.sum(axis=0)
-        return _findings(importance / np.where(total > 0, total, np.nan), band, most, threshold).mean(axis=1)
+        return _findings(importance / np.where(total > 0, total, np.nan), threshold).mean(axis=1)
 
     def beside(kept: Sequence[int]) -> np.ndarray:
         """Row 0: among tasks, of one seed; row 1: among seeds, of one task."""
@@ -94,15 +82,15 @@ def share_claims(table: pd.DataFrame, band: float = BAND, most: float = MOST, th
     return pd.concat([judged(main), judged(behind)], ignore_index=True)
 
 
-def sst2_claims(table: pd.DataFrame, band: float = BAND, most: float = MOST) -> pd.DataFrame:
+def sst2_claims(table: pd.DataFrame) -> pd.DataFrame:
     """Section 8: the tickets that most tasks share almost equally are "non-expressive for tasks such as SST-2".
 
     The effect is the share that SST-2, or its kin in the lab, has of those units, times the number of tasks, of every
     seed: below 1 if the statement is right. Units are those of claim 1 of :func:`share_claims`, found without SST-2:
     almost equal among the other tasks. A seed without such units does not count. Empty unless SST-2 is among four tasks
-    or more. Raises SuperticketsError as :func:`share_claims` does.
+    or more.
     """
-    tasks, wide = table_tasks(table), by_run(table)
+    tasks, wide = tables.table_tasks(table), tables.by_run(table)
     kin = [task for task in tasks if kin_of(task) == "SST-2"]
     if not kin or len(tasks) < 4:
         return judged([])
@@ -110,7 +98,7 @@ def sst2_claims(table: pd.DataFrame, band: float = BAND, most: float = MOST) -> 
     for seed in sorted(set.intersection(*(set(wide[task].columns) for task in tasks))):
         scores = np.array([wide[task, seed].to_numpy() for task in [*kin, *others]])
         total = scores[1:].sum(axis=0)
-        even = _findings(scores[1:] / np.where(total > 0, total, np.nan), band, most, 0.5)[0]
+        even = _findings(scores[1:] / np.where(total > 0, total, np.nan), 0.5)[0]
         if even.any():
             found.append(float((len(tasks) * scores[0] / scores.sum(axis=0))[even].mean()))
     text = "units that most tasks share almost equally matter less to SST-2"
@@ -123,7 +111,7 @@ def dominated_sentences(dominated: pd.DataFrame, names: int = 6) -> list[str]:
     said = []
     for n, group in dominated.groupby("n"):
         listed = [
-            f"{unit_name(row['unit'], row['layer'], row['head'])} ({row['tasks']}, {row['share']:.0%})"
+            f"{tables.unit_name(row['unit'], row['layer'], row['head'])} ({row['tasks']}, {row['share']:.0%})"
             for row in group.to_dict("records")
         ]
         more = f", and {len(listed) - names} more" if len(listed) > names else ""
@@ -131,10 +119,10 @@ def dominated_sentences(dominated: pd.DataFrame, names: int = 6) -> list[str]:
     return said
 
 
-def _findings(share: np.ndarray, band: float, most: float, threshold: float) -> np.ndarray:
+def _findings(share: np.ndarray, threshold: float) -> np.ndarray:
     """For which units each of CLAIMS holds: (3, units), from shares (tasks, units); never where shares are NaN."""
-    even = (np.abs(share * len(share) - 1) <= band + 1e-9).sum(axis=0) > most * len(share)
-    return np.array([even, *dominated_masks(share, threshold)])
+    even = (np.abs(share * len(share) - 1) <= BAND + 1e-9).sum(axis=0) > MOST * len(share)
+    return np.array([even, *tables.dominated_masks(share, threshold)])
 
 
 def _subsets(items: Sequence[int], size: int) -> list[list[int]]:

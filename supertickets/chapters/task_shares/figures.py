@@ -1,7 +1,5 @@
 """Figure 6: a pie per unit, its area the Ticket Importance and its slices the Task Shares; close-ups; agreement."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 
@@ -22,33 +20,26 @@ NONE = "none"
 """What a cell says where there is no correlation: one seed has no ceiling."""
 
 
-def pies_figure(shares: pd.DataFrame, unit: str = "") -> Figure:
+def pies_figure(shares: pd.DataFrame) -> Figure:
     """Figure 6: every head a pie at (head, layer), every FFN one in a column of its own, from ``task_shares``.
 
     The area is proportional to the Ticket Importance: the largest pie of each kind, heads and FFNs, which are
     normalised apart, is its most important unit. Slices are Task Shares, clockwise from the top in the order of the
-    legend. A unit without any importance has no pie. ``unit`` ("head" or "ffn") draws one kind only. Raises
-    SuperticketsError for more than eight tasks, or without units to draw.
+    legend. A unit without any importance has no pie. Raises SuperticketsError for more than eight tasks.
     """
     tasks = _checked(shares)
-    drawn = shares.loc[shares["unit"] == unit] if unit else shares
-    if drawn.empty:
-        raise SuperticketsError(f"There are no units of kind {unit!r} to draw; choose 'head', 'ffn' or both ('').")
-    n_heads, n_layers = drawn["head"].to_numpy().max(), drawn["layer"].to_numpy().max()
-    apart = n_heads + 1.5 if n_heads else 1.0
-    columns = dict.fromkeys([0] if "ffn" in set(drawn["unit"]) else [], apart)
-    columns |= {head: float(head) for head in range(1, n_heads + 1)}
-    right = max(columns.values()) + 0.7
+    n_heads, n_layers = shares["head"].to_numpy().max(), shares["layer"].to_numpy().max()
+    columns = {head: float(head) for head in range(1, n_heads + 1)} | {0: n_heads + 1.5}
+    right = columns[0] + 0.7
     size = 0.5 if n_layers <= 12 else 0.42
     shape = (max(size * (right + 1.3), 3.2), size * (n_layers + 0.6) + 1.2)
     with sns.axes_style("ticks"):
         fig, axis = plt.subplots(figsize=shape, layout="constrained")
-    ticks = sorted(columns.items(), key=lambda item: item[1])
-    axis.set_xticks([x for _, x in ticks], [str(head) if head else "FFN" for head, _ in ticks], fontsize=8)
+    axis.set_xticks(list(columns.values()), [str(head) if head else "FFN" for head in columns], fontsize=8)
     axis.set_yticks(range(1, n_layers + 1))
     axis.tick_params(length=0, labelsize=8)
     axis.set(xlim=(0.4, right), ylim=(n_layers + 0.6, 0.4), aspect="equal", ylabel="layer")
-    for _, kind in drawn.groupby("unit", sort=False):
+    for _, kind in shares.groupby("unit", sort=False):
         largest = kind["importance"].to_numpy().max()
         for row in kind.to_dict("records"):
             if row["importance"] > 0:
@@ -58,7 +49,7 @@ def pies_figure(shares: pd.DataFrame, unit: str = "") -> Figure:
                 slices = [(row[task], colour) for task, colour in zip(tasks, COLOURS, strict=False)]
                 draw_wheel(axis, place, LARGEST * scale, slices, max(0.3, 0.6 * scale))
     _task_legend(fig, tasks)
-    axis.set_xlabel("head" if n_heads else "")
+    axis.set_xlabel("head")
     sns.despine(ax=axis, left=True, bottom=True)
     return fig
 

@@ -9,7 +9,6 @@ which are not independent, have the jackknife's interval, every seed left out on
 import itertools
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -31,15 +30,6 @@ NORMALISATIONS = {
     "raw": "nothing",
 }
 """What of a run's importance is divided by its l2 norm before tasks are compared."""
-
-
-@dataclass(frozen=True)
-class TaskClusters:
-    """A clustering of ``tasks``: ``linkage`` is SciPy's (its leaves count ``tasks``), ``order`` that of its leaves."""
-
-    tasks: tuple[str, ...]
-    order: tuple[str, ...]
-    linkage: np.ndarray
 
 
 def importance_table(
@@ -174,23 +164,22 @@ def rank_agreement(table: pd.DataFrame, unit: str = "head") -> pd.DataFrame:
     return found.assign(ceiling=np.sqrt(found["a"].map(own) * found["b"].map(own)))
 
 
-def cluster_tasks(table: pd.DataFrame, unit: str = "head") -> TaskClusters:
-    """Tasks by how alike they rank the units: average linkage, distance = 1 - mean rank correlation.
+def cluster_tasks(table: pd.DataFrame) -> list[str]:
+    """Tasks in an order by how alike they rank the heads: average linkage, distance = 1 - mean rank correlation.
 
     Raises SuperticketsError for fewer than two tasks, a run whose scores are all equal, and as :func:`rank_agreement`.
     """
     tasks = table_tasks(table)
     if len(tasks) < 2:
         raise SuperticketsError("Grouping tasks needs at least two of them; add the full runs of another task.")
-    found = rank_agreement(table, unit)
+    found = rank_agreement(table)
     both = pd.concat([found, found.rename(columns={"a": "b", "b": "a"})]).drop_duplicates(["a", "b"])
     distances = 1 - both.pivot(index="a", columns="b", values="correlation").loc[tasks, tasks].to_numpy(copy=True)
     np.fill_diagonal(distances, 0)
     if np.isnan(distances).any():
-        raise SuperticketsError(f"A run scores all units of kind {unit!r} alike and ranks nothing; leave it out.")
+        raise SuperticketsError("A run scores all heads alike and ranks nothing; leave it out.")
     linkage = hierarchy.linkage(squareform(distances, checks=False), method="average", optimal_ordering=True)
-    order = tuple(tasks[leaf] for leaf in hierarchy.leaves_list(linkage))
-    return TaskClusters(tuple(tasks), order, linkage)
+    return [tasks[leaf] for leaf in hierarchy.leaves_list(linkage)]
 
 
 def dominated_units(shares: pd.DataFrame, threshold: float = 0.5) -> pd.DataFrame:

@@ -4,8 +4,6 @@ Before the first and after the last layer a library that can do everything asks 
 these questions take as long as a layer.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, cast

@@ -9,8 +9,6 @@ Shapes: ``B`` examples of ``L`` tokens, ``Q`` of which (``L`` or 1) are computed
 size ``D``; tokens stand below one another in matrices ``(B L, H)``. ``d_x`` is the gradient of ``x``.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext

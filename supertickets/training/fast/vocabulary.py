@@ -1,7 +1,5 @@
 """The embedding table cut down to a task's own words while it trains."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace

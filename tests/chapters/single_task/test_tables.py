@@ -149,7 +149,7 @@ def test_what_cannot_be_tabulated_is_said(frame):
     with pytest.raises(SuperticketsError, match="no finished runs"):
         table1(pd.DataFrame())
     with pytest.raises(SuperticketsError, match="no 'report_f1'; choose one of report_score"):
-        table1(frame, "report_f1")
+        super_ticket_pairs(frame, "report_f1")
     with pytest.raises(SuperticketsError, match="several full models with seed 0"):
         table1(pd.concat([frame, frame.assign(data="another")]))
     with pytest.raises(SuperticketsError, match="BERT-huge"):

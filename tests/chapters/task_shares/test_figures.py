@@ -82,13 +82,7 @@ def test_a_whole_share_is_a_disc_and_no_importance_is_no_pie():
     plt.close(fig)
 
 
-def test_one_kind_of_unit_alone():
-    for unit, pies in (("head", 12), ("ffn", 3)):
-        fig = pies_figure(shares_of(), unit)
-        assert len(wedges(fig.axes[0])) == 3 * pies
-        plt.close(fig)
-    with pytest.raises(SuperticketsError, match="no units of kind 'neuron'"):
-        pies_figure(shares_of(), "neuron")
+def test_more_tasks_than_colours_are_refused():
     with pytest.raises(SuperticketsError, match="8 tasks apart, not 9"):
         pies_figure(shares_of(n_tasks=9))
 

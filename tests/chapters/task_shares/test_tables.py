@@ -192,13 +192,8 @@ def test_clustering_puts_similar_tasks_together():
     rng = np.random.default_rng(4)
     base, other = rng.gamma(2, size=(2, 48))
     scores = {"a": noisy(base, 3, 0.2, rng), "odd": noisy(other, 3, 0.2, rng), "b": noisy(base, 3, 0.2, rng)}
-    clusters = cluster_tasks(table_of(scores))
-    assert clusters.tasks == ("a", "odd", "b")
-    assert {clusters.tasks[int(leaf)] for leaf in clusters.linkage[0, :2]} == {"a", "b"}
-    assert clusters.order.index("odd") in (0, 2)
-    agreement = rank_agreement(table_of(scores)).set_index(["a", "b"])["correlation"]
-    assert clusters.linkage[0, 2] == pytest.approx(1 - agreement["a", "b"])
-    assert clusters.linkage[1, 2] == pytest.approx(1 - (agreement["a", "odd"] + agreement["odd", "b"]) / 2)
+    order = cluster_tasks(table_of(scores))
+    assert set(order) == set(scores) and order.index("odd") in (0, 2)
     with pytest.raises(SuperticketsError, match="at least two"):
         cluster_tasks(table_of({"a": scores["a"]}))
     with pytest.raises(SuperticketsError, match="alike and ranks nothing"):

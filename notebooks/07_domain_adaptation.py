@@ -174,7 +174,8 @@ for scale in each(scales):
 #
 # ```{admonition} Answer
 # :class: dropdown
-# (a). The interval is over seeds, each with subsets of its own.
+# (a). The interval is over seeds, each with subsets of its own; the more there
+# are, the narrower it is.
 # ```
 #
 # **1.** A test that only looks at signs asks how often the model with tickets

@@ -107,12 +107,13 @@ def stack(fig: Figure) -> None:
 
 
 def _wrap_names(axis: Axes, letters: int = 18) -> int:
-    """Break long names beside an axis; how many lines its names have."""
+    """Break long names beside an axis; how many lines there must be room for."""
     names = [label.get_text() for label in axis.get_yticklabels()]
     if max(map(len, names), default=0) > letters and all(name[:1].isalpha() for name in names):
         names = [textwrap.fill(name, letters) for name in names]
         axis.set_yticks(axis.get_yticks(), labels=names)
-    return sum(len(name.split("\n")) for name in names if name[:1].isalpha())
+    said = [name.count("\n") + 1 for name in names if name[:1].isalpha()]
+    return len(said) * max(said, default=0)
 
 
 def _fit_to_narrow(fig: Figure) -> None:

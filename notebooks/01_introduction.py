@@ -99,7 +99,9 @@ from supertickets.studies import (
 chosen = get_profile(profile, encoder=encoder, dev_size=dev_size)
 chosen = with_training_sets(chosen, task, train_size, n_sets, kinds)
 chapter = Chapter(chosen, store, results, data_dir, workers)
-scales, here = chapter.scales("figure1"), chapter.here()
+# Drawn and judged once all of the planned training sets are there.
+known, here = chapter.scales("figure1"), chapter.here()
+scales = [scale for scale in known if len(scale.judged("figure1"))]
 print(chapter.told("figure1"))
 if wrong := chosen.sets.noise:
     print(
@@ -211,12 +213,10 @@ for scale in each(scales):
 # column *p (Holm)* corrects for the number of claims that belong together.
 
 # %%
-# Judged once all of the planned training sets are there.
-judged = [scale for scale in scales if len(scale.judged("figure1"))]
-changes = {scale: directions(records[scale]) for scale in judged}
+changes = {scale: directions(records[scale]) for scale in scales}
 
 # %% tags=["hide-input"]
-for scale in each(judged):
+for scale in each(scales):
     detail = changes[scale]["detail"].astype(bool)
     claims, levels = changes[scale][~detail], changes[scale][detail]
     show_claims(
@@ -239,10 +239,10 @@ for scale in each(judged):
 # two.
 
 # %%
-real = {scale.profile.name: scale for scale in judged}
+real = {scale.profile.name: scale for scale in scales}
 pairs = {
     scale: real[large]
-    for scale in judged
+    for scale in scales
     if (large := scale.profile.large) in real
 }
 if not pairs:
@@ -341,7 +341,7 @@ assert abs(alone - together - (1 - 1 / len(answers)) * spread) < 1e-9
 # **2.** How sure could one be with a third of the training sets?
 
 # %% tags=["hide-cell"]
-for scale in judged:
+for scale in scales:
     drawn = sorted({run.spec.data.train_seed for run in records[scale]})
     some = drawn[: max(3, len(drawn) // 3)]
     less = [run for run in records[scale] if run.spec.data.train_seed in some]
@@ -365,7 +365,7 @@ print("So a score of .94 and a loss near the noise are no contradiction.")
 # ## What was found
 
 # %% tags=["hide-input"]
-for scale in each(judged):
+for scale in each(scales):
     claims = changes[scale][~changes[scale]["detail"].astype(bool)]
     claims = claims[claims["claim"].isin(["variance falls", "bias rises"])]
     rise = sentences(transitions(scale.frame("figure1")))

@@ -1,5 +1,7 @@
 """Tables 1, 2, 6, 7 and 9 from frames of which the answer is known."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -236,5 +238,5 @@ def test_table9_counts_what_is_in_the_data():
     assert table["words"].iloc[0] == pytest.approx(np.mean(words))
     assert list(table["paper: corpus"]) == ["RTE", "RTE", "STS-B", "SST"]
     html = table_html(table, "What the tasks hold.")
-    assert "<td>400<" in html
+    assert re.search(r"<td[^>]*>400<", html)
     assert "400.00" not in html

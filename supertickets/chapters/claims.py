@@ -20,10 +20,9 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from supertickets.errors import SuperticketsError
-from supertickets.statistics import Interval, holm, paired_difference
+from supertickets.statistics import ALPHA, POWER, Interval, holm, paired_difference
 
 HOLDS, REVERSED, UNKNOWN = "holds here", "reversed here", "cannot tell"
-ALPHA, POWER = 0.05, 0.8
 COLUMNS = ("claim", "where", "n", "effect", "low", "high", "p", "p (Holm)", "verdict", "power", "needed")
 """What is shown of a row; ``unit``, ``limit``, ``side`` and ``expected`` are there too."""
 

@@ -26,6 +26,14 @@ if TYPE_CHECKING:
         placebo_gain,
         rises_then_falls,
     )
-    from supertickets.statistics.spread import equal_variances, pitman_morgan, sd_interval, seeds_needed, spread_power
+    from supertickets.statistics.spread import (
+        ALPHA,
+        POWER,
+        equal_variances,
+        pitman_morgan,
+        sd_interval,
+        seeds_needed,
+        spread_power,
+    )
 else:
     __getattr__, __dir__ = handed_on(__name__)

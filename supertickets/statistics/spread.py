@@ -12,6 +12,7 @@ from supertickets.errors import SuperticketsError
 from supertickets.statistics.intervals import TAIL, Interval, checked_sample, paired_values
 
 ALPHA, POWER = 0.05, 0.8
+"""The level of every test, and the power for which runs are counted."""
 
 
 def spread_power(sd_ratio: float, seeds: int) -> float:

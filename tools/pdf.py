@@ -15,7 +15,7 @@ from playwright.sync_api import sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PAGES = """() => [location.href, ...[...document.querySelectorAll('nav.bd-links a[href]')].map(a => a.href)]
-  .map(address => address.split('#')[0]).filter(address => !address.endsWith('/api.html'))"""
+  .map(address => address.split('#')[0]).filter(address => !/\/api(\/[^\/]*)?\.html$/.test(address))"""
 # A page's article; "#!" marks links between pages, by the page's number.
 ARTICLE = """async pages => {
   if (window.MathJax && MathJax.startup) await MathJax.startup.promise;

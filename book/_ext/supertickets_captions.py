@@ -192,7 +192,7 @@ def number_and_mark(app: Sphinx, page: str, template: str, context: dict[str, An
     """Number the captions of a page and mark its mentions."""
     if body := context.get("body"):
         body = number_captions(page, body)
-        context["body"] = body if page in ("api", "bibliography") else mark_mentions(body)
+        context["body"] = body if page.split("/")[0] in ("api", "bibliography") else mark_mentions(body)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What this book needs from Sphinx beyond its configuration.
 
-MathJax inside the site, a provenance line at the foot of each page, an API page that lists the package's modules by
-looking at it and stays out of the search, a front page with the verdicts of the chapters just executed, links from
+MathJax inside the site, a provenance line at the foot of each page, an API page for every room, made by looking at the
+package, that stays out of the search, a front page with the verdicts of the chapters just executed, links from
 first uses to the glossary, and a description of each page.
 """
 
@@ -114,11 +114,17 @@ def public_names_text() -> str:
     return "```{eval-rst}\n" + head + "\n".join(rows) + "\n```"
 
 
-def modules_text() -> str:
-    """One section per module."""
-    return "\n\n".join(
-        f"## `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n```" for name in module_names()
-    )
+def write_room_pages(folder: Path) -> None:
+    """A page for each room of the package with a section per module, in the order of the house."""
+    folder.mkdir(exist_ok=True)
+    for room, floor in floors().items():
+        sections = (
+            f"## `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n```"
+            for name in module_names()
+            if name.split(".")[1] == room
+        )
+        text = "\n\n".join((f"---\nnosearch: true\n---\n# {room}", *sections))
+        (folder / f"{floor:02}_{room}.md").write_text(text, encoding="utf-8")
 
 
 def inconsistencies_text() -> str:
@@ -136,7 +142,6 @@ def fill_markers(app: Sphinx, page: str, source: list[str]) -> None:
     """Replace the markers of the API page, the front page and the list of inconsistencies by what there is."""
     fillers = {
         "<!-- public names -->": lambda: public_names_text(),
-        "<!-- modules -->": lambda: modules_text(),
         "<!-- inconsistencies -->": inconsistencies_text,
         "<!-- verdicts -->": lambda: _raw(verdicts.verdicts_html(claims, titles)),
         "<!-- headlines -->": lambda: _raw(verdicts.headlines_html(claims, titles)),
@@ -262,7 +267,7 @@ class GlossaryLinks(SphinxPostTransform):
     def run(self, **kwargs: Any) -> None:
         """Walk the page's text once per word."""
         page = self.env.docname
-        if page in ("glossary", "api", "bibliography"):
+        if page.split("/")[0] in ("glossary", "api", "bibliography"):
             return
         entries = self.env.get_domain("std").objects  # pyright: ignore[reportAttributeAccessIssue]
         terms = {name: place for (kind, name), place in entries.items() if kind == "term"}
@@ -314,7 +319,7 @@ def resolve_public_name(app: Sphinx, env: Any, node: Any, shown: Any) -> Any:
 
 def outdated_pages(app: Sphinx, env: Any, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
     """Read in every build what is made from the package, the runs and the executed chapters."""
-    return [page for page in ("api", "index") if page in env.all_docs]
+    return [page for page in env.all_docs if page == "index" or page.split("/")[0] == "api"]
 
 
 def keep_first_line(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
@@ -324,7 +329,8 @@ def keep_first_line(app: Sphinx, what: str, name: str, value: Any, options: Any,
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Register the handlers; called by Sphinx."""
+    """Register the handlers; called by Sphinx, before it looks for pages."""
+    write_room_pages(Path(app.srcdir) / "api")
     app.config.mathjax_path = f"mathjax/{MATHJAX}"  # pyright: ignore[reportAttributeAccessIssue]
     app.config.html_search_scorer = str(Path(__file__).with_name("scorer.js"))  # pyright: ignore[reportAttributeAccessIssue]
     app.add_domain(QuietPython, override=True)

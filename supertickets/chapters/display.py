@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from supertickets.chapters.svg import svgs
@@ -95,6 +96,8 @@ def show_table(
 def show_claims(frame: pd.DataFrame, caption: str, name: str = "claims", so_far: str = "") -> None:
     """Show judged claims (:func:`supertickets.chapters.claims.judged`) as a table; empty columns are left out.
 
+    What all rows claim is said once, in the caption.
+
     The rows go into the notebook as data too (``CLAIMS``), for the front page's table of verdicts. ``so_far`` says, in
     both places, how much of what was planned they rest on.
     """
@@ -104,6 +107,8 @@ def show_claims(frame: pd.DataFrame, caption: str, name: str = "claims", so_far:
             words = ["" if value != value else style.format(value) for value in frame[column]]  # NaN: nothing
             shown[column] = [NEVER if word == "inf" else word for word in words]
     shown = shown.loc[:, [bool((shown[column] != "").any()) for column in shown]]
+    if len(frame) > 1 and frame["claim"].nunique() == 1 and frame["where"].nunique() > 1:
+        caption = f"Claim: {shown.pop('claim').iloc[0]}. {caption}"
     tab = _TAB.get()
     place = {"scale": tab.key if tab else "", "table": name, "id": f"table-{_named(name)}", "so_far": so_far}
     rows = [row | place for row in json.loads(frame.to_json(orient="records") or "[]")]
@@ -249,6 +254,9 @@ def _cells(frame: pd.DataFrame, decimals: int) -> tuple[list[str], list[list[str
     ``low`` and ``high`` move into the column before, ``x: low`` into ``x`` or ``x: sd``, ``paper: x`` below ``x``.
     """
     columns = {str(name): [_words(value, str(name), decimals) for value in frame[name]] for name in frame}
+    for name, words in columns.items():
+        if all(word.endswith(".0%") for word in words if word not in ("", NEVER)):  # whole ones, such as levels
+            columns[name] = [word.replace(".0%", "%") for word in words]
     before = ""
     for name in list(columns):
         at, start = (before, "") if name == "low" else (name, f"{name.removesuffix(': sd')}: ")
@@ -274,12 +282,14 @@ def _words(value: Any, column: str, decimals: int) -> str:
     column = column.removeprefix("paper: ")
     if column.endswith("(%)") and not isinstance(value, str):
         return f"{value:.{min(decimals, 1)}f}%"
+    if isinstance(value, Integral) and not isinstance(value, bool) and "seed" not in column:
+        return f"{value:,}"
     if not isinstance(value, float):
         return str(value).replace("_", " ") if column == "metric" else str(value)
     if math.isinf(value):
         return NEVER
     if column.split(":")[0] in SHARES and abs(value) <= 1:
-        return f"{100 * value:.3g}%"
+        return f"{100 * value:.1f}%"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{decimals}f}"
 
 

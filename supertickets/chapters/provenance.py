@@ -119,7 +119,7 @@ def titled(page: str) -> str:
     >>> titled("chapters/05_single_task")
     '5 Single task'
     """
-    number, _, name = page.split("/")[-1].lstrip("0").partition("_")
+    number, _, name = page.replace("index", "Front page").split("/")[-1].lstrip("0").partition("_")
     return f"{number} {name.replace('_', ' ').capitalize()}".strip()
 
 
@@ -148,7 +148,7 @@ def runs_html(found: Evidence, experiment: str) -> tuple[str, dict[str, pd.DataF
         said = missing_sentence(pd.DataFrame({"run": list(own)}), specs)
         lines = [f"{len(own)} of {len(specs)} runs, {took} of training in all. {said}"]
         lines += [
-            f"Pack {pack}: {made['runs']} runs, packed by commit {made['packed by']['commit']}. {made['note']}"
+            f"Pack {pack}: {made['runs']} runs, packed by commit {made['packed by']['commit']}. {made['note'].rstrip('.')}."
             for pack, made in packed
         ]
         if own - frozenset().union(*(ids for _, _, ids in found.packs)):

@@ -14,7 +14,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-PAGES = """() => [location.href, ...[...document.querySelectorAll('nav.bd-links a[href]')].map(a => a.href)]
+PAGES = r"""() => [location.href, ...[...document.querySelectorAll('nav.bd-links a[href]')].map(a => a.href)]
   .map(address => address.split('#')[0]).filter(address => !/\/api(\/[^\/]*)?\.html$/.test(address))"""
 # A page's article; "#!" marks links between pages, by the page's number.
 ARTICLE = """async pages => {

@@ -239,6 +239,7 @@ for scale in each(judged):
         "light",
         scale.so_far("table1"),
     )
+    measured(*claims.hardly_trained(judged[scale]))
 
 # %% [markdown]
 # The tasks of the lab are trained at one learning rate, batch size and dropout.

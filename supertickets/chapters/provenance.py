@@ -148,7 +148,8 @@ def runs_html(found: Evidence, experiment: str) -> tuple[str, dict[str, pd.DataF
         said = missing_sentence(pd.DataFrame({"run": list(own)}), specs)
         lines = [f"{len(own)} of {len(specs)} runs, {took} of training in all. {said}"]
         lines += [
-            f"Pack {pack}: {made['runs']} runs, packed by commit {made['packed by']['commit']}. {made['note'].rstrip('.')}."
+            f"Pack {pack}: {made['runs']} runs, packed by commit {made['packed by']['commit']}. "
+            f"{made['note'].removesuffix('.')}."
             for pack, made in packed
         ]
         if own - frozenset().union(*(ids for _, _, ids in found.packs)):

@@ -85,6 +85,24 @@ def light_pruning(frame: pd.DataFrame, levels: Sequence[float] = LIGHT_LEVELS) -
     return judged_apart(told("light pruning beats the full model", values, at, expected=paper_gain()))
 
 
+def hardly_trained(frame: pd.DataFrame) -> list[str]:
+    """Where light winning tickets learn less than half of what full models do, a sentence a task.
+
+    A mean says nothing of runs of which some train and others fail.
+    """
+    said = []
+    for task, own in frame.groupby("task", sort=False):
+        learnt = own["report_score"] - own["constant_score"]
+        light = learnt[(own["kind"] == "winning") & own["level"].isin(LIGHT_LEVELS)]
+        full = float(learnt[own["kind"] == "full"].mean())
+        if few := int((light < full / 2).sum()):
+            said.append(
+                f"{task}: full models learn {100 * full:.1f} points beyond a constant answer; {few} of {len(light)} "
+                "light tickets learn less than half of that."
+            )
+    return said
+
+
 def foreseen(frame: pd.DataFrame, sets: int) -> str:
     """What the powered test of the central claim can see, from other runs of the task: said before it is made."""
     ((task, gains),) = contrasts(frame, "winning").items()

@@ -13,6 +13,7 @@ from supertickets.chapters.single_task.claims import (
     contrasts,
     falls,
     foreseen,
+    hardly_trained,
     larger_models,
     light_pruning,
     paper_gain,
@@ -54,6 +55,15 @@ RISE = {0.1: 0.02, 0.2: 0.03, 0.3: 0.01, 0.5: -0.05, 0.8: -0.2}
 
 
 FALL = {0.1: -0.01, 0.2: -0.02, 0.3: -0.03, 0.5: -0.05, 0.8: -0.2}
+
+
+def test_light_tickets_that_hardly_train_are_counted_by_task():
+    frame = curves(RISE, 2, noise=0.0).assign(constant_score=0.5)
+    assert hardly_trained(frame) == []
+    failed = (frame["kind"] == "winning") & (frame["seed"] == 1) & frame["level"].isin([0.2, 0.8])
+    frame.loc[failed, "report_score"] = 0.52
+    (said,) = hardly_trained(frame)  # 80% pruned is not light
+    assert said.startswith("t: full models learn 3") and "; 1 of 6 light tickets learn less" in said
 
 
 def test_contrasts_are_paired_and_in_points():

@@ -63,7 +63,7 @@ def test_light_tickets_that_hardly_train_are_counted_by_task():
     failed = (frame["kind"] == "winning") & (frame["seed"] == 1) & frame["level"].isin([0.2, 0.8])
     frame.loc[failed, "report_score"] = 0.52
     (said,) = hardly_trained(frame)  # 80% pruned is not light
-    assert said.startswith("t: full models learn 3") and "; 1 of 6 light tickets learn less" in said
+    assert said.startswith("t: full models learn 29.6 points") and "; 1 of 6 light tickets learn less" in said
 
 
 def test_contrasts_are_paired_and_in_points():

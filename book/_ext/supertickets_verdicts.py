@@ -199,13 +199,14 @@ def verdicts_html(claims: Sequence[Mapping[str, Any]], scales: Mapping[str, str]
             cells += f'<td{kind} data-label="{html.escape(title)}">{lines}</td>'
         rows.append(f'<tr id="claim-{place}"><th scope="row">{words}</th>{cells}</tr>')
     return (
-        '<figure class="st-table st-stacked st-verdicts" id="table-verdicts"><div class="st-scroll" tabindex="0" '
+        '<div class="full-width"><figure class="st-table st-stacked st-verdicts" id="table-verdicts">'
+        '<div class="st-scroll" tabindex="0" '
         f'role="region" aria-label="Verdicts"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
         '<figcaption data-name="verdicts">Every claim of the paper and what it came to: the word, the effect with its '
         "95% interval, and how many runs that rests on; for what cannot be told, the power that they had. Points are "
         "hundredths of the full score; other hundredths are those of the loss."
-        "</figcaption></figure>"
+        "</figcaption></figure></div>"
     )
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from supertickets_captions import mark_mentions
 
 from supertickets.chapters import paper
-from supertickets.chapters.claims import COMPARISONS, HOLDS, REVERSED, UNKNOWN
+from supertickets.chapters.claims import COMPARISONS, HOLDS, REVERSED, UNKNOWN, excludes
 from supertickets.chapters.display import CLAIMS
 from supertickets.chapters.domain_adaptation.tables import PRINTED
 from supertickets.chapters.task_shares.claims import CLAIMS as SHARE_CLAIMS
@@ -177,7 +177,7 @@ def headlines_html(claims: Sequence[Mapping[str, Any]], scales: Mapping[str, str
             told = [_word(word) + f" by {', '.join(by)}" * (len(words) > 1) for word, by in words.items()]
             if found:
                 by = f" by {_label(found[0], found)}" * (len(found) > 1)
-                points = f"{_effect(found[0])}{by}, n = {found[0]['n']:g}{_so_far(found[0])}"
+                points = f"{_effect(found[0])}{by}, n = {found[0]['n']:g}{_excluded(found[0])}{_so_far(found[0])}"
                 answers.append(f"{html.escape(title)} {'; '.join(told)} ({points})")
         line = "; ".join(answers) or NO_RUNS
         lines.append(f'<li><a href="#claim-{place}">{html.escape(said.words)}</a>: {line}.</li>')
@@ -204,8 +204,9 @@ def verdicts_html(claims: Sequence[Mapping[str, Any]], scales: Mapping[str, str]
         f'role="region" aria-label="Verdicts"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
         '<figcaption data-name="verdicts">Every claim of the paper and what it came to: the word, the effect with its '
-        "95% interval, and how many runs that rests on; for what cannot be told, the power that they had. Points are "
-        "hundredths of the full score; other hundredths are those of the loss."
+        "95% interval, and how many runs that rests on; for what cannot be told, the power that they had, or that the "
+        "interval excludes the paper's effect. Points are hundredths of the full score; other hundredths are those of "
+        "the loss."
         "</figcaption></figure></div>"
     )
 
@@ -214,10 +215,15 @@ def _line(row: Mapping[str, Any], among: Sequence[Mapping[str, Any]]) -> str:
     """A row's word, effect, interval and n, with a link to the word's meaning and to the place in the book."""
     limit = f", limit {_figure(row, 'limit')}" if row["limit"] else ""
     power = f", power {row['power']:.0%}" if row["verdict"] == UNKNOWN and row["power"] is not None else ""
+    power = _excluded(row) or power
     label = f"<i>{html.escape(_label(row, among))}:</i> " if len(among) > 1 else ""
     word = _word(row["verdict"])
     place = f'<a href="chapters/{row["page"]}.html#{row["id"]}">{_effect(row)}</a>'
     return f"<p>{label}{word} {place}{limit}, n = {row['n']:g}{power}{_so_far(row)}</p>"
+
+
+def _excluded(row: Mapping[str, Any]) -> str:
+    return f", {_figure(row, 'expected')} excluded" if excludes(row) else ""
 
 
 def _figure(row: Mapping[str, Any], name: str) -> str:

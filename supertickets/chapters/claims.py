@@ -122,6 +122,18 @@ def verdict(row: Mapping[str, Any]) -> str:
     return HOLDS if (low > 0) == (row["side"] == "above") else REVERSED
 
 
+def excludes(row: Mapping[str, Any]) -> bool:
+    """Whether a row that cannot be told has yet an interval without the effect that the claim is about.
+
+    >>> row = {"verdict": UNKNOWN, "side": "above", "expected": 0.9, "low": -0.5, "high": 0.43}
+    >>> excludes(row), excludes(row | {"high": 1.2}), excludes(row | {"expected": None})
+    (True, False, False)
+    """
+    if row["verdict"] != UNKNOWN or row["expected"] is None or row["low"] is None:
+        return False
+    return bool(row["high"] < row["expected"] if row["side"] == "above" else row["low"] > row["expected"])
+
+
 def sentence(row: Mapping[str, Any]) -> str:
     """A judged row in words.
 
@@ -150,7 +162,9 @@ def sentence(row: Mapping[str, Any]) -> str:
     told.append(f"n = {row['n']}")
     if row["limit"]:
         told.append(f"limit {figure(row['limit'])}")
-    if row["verdict"] == UNKNOWN and not math.isnan(row["power"]):
+    if excludes(row):
+        told.append(f"{figure(row['expected'], 1)} excluded")
+    elif row["verdict"] == UNKNOWN and not math.isnan(row["power"]):
         would = f", {row['needed']:,.0f} runs would do" if math.isfinite(row["needed"]) else ""
         told.append(f"power {row['power']:.0%} for {figure(row['expected'], 1)}{would}")
     return f"{start}: {row['verdict']} ({'; '.join(told)})."

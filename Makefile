@@ -69,9 +69,9 @@ slow: $(READY) ## run the tests marked slow
 bench: $(READY) ## time our sweeps beside the Trainer's (BENCH_ARGS="--data-dir DIR"), write book/results/benchmarks.json
 	$(BIN)/python tools/bench.py $(BENCH_ARGS)
 
-# On the machine's own torch, since requirements.lock pins builds for a CPU.
+# On the machine's own torch, since requirements.lock pins builds for a CPU; this checkout need not be installed there.
 gpu: ## on a GPU: its tests, then what it does, into book/results/gpu.json (8 minutes; GPU_PYTHON, BENCH_ARGS)
-	@$(GPU_PYTHON) tools/bench.py --suites gpu --minutes 7.5 --out book/results/gpu.json $(BENCH_ARGS)
+	@PYTHONPATH="$(CURDIR):$$PYTHONPATH" $(GPU_PYTHON) tools/bench.py --suites gpu --minutes 7.5 --out book/results/gpu.json $(BENCH_ARGS)
 
 lint: $(READY) ## check style, formatting and types
 	$(BIN)/ruff check

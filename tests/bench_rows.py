@@ -1,7 +1,11 @@
 """Rows as the benchmarks write them."""
 
 import json
+from pathlib import Path
 
+from supertickets.chapters.speed import claims, tables
+
+NOTEBOOK = Path(__file__).parents[1] / "notebooks/D_costs.py"
 SINCE = {"lab": "2030-01-01 (commit abc)", "RTE": "2030-01-02 (commit def)"}
 
 
@@ -81,3 +85,17 @@ def profiled(suite, level, seconds, products, elementwise):
     row = {"suite": suite, "side": "profile", "level": level, "seconds": seconds, "products": products}
     row |= {"elementwise": elementwise, "between": 1 - products - elementwise, "rate": 40.0, "utilisation": 0.2}
     return row
+
+
+def shown_of_a_gpu(folder: Path) -> tuple[dict, list[str]]:
+    """Tables by name and sentences of the part of appendix D on GPUs, from the gpu.json of a folder."""
+    (cell,) = [cell for cell in NOTEBOOK.read_text(encoding="utf-8").split("\n# %%\n") if "gpu.json" in cell]
+    found, said = {}, []
+
+    def show_table(table, caption, name, **_):
+        found[name] = table
+
+    code = cell.split("\n# %% [markdown]")[0]
+    given = {"path": folder / "benchmarks.json", "tables": tables, "claims": claims, "show_table": show_table}
+    exec(compile(code, "D_costs", "exec"), given | {"measured": lambda *told: said.extend(told)})
+    return found, said

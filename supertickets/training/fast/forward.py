@@ -66,7 +66,8 @@ def _forward(encoder: PreTrainedModel, layers: list[nn.Module], bias_of: Any, wh
             states = project(states)
         added = [_added(attention_mask, states, whole)]
         if bias_of is not None:
-            added.append(bias_of(states[:1]))
+            with states.device:  # not on the host, where older releases of transformers make positions
+                added.append(bias_of(states[:1]))
         for layer in layers:
             found = layer(states, *added)
             states = found[0] if bias_of is not None else found

@@ -1,13 +1,8 @@
 """What appendix D shows of a GPU, from a made-up file: all that ``make gpu`` writes, floor and passes among it."""
 
-from pathlib import Path
-
 import pytest
-from bench_rows import OFFSETS, RTE, profiled, side, steps, written
+from bench_rows import OFFSETS, RTE, profiled, shown_of_a_gpu, side, steps, written
 
-from supertickets.chapters.speed import claims, tables
-
-NOTEBOOK = Path(__file__).parents[3] / "notebooks/D_costs.py"
 FLOOR = {"suite": "RTE", "side": "floor", "seconds": 0.002, "products": 0.0005, "elementwise": 0.0002, "between": 0.001}
 PASSES = [
     {"suite": "SST-2", "side": "passes", "task": "SST-2", "mode": mode, "way": way, "seconds": seconds}
@@ -31,23 +26,9 @@ ROWS = [
 ]
 
 
-def shown(folder: Path) -> tuple[dict, list[str]]:
-    """Tables by name and sentences of the page's part on GPUs."""
-    (cell,) = [cell for cell in NOTEBOOK.read_text(encoding="utf-8").split("\n# %%\n") if "gpu.json" in cell]
-    found, said = {}, []
-
-    def show_table(table, caption, name, **_):
-        found[name] = table
-
-    code = cell.split("\n# %% [markdown]")[0]
-    given = {"path": folder / "benchmarks.json", "tables": tables, "claims": claims, "show_table": show_table}
-    exec(compile(code, "D_costs", "exec"), given | {"measured": lambda *told: said.extend(told)})
-    return found, said
-
-
 def test_all_that_was_measured_on_a_gpu_is_shown(tmp_path, capsys):
     written(tmp_path / "gpu.json", [*ROWS, {"suite": "lab", "side": "missing", "task": "no time"}])
-    found, said = shown(tmp_path)
+    found, said = shown_of_a_gpu(tmp_path)
     names = ["gpu-throughput", "gpu-few-shot", "gpu-steps", "gpu-profile", "gpu-floor", "gpu-passes"]
     assert list(found) == names
     assert all(len(table) for table in found.values())
@@ -64,12 +45,12 @@ def test_all_that_was_measured_on_a_gpu_is_shown(tmp_path, capsys):
 
 def test_what_could_not_be_measured_leaves_empty_tables(tmp_path):
     written(tmp_path / "gpu.json", [{"suite": "gpu", "side": "missing", "task": "its tests"}])
-    found, said = shown(tmp_path)
+    found, said = shown_of_a_gpu(tmp_path)
     assert found["gpu-floor"].empty
     assert found["gpu-passes"].empty
     assert not said
 
 
 def test_without_its_file_the_page_says_so(tmp_path, capsys):
-    assert shown(tmp_path) == ({}, [])
+    assert shown_of_a_gpu(tmp_path) == ({}, [])
     assert "No GPU has been measured" in capsys.readouterr().out

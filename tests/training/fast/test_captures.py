@@ -128,7 +128,7 @@ def test_a_step_asks_its_device_for_nothing_and_gives_it_nothing(family, monkeyp
     model = on_meta(tiny_model(family))
     with a_step(model) as step, Elsewhere() as elsewhere:
         step(*nowhere())
-    assert bool(elsewhere.seen) == (family == "deberta-v3")  # a copy from the host
+    assert elsewhere.seen or family != "deberta-v3"  # a copy from the host
     assert not elsewhere.seen or family_of(model).more_reads  # which is not tried
 
 

@@ -2,14 +2,13 @@
 
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
 from supertickets.chapters.domain_adaptation.tables import MODELS, table4
-from supertickets.chapters.drawing import common_legend
+from supertickets.chapters.drawing import common_legend, subplots
 from supertickets.chapters.pairs import kin_of
 
 STYLE = {
@@ -28,10 +27,7 @@ def adaptation_figure(frame: pd.DataFrame) -> Figure:
     """
     data = table4(frame)
     targets = list(dict.fromkeys(data["target"]))
-    with sns.axes_style("ticks"):
-        fig, axes = plt.subplots(
-            1, len(targets), figsize=(4.2 * len(targets), 3.3), squeeze=False, layout="constrained"
-        )
+    fig, axes = subplots(1, len(targets), figsize=(4.2 * len(targets), 3.3), squeeze=False)
     for ax, target in zip(axes[0], targets, strict=True):
         for place, model in enumerate(MODELS):
             rows = data.loc[(data["target"] == target) & (data["model"] == model)]

@@ -3,7 +3,6 @@
 import math
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -19,6 +18,7 @@ from supertickets.chapters.drawing import (
     keep_to_means,
     panels,
     seeds_said,
+    subplots,
 )
 from supertickets.chapters.pairs import kin_of, super_ticket_pairs
 from supertickets.errors import SuperticketsError
@@ -90,16 +90,9 @@ def figure3(frame: pd.DataFrame) -> Figure:
     theirs = paper.figure3()
     own, slant = _task_labels(ours)
     left = max(0.62 * len(ours) if slant or len(ours) > 4 else 0.9 * len(ours), 2.0)
-    with sns.axes_style("ticks"):
-        fig, axes = plt.subplots(
-            2,
-            2,
-            figsize=(left + 0.55 * len(theirs) + 1.0, 4.8),
-            width_ratios=[left, 0.55 * len(theirs)],
-            sharex="col",
-            sharey="row",
-            layout="constrained",
-        )
+    right = 0.55 * len(theirs)
+    size = (left + right + 1.0, 4.8)
+    fig, axes = subplots(2, 2, figsize=size, width_ratios=[left, right], sharex="col", sharey="row")
     x, seeds = np.arange(len(ours)), seeds_said(ours.loc[:, "seeds"].to_list())
     printed = [100 * row["weights remaining base"] for row in theirs]
     columns = (
@@ -148,16 +141,8 @@ def shrinking_figure(frame: pd.DataFrame) -> Figure:
         raise SuperticketsError("There are no finished runs of winning tickets to draw; run the sweep first.")
     panels = {task: list(dict.fromkeys(group["train_size"])) for task, group in data.groupby("task", sort=False)}
     n_columns = max(map(len, panels.values()))
-    with sns.axes_style("ticks"):
-        fig, axes = plt.subplots(
-            len(panels),
-            n_columns,
-            figsize=(2.7 * n_columns + 0.6, 2.9 * len(panels) + 0.4),
-            squeeze=False,
-            sharex=True,
-            sharey="row",
-            layout="constrained",
-        )
+    size = (2.7 * n_columns + 0.6, 2.9 * len(panels) + 0.4)
+    fig, axes = subplots(len(panels), n_columns, figsize=size, squeeze=False, sharex=True, sharey="row")
     for line, (task, sizes) in zip(axes, panels.items(), strict=True):
         own = data.loc[data["task"] == task]
         for axis, size in zip(line, sizes, strict=False):

@@ -19,8 +19,8 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 
 from supertickets.errors import SuperticketsError
 from supertickets.models.compaction import compact, cut, has_ffn, mark, within
+from supertickets.models.encoder_files import first_line, licence_of
 from supertickets.models.families import family_of, layers_of
-from supertickets.models.published import first_line, licence_of
 from supertickets.tickets import Ticket, full_ticket
 
 WEIGHTS, HEAD = "model.safetensors", "head.safetensors"

@@ -6,7 +6,7 @@ from supertickets.rooms import handed_on
 
 if TYPE_CHECKING:
     from supertickets.runs.choices import CHOICES, choices_of
-    from supertickets.runs.frames import missing_sentence, paired_scores, super_tickets
+    from supertickets.runs.frames import missing_sentence, paired_scores, scores_in, super_ticket_pairs, super_tickets
     from supertickets.runs.locks import EXPIRY, alive, claimed, tidy
     from supertickets.runs.log import RunLog
     from supertickets.runs.packs import pack, told
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         at_rate,
         data_of,
         in_words,
+        kind_of,
         placed,
         readable,
         spec_from_json,

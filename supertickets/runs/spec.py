@@ -296,6 +296,11 @@ def described(spec: Spec) -> str:
     return f"{spec.encoder}, {spec.model} on {task_of(spec)}, seed {spec.seed}"
 
 
+def kind_of(spec: Spec) -> str:
+    """The kind of a run's ticket, "full" for none; of many tasks, or of an adaptation, the model's name."""
+    return spec.ticket.kind if isinstance(spec, RunSpec) else spec.model
+
+
 def task_of(spec: Spec) -> str:
     """The task of a run, or its tasks; of an adaptation the target."""
     return " + ".join(ref.name for ref in data_of(spec))

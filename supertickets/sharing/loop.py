@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from supertickets import training
 from supertickets.errors import SuperticketsError
 from supertickets.runs import Hyper
 from supertickets.sharing.checkpoint import Progress, identity_of, read_progress, write_progress
@@ -22,20 +23,6 @@ from supertickets.sharing.isolation import Isolated, isolated
 from supertickets.sharing.model import SharedModel, predict_task, task_seed, using
 from supertickets.tasks import Task, shuffled, split_dev
 from supertickets.tickets import check_tickets
-from supertickets.training import (
-    Batch,
-    EncodedSplit,
-    Replayed,
-    best_device,
-    cached_encode,
-    epoch_values,
-    evaluation,
-    graphs,
-    ready,
-    train_batches,
-    training_step,
-    warmup_then_decay,
-)
 
 
 @dataclass(frozen=True)
@@ -43,8 +30,8 @@ class TaskData:
     """A task with its encoded splits, and which rows of dev choose the best epoch (``selection``, booleans)."""
 
     task: Task
-    train: EncodedSplit
-    dev: EncodedSplit
+    train: training.EncodedSplit
+    dev: training.EncodedSplit
     selection: np.ndarray
 
     @property
@@ -81,13 +68,13 @@ def task_data(
     """A task encoded for :func:`train_together`. Raises SuperticketsError if it has no training data."""
     if not len(task.train):
         raise SuperticketsError(f"Task {task.name} has no training data; leave it out, or give it some.")
-    train, dev = (cached_encode(task, split, tokenizer, max_length) for split in ("train", "dev"))
+    train, dev = (training.cached_encode(task, split, tokenizer, max_length) for split in ("train", "dev"))
     return TaskData(task, train, dev, split_dev(task, selection_fraction, split_seed))
 
 
 def multi_task_batches(
-    splits: Mapping[str, EncodedSplit], batch_size: int, seed: int, epoch: int
-) -> Iterator[tuple[str, Batch]]:
+    splits: Mapping[str, training.EncodedSplit], batch_size: int, seed: int, epoch: int
+) -> Iterator[tuple[str, training.Batch]]:
     """One epoch of minibatches, each of one task, with the task's name: every example of every task once.
 
     Tasks are mixed in proportion to size, the order is shuffled anew every epoch and depends on the seed, the epoch
@@ -96,7 +83,7 @@ def multi_task_batches(
     names = sorted(splits)
     counts = [-(-len(splits[name]) // batch_size) for name in names]
     order = np.repeat(np.arange(len(names)), counts)[shuffled(sum(counts), seed, epoch, 3)]
-    batches = [train_batches(splits[name], batch_size, task_seed(seed, name), epoch) for name in names]
+    batches = [training.train_batches(splits[name], batch_size, task_seed(seed, name), epoch) for name in names]
     for index in order:
         yield names[index], next(batches[index])
 
@@ -131,8 +118,8 @@ def train_together(
     _check(shared, tasks)
     splits = [split for given in data.values() for split in (given.train, given.dev)]
     for model in shared.models.values():
-        model.to(best_device())  # pyright: ignore[reportArgumentType]  # a decorator of transformers hides its self
-    with ready(next(iter(shared.models.values())), hyper, seed, *splits) as splits:
+        model.to(training.best_device())  # pyright: ignore[reportArgumentType]  # a decorator of transformers hides its self
+    with training.ready(next(iter(shared.models.values())), hyper, seed, *splits) as splits:
         for index, (name, given) in enumerate(data.items()):
             data[name] = replace(given, train=splits[2 * index], dev=splits[2 * index + 1])
         with isolated(shared) as whole:
@@ -171,21 +158,23 @@ def _train(
     shared, whole, hyper, counts = run.shared, run.whole, run.hyper, run.counts
     train = {name: given.train for name, given in run.data.items()}
     per_epoch = sum(counts.values())
-    factor = warmup_then_decay(hyper, per_epoch * hyper.epochs)
+    factor = training.warmup_then_decay(hyper, per_epoch * hyper.epochs)
     splits = {name: (given.train, given.dev) for name, given in run.data.items()}
     identity = "" if run.checkpoint is None else identity_of(whole, splits, hyper, run.seed)
     losses = torch.zeros(len(train), device=whole.vector.device)
     progress = read_progress(run.checkpoint, identity, whole) or Progress(whole.vector.clone(), losses)
     row = {name: index for index, name in enumerate(train)}
-    capture, options = graphs(whole.vector.device), {"clip": hyper.clip, "weight_decay": hyper.weight_decay}
+    capture, options = training.graphs(whole.vector.device), {"clip": hyper.clip, "weight_decay": hyper.weight_decay}
     steps = {}
     for name, split in train.items():
         update = partial(whole.update, name, **options, leaky=run.leaky)
-        steps[name] = training_step(shared.models[name], split, hyper, update, counts[name] * hyper.epochs, capture)
+        steps[name] = training.training_step(
+            shared.models[name], split, hyper, update, counts[name] * hyper.epochs, capture
+        )
     evaluations = {}
     for name, given in run.data.items():
         chosen = given.dev.rows(np.flatnonzero(given.selection))
-        evaluations[name] = evaluation(shared.models[name], chosen, hyper.precision, hyper.epochs)
+        evaluations[name] = training.evaluation(shared.models[name], chosen, hyper.precision, hyper.epochs)
     while progress.epoch < hyper.epochs and progress.epoch - progress.best_epoch < hyper.patience:
         for model in shared.models.values():
             model.train()
@@ -209,7 +198,9 @@ def _train(
         whole.vector.copy_(progress.best_weights)
     if run.checkpoint is not None:
         Path(run.checkpoint).unlink(missing_ok=True)
-    return progress, "; ".join(dict.fromkeys(step.told() for step in steps.values() if isinstance(step, Replayed)))
+    return progress, "; ".join(
+        dict.fromkeys(step.told() for step in steps.values() if isinstance(step, training.Replayed))
+    )
 
 
 def _end_epoch(run: _Run, progress: Progress, evaluations: Mapping[str, Callable[[], np.ndarray]]) -> None:
@@ -221,7 +212,7 @@ def _end_epoch(run: _Run, progress: Progress, evaluations: Mapping[str, Callable
         with using(run.shared, name):
             logits = evaluations[name]()
         train_loss = totals[name] / counts[name]
-        found[name] = epoch_values(given.task, logits, given.selection, train_loss, progress.epoch + 1, hyper)
+        found[name] = training.epoch_values(given.task, logits, given.selection, train_loss, progress.epoch + 1, hyper)
     epoch = {
         "train_loss": sum(totals.values()) / sum(counts.values()),
         "selection_score": float(np.mean([values["selection_score"] for values in found.values()])),

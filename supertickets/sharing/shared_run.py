@@ -5,10 +5,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
-from transformers import PreTrainedModel
 
 from supertickets.models import load_encoder, load_tokenizer, shape_of
-from supertickets.runs import Hyper, Record, SharingSpec, at_rate, setting
+from supertickets.runs import Record, SharingSpec, at_rate, setting
 from supertickets.sharing.loop import TaskData, Together, task_data, train_together
 from supertickets.sharing.model import SharedModel, alone, shared_model
 from supertickets.tasks import split_arrays, task_facts
@@ -44,7 +43,10 @@ def train_shared(
     for name, given in data.items():
         keep("multi-task", name, together.dev_logits[name])
         for hyper in spec.fine_tuning:
-            keep(f"fine-tuned{at_rate(hyper)}", name, _fine_tuned(alone(shared, name), given, hyper, spec.seed))
+            model = alone(shared, name)
+            with ready(model, hyper, spec.seed, given.train, given.dev) as (train, dev):
+                fit(model, given.task, train, dev, given.selection, hyper, spec.seed)
+                keep(f"fine-tuned{at_rate(hyper)}", name, predict(model, dev, hyper.precision))
     units, shape = shared_units(shared.tickets), shape_of(load_encoder(spec.encoder, 1, spec.seed))
     size = {f"{name}/weights_remaining": ticket.weights_remaining(shape) for name, ticket in shared.tickets.items()}
     return Record(
@@ -93,10 +95,3 @@ def _given(data: Mapping[str, TaskData], tickets: Mapping[str, Ticket]) -> dict[
         arrays |= {f"{name}/{key}": array for key, array in split_arrays(given.task, given.selection).items()}
         arrays[f"{name}/heads"], arrays[f"{name}/ffns"] = tickets[name].heads, tickets[name].ffns
     return arrays
-
-
-def _fine_tuned(model: PreTrainedModel, given: TaskData, hyper: Hyper, seed: int) -> np.ndarray:
-    """Dev outputs of a task's own model after fine-tuning it from the shared weights."""
-    with ready(model, hyper, seed, given.train, given.dev) as (train, dev):
-        fit(model, given.task, train, dev, given.selection, hyper, seed)
-        return predict(model, dev, hyper.precision)

@@ -18,7 +18,7 @@ from supertickets.engines import Summary, run_all
 from supertickets.errors import SuperticketsError
 from supertickets.models import load_compacted, load_encoder, load_tokenizer, write_readme
 from supertickets.runs import Hyper, Record, RunStore, choices_of, device_name
-from supertickets.statistics import PairedDifference
+from supertickets.statistics import Interval
 from supertickets.studies.answers import predictions_frame
 from supertickets.studies.experiments import full_run, ticket_sweep
 from supertickets.studies.gains import footprint, learnt, measured, report_gain
@@ -48,8 +48,8 @@ class Found:
     pruned: float
     chosen: Record
     full: Record
-    gain: PairedDifference
-    learnt: PairedDifference
+    gain: Interval
+    learnt: Interval
     constant: str
     ticket: Ticket
     summary: Summary

@@ -123,7 +123,7 @@ def share(
         rows.append(row)
         arrays = {"selection": given.selection, "dev_logits": together.dev_logits[name]}
         write_readme(out / name, measured(given.task, arrays))
-        if not learnt(given.task, [arrays]).interval.low > 0:
+        if not learnt(given.task, [arrays]).low > 0:
             notes.append(
                 f"Task {name} is not learnt: its report score is not clearly above that of always answering "
                 f"{best_constant(given.task)[1]}."

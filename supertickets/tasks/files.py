@@ -73,17 +73,15 @@ class Table:
             values = self.column(name)
             for row, value in enumerate(values):
                 if not isinstance(value, str) and not (value is None and empty_ok):
-                    what = "has no value" if value is None else f"holds {value!r}, which is not text,"
-                    raise SuperticketsError(f"Column {name!r} of {self.path} {what} in data row {row + 1}.")
-                if value and (found := _SURROGATE.search(value)):
-                    raise SuperticketsError(
-                        f"Column {name!r} of {self.path} holds half a character ({found.group()!r}) in data row "
-                        f"{row + 1}, which no encoding can hold: mend the row."
+                    raise self._fault(
+                        name, row, "has no value" if value is None else f"holds {value!r}, which is not text,"
                     )
+                if value and (found := _SURROGATE.search(value)):
+                    fix = ", which no encoding can hold: mend the row"
+                    raise self._fault(name, row, f"holds half a character ({found.group()!r})", fix)
             stripped.append([(value or "").strip() for value in values])
             if not empty_ok and "" in stripped[-1]:
-                row = stripped[-1].index("") + 1
-                raise SuperticketsError(f"Column {name!r} of {self.path} is empty in data row {row}: fill or drop it.")
+                raise self._fault(name, stripped[-1].index(""), "is empty", ": fill or drop it")
         return list(zip(*stripped, strict=True))
 
     def labels(self, name: str) -> list[str]:
@@ -91,17 +89,16 @@ class Table:
         labels = []
         for row, value in enumerate(self.column(name)):
             if isinstance(value, list | dict):
-                raise SuperticketsError(
-                    f"Column {name!r} of {self.path} holds a {'list' if isinstance(value, list) else 'table'} in data "
-                    f"row {row + 1}: give one label a row."
-                )
+                what = "holds a list" if isinstance(value, list) else "holds a table"
+                raise self._fault(name, row, what, ": give one label a row")
             text = "" if value is None or value != value else str(value).strip()  # NaN alone differs from itself
             if not text:
-                raise SuperticketsError(
-                    f"Column {name!r} of {self.path} is empty in data row {row + 1}: fill or drop it."
-                )
+                raise self._fault(name, row, "is empty", ": fill or drop it")
             labels.append(_WHOLE.sub(r"\1", text))
         return labels
+
+    def _fault(self, name: str, row: int, what: str, fix: str = "") -> SuperticketsError:
+        return SuperticketsError(f"Column {name!r} of {self.path} {what} in data row {row + 1}{fix}.")
 
     def _names(self) -> str:
         first_line = data_suffix(self.path)[0] in (".csv", ".tsv")

@@ -7,9 +7,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from supertickets.chapters import paper
 from supertickets.chapters.domain_adaptation.tables import MODELS, table4
 from supertickets.chapters.drawing import common_legend, subplots
-from supertickets.chapters.pairs import kin_of
 
 STYLE = {
     "ST-DNN": ("#777777", "--", "s"),
@@ -45,7 +45,7 @@ def adaptation_figure(frame: pd.DataFrame) -> Figure:
         sizes = sorted(data.loc[data["target"] == target, "examples"].unique())
         ax.set_xticks(sizes, [str(size) for size in sizes])
         ax.minorticks_off()
-        ax.set_title(target if kin_of(target) == target else f"{target} (as {kin_of(target)})", fontsize=10)
+        ax.set_title(target if paper.kin_of(target) == target else f"{target} (as {paper.kin_of(target)})", fontsize=10)
         ax.set_xlabel("training examples of the target")
     axes[0][0].set_ylabel("score (points)")
     common_legend(fig, axes[0])

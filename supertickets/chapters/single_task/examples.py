@@ -13,7 +13,7 @@ from supertickets.chapters import paper
 from supertickets.chapters.claims import TOGETHER, UNKNOWN, claim, judged_apart
 from supertickets.chapters.single_task.claims import paper_gain
 from supertickets.runs import Record, super_tickets
-from supertickets.statistics import PairedDifference, two_level_bootstrap
+from supertickets.statistics import Interval, two_level_bootstrap
 from supertickets.studies import LIGHT_LEVELS
 
 Runs = Mapping[str, Mapping[int, tuple[Record, ...]]]
@@ -67,7 +67,7 @@ def gains_on_other_examples(first: Iterable[Record], second: Iterable[Record], n
         sides[task] = report, test
         found = {"trained again": (report, again), "other examples": (again, test)}
         parts[task] = {name: _two_levels([pair], n_resamples) for name, pair in found.items()}
-    printed = {row["model"]: row["average score"] for row in paper.table(2)}
+    printed = paper.column(2, "average score")
     expected = printed["SuperT base"] - printed["ST-DNN base"] - paper_gain()
     lesser = partial(claim, "the super ticket gains less on the test set", side="below", expected=expected)
     return _judged(lesser, sides, n_resamples, parts)
@@ -92,22 +92,22 @@ def _judged(
     row: Callable[..., dict[str, Any]],
     sides: Mapping[str, tuple[Gain, ...]],
     n_resamples: int,
-    parts: Mapping[str, Mapping[str, PairedDifference]] | None = None,
+    parts: Mapping[str, Mapping[str, Interval]] | None = None,
 ) -> pd.DataFrame:
     """The claim about all tasks together, then each task: its gain, or the second minus the first, and the parts."""
     rows = []
     for task, side in sides.items():
         found, more = _two_levels([side], n_resamples), {}
         for name, part in (parts or {}).get(task, {}).items():
-            more |= {name: part.effect, f"{name}: low": part.interval.low, f"{name}: high": part.interval.high}
-        rows.append(row(task, found.interval, p=found.p, detail=len(sides) > 1, **more))
+            more |= {name: part.mean, f"{name}: low": part.low, f"{name}: high": part.high}
+        rows.append(row(task, found, detail=len(sides) > 1, **more))
     if len(sides) > 1:
         mean = _two_levels(list(sides.values()), n_resamples)
-        rows = [row(TOGETHER, mean.interval, p=mean.p, detail=False), *rows]
+        rows = [row(TOGETHER, mean, detail=False), *rows]
     return judged_apart(rows)
 
 
-def _two_levels(sides: Sequence[tuple[Gain, ...]], n_resamples: int) -> PairedDifference:
+def _two_levels(sides: Sequence[tuple[Gain, ...]], n_resamples: int) -> Interval:
     """Mean over sides of a gain, or of the second minus the first; those of one split have the same rows."""
 
     def difference(*rows: np.ndarray) -> np.ndarray:

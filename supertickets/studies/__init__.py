@@ -20,18 +20,17 @@ if TYPE_CHECKING:
     from supertickets.studies.profiles import (
         TASK_DROPOUT,
         Profile,
+        default_hyper,
         get_profile,
         multi_task_hyper,
-        seed_numbers,
         with_adaptation,
         with_subsets,
         with_training_sets,
     )
-    from supertickets.studies.settings import default_hyper, sparsity_levels
     from supertickets.studies.submitting import submit
     from supertickets.studies.sweeps import drift, sweep, verify
     from supertickets.studies.ticket_share import named_tickets, share
-    from supertickets.studies.training_sets import some_cells
+    from supertickets.studies.training_sets import seed_numbers, some_cells, sparsity_levels
     from supertickets.studies.tuning import SETTINGS, at_chosen_rates, at_own_rates, chosen_rates
 else:
     __getattr__, __dir__ = handed_on(__name__)

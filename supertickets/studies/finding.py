@@ -22,7 +22,7 @@ from supertickets.statistics import Interval
 from supertickets.studies.answers import predictions_frame
 from supertickets.studies.experiments import full_run, ticket_sweep
 from supertickets.studies.gains import footprint, learnt, measured, report_gain
-from supertickets.studies.settings import default_hyper
+from supertickets.studies.profiles import default_hyper
 from supertickets.tasks import DataRef, Task, best_constant, data_notes, inferred, split_dev
 from supertickets.tickets import LEVELS, Ticket
 from supertickets.training import cached_encode, fine_tune, run_conditions

@@ -15,10 +15,9 @@ if TYPE_CHECKING:
         split_arrays,
         task_facts,
     )
-    from supertickets.tasks.files import read_table
+    from supertickets.tasks.files import cache_folder, read_table
     from supertickets.tasks.lab_tasks import LAB_TASKS
     from supertickets.tasks.metrics import METRICS, score
-    from supertickets.tasks.places import cache_folder
     from supertickets.tasks.published import benchmark, canonical_name
     from supertickets.tasks.sampling import nested_subset, shuffled, split_dev
     from supertickets.tasks.sources import DataRef, data_ref, load_task

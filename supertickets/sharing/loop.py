@@ -1,4 +1,5 @@
-"""Training many tasks together (sections 4 and 6, A.2.1): MT-DNN, and Ticket-Share where the model has tickets.
+"""Training many tasks together (sections 4 and 6, A.2.1): MT-DNN, and Ticket-Share where the model has tickets; and the
+run that it is, with fine-tuning from it, task by task.
 
 Both are the same loop over the same batches. What makes it Ticket-Share is the shared model's tickets: a minibatch of
 task i runs through theta_i only (:func:`supertickets.sharing.using`) and updates theta_i only
@@ -17,12 +18,13 @@ from transformers import PreTrainedTokenizerBase
 
 from supertickets import training
 from supertickets.errors import SuperticketsError
-from supertickets.runs import Hyper
+from supertickets.models import load_encoder, load_tokenizer, shape_of
+from supertickets.runs import Hyper, Record, SharingSpec, at_rate, setting
 from supertickets.sharing.checkpoint import Progress, identity_of, read_progress, write_progress
 from supertickets.sharing.isolation import Isolated, isolated
-from supertickets.sharing.model import SharedModel, predict_task, task_seed, using
-from supertickets.tasks import Task, shuffled, split_dev
-from supertickets.tickets import check_tickets
+from supertickets.sharing.model import SharedModel, alone, predict_task, shared_model, task_seed, using
+from supertickets.tasks import Task, shuffled, split_arrays, split_dev, task_facts
+from supertickets.tickets import Scores, Ticket, check_tickets, shared_units
 
 
 @dataclass(frozen=True)
@@ -244,3 +246,85 @@ def _check(shared: SharedModel, tasks: Sequence[TaskData]) -> None:
                 f"Task {given.name} needs {given.task.num_labels} outputs and its head in the shared model has "
                 f"{outputs}; make the shared model with num_labels={given.task.num_labels} for it."
             )
+
+
+def train_shared(
+    spec: SharingSpec,
+    scores: Mapping[str, Scores],
+    checkpoint: str | Path | None = None,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+) -> Record:
+    """Carries out a multi-task run and returns its record; the global random state is left as it was.
+
+    ``scores`` are the importance scores of the parents, by run id. With ``checkpoint``, a file, a killed run goes on
+    from there. In the record, ``metrics`` and the dev outputs among the ``arrays`` are named ``stage/task/...``, where
+    the stage is "multi-task" or, say, "fine-tuned@0.001".
+
+    Raises SuperticketsError as :func:`supertickets.training.fine_tune` and
+    :func:`supertickets.sharing.train_together` do.
+    """
+    started = time.perf_counter()
+    shared, data, together = trained_together(spec, scores, checkpoint, on_epoch)
+    trained = time.perf_counter()
+    metrics, arrays = {}, _given(data, shared.tickets)
+
+    def keep(stage: str, name: str, logits: np.ndarray) -> None:
+        arrays[f"{stage}/{name}/dev_logits"] = logits
+        for split, values in training.scored_splits(data[name].task, logits, data[name].selection).items():
+            metrics[f"{stage}/{name}/{split}"] = values
+
+    for name, given in data.items():
+        keep("multi-task", name, together.dev_logits[name])
+        for hyper in spec.fine_tuning:
+            model = alone(shared, name)
+            with training.ready(model, hyper, spec.seed, given.train, given.dev) as (train, dev):
+                training.fit(model, given.task, train, dev, given.selection, hyper, spec.seed)
+                keep(f"fine-tuned{at_rate(hyper)}", name, training.predict(model, dev, hyper.precision))
+    units, shape = shared_units(shared.tickets), shape_of(load_encoder(spec.encoder, 1, spec.seed))
+    size = {f"{name}/weights_remaining": ticket.weights_remaining(shape) for name, ticket in shared.tickets.items()}
+    return Record(
+        spec=spec,
+        epochs=together.epochs,
+        best_epoch=together.best_epoch,
+        metrics=metrics,
+        size=size | {"average_compression": units.average_compression(shape), "stored": units.stored(shape)},
+        arrays=arrays,
+        timings={"train": trained - started, "total": time.perf_counter() - started},
+        environment=setting(training.said(together.how)),
+        tasks={name: task_facts(given.task, given.selection) for name, given in data.items()},
+    )
+
+
+def trained_together(
+    spec: SharingSpec,
+    scores: Mapping[str, Scores],
+    checkpoint: str | Path | None = None,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+) -> tuple[SharedModel, dict[str, TaskData], Together]:
+    """The first part of :func:`train_shared`: the trained shared model, the tasks' data by name, and how it went."""
+    tokenizer = load_tokenizer(spec.encoder)
+    data = {
+        ref.name: task_data(ref.load(), tokenizer, spec.hyper.max_length, spec.selection_fraction, spec.split_seed)
+        for ref in spec.data
+    }
+    outputs = {name: given.task.num_labels for name, given in data.items()}
+    dropouts = dict(zip(data, spec.dropouts, strict=True))
+    shape = shape_of(load_encoder(spec.encoder, 1, spec.seed))
+    tickets = {
+        name: rule.ticket((shape.n_layers, shape.n_heads), spec.seed, scores.get(rule.parent), spec.acting)
+        for name, rule in zip(data, spec.tickets, strict=True)
+    }
+    shared = shared_model(spec.encoder, outputs, tickets, spec.seed, dropouts)
+    leaky = "leaky_updates" in spec.acting
+    together = train_together(
+        shared, list(data.values()), spec.hyper, spec.seed, checkpoint, on_epoch=on_epoch, leaky=leaky
+    )
+    return shared, data, together
+
+
+def _given(data: Mapping[str, TaskData], tickets: Mapping[str, Ticket]) -> dict[str, np.ndarray]:
+    arrays: dict[str, np.ndarray] = {}
+    for name, given in data.items():
+        arrays |= {f"{name}/{key}": array for key, array in split_arrays(given.task, given.selection).items()}
+        arrays[f"{name}/heads"], arrays[f"{name}/ffns"] = tickets[name].heads, tickets[name].ffns
+    return arrays

@@ -28,7 +28,7 @@ def table1(frame: pd.DataFrame, size: str = "base", luck: Mapping[str, float] | 
     scores are those of the report split. ``gain``, its interval and p, the verdict and its power are the rows of
     :func:`~supertickets.chapters.single_task.claims.super_tickets_gain`: the average is the claim, judged by itself,
     the tasks are its details, corrected together. ``luck of the choice``
-    (:func:`~supertickets.chapters.single_task.choice.luck_of_the_choice`, where it is given as ``luck``) is what
+    (:func:`~supertickets.chapters.single_task.examples.luck_of_the_choice`, where it is given as ``luck``) is what
     choosing a level on the selection data promises there when no level is better: the gain on held-out data is free of
     it, a gain on the whole of dev is not. The last columns are the paper's row of the kin task, for BERT-``size``.
 

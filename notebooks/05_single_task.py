@@ -66,13 +66,11 @@ from supertickets.chapters.display import (
 )
 from supertickets.chapters.hyperparameters import tuned_sentences
 from supertickets.chapters.inconsistencies import paper_notes
-from supertickets.chapters.single_task.choice import (
-    luck_of_the_choice,
-    optimism,
-)
 from supertickets.chapters.single_task.examples import (
     gains_on_other_examples,
     gains_over_examples,
+    luck_of_the_choice,
+    optimism,
     why_sentences,
 )
 from supertickets.runs import super_tickets

@@ -9,12 +9,11 @@ Run over all notebooks with ``python -m supertickets.notebooks --out book/chapte
 
 import argparse
 import ast
+import contextlib
 import hashlib
 import json
 import os
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -74,12 +73,9 @@ def notebook_parameters(notebook: Any, name: str = "notebook") -> dict[str, Any]
     values: dict[str, Any] = {}
     for statement in statements:
         try:
-            match statement:
-                case ast.Assign(targets=[ast.Name(id=key)], value=value):
-                    values[key] = ast.literal_eval(value)
-                case _:
-                    raise ValueError
-        except ValueError as fault:
+            (target,) = statement.targets  # pyright: ignore[reportAttributeAccessIssue]  # others have none
+            values[target.id] = ast.literal_eval(statement.value)  # pyright: ignore[reportAttributeAccessIssue]
+        except (AttributeError, ValueError) as fault:
             told = f"only `name = literal`, not `{ast.unparse(statement)}`"
             raise SuperticketsError(f"The parameters cell of {name} may hold {told}.") from fault
     return values
@@ -112,10 +108,9 @@ def parse_parameter(text: str, default: Any) -> Any:
     """
     if isinstance(default, str):
         return text
-    try:
+    with contextlib.suppress(ValueError, SyntaxError):
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
+    return text
 
 
 def execution_key(notebook: Any, parameters: Mapping[str, Any]) -> str:
@@ -155,22 +150,20 @@ def run_notebook(
     notebook = read_notebook(source)
     defaults = notebook_parameters(notebook, source.name)
     effective = check_parameters(parameters or {}, defaults, source.name)
-    started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="supertickets-") as scratch:
-        before, after = Path(scratch) / "before.ipynb", Path(scratch) / "after.ipynb"
-        nbformat.write(notebook, before)
-        changed = {key: value for key, value in effective.items() if value != defaults[key]}
-        try:
-            _execute(before, after, changed, source, timeout)
-        except SuperticketsError as fault:
-            out.unlink(missing_ok=True)
-            if not after.is_file():
-                raise
-            kept = out.parent / "_failed" / out.name
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(after, kept)
-            raise SuperticketsError(f"{fault} As far as it came, it is {kept}.") from fault
-        executed = nbformat.read(after, as_version=4)
+    started, kept = time.monotonic(), out.absolute().parent / "_failed" / out.name
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.unlink(missing_ok=True)
+    changed = {key: value for key, value in effective.items() if value != defaults[key]}
+    try:
+        executed = _executed(notebook, kept, changed, source, timeout)
+    except SuperticketsError as fault:
+        out.unlink(missing_ok=True)
+        if not kept.is_file():
+            raise
+        raise SuperticketsError(f"{fault} As far as it came, it is {out.parent / '_failed' / out.name}.") from fault
+    kept.unlink()
+    with contextlib.suppress(OSError):  # others may have failed
+        kept.parent.rmdir()
     for each in (executed, *executed.cells):  # papermill's paths and timings: pages must not differ by machine
         for key in ("papermill", "execution"):
             each.metadata.pop(key, None)
@@ -186,15 +179,14 @@ def run_notebook(
         "finished": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "key": execution_key(notebook, effective),
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(out.name + ".partial")
     nbformat.write(executed, partial)
     os.replace(partial, out)
     return out
 
 
-def _execute(before: Path, after: Path, parameters: dict[str, Any], source: Path, timeout: int) -> None:
-    """Papermill with its many ways to fail turned into one sentence each."""
+def _executed(notebook: Any, after: Path, parameters: dict[str, Any], source: Path, timeout: int) -> Any:
+    """What papermill makes of a notebook, its many ways to fail turned into one sentence each."""
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
@@ -202,8 +194,8 @@ def _execute(before: Path, after: Path, parameters: dict[str, Any], source: Path
     quiet = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), QUIET]))
     try:
         with patch.dict(os.environ, PYTHONWARNINGS=quiet, SUPERTICKETS_QUIET="yes"):  # which the kernel inherits
-            papermill.execute_notebook(
-                before,
+            return papermill.execute_notebook(
+                notebook,
                 after,
                 parameters=parameters,
                 kernel_name="python3",
@@ -214,9 +206,8 @@ def _execute(before: Path, after: Path, parameters: dict[str, Any], source: Path
             )
     except PapermillExecutionError as fault:
         first = next((line for line in fault.source.splitlines() if line.strip()), "")
-        raise SuperticketsError(
-            f"{source.name} failed in code cell {fault.exec_count} (`{first}`): {fault.ename}: {fault.evalue}."
-        ) from fault
+        told = f"failed in code cell {fault.exec_count} (`{first}`): {fault.ename}: {fault.evalue}"
+        raise SuperticketsError(f"{source.name} {told}.") from fault
     except CellTimeoutError as fault:
         raise SuperticketsError(f"{source.name} has a cell that took longer than {timeout} s.") from fault
     except DeadKernelError as fault:

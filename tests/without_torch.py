@@ -27,7 +27,7 @@ from supertickets.chapters.multi_task import tables as multi_task
 from supertickets.chapters.sensitivity import claims as spread_claims
 from supertickets.chapters.sensitivity import figures as rate_figures
 from supertickets.chapters.sensitivity import tables as sensitivity
-from supertickets.chapters.single_task import choice, claims, figures, tables
+from supertickets.chapters.single_task import claims, examples, figures, tables
 from supertickets.chapters.task_shares import claims as share_claims
 from supertickets.chapters.task_shares import figures as figure6
 from supertickets.chapters.task_shares import tables as task_shares
@@ -102,7 +102,7 @@ def main(folder: str) -> None:
     records = list(store.records(full, arrays=True))
     of_sets = list(store.records([spec.id for spec in specs["figure1"]], arrays=True))
     terms, changes = trade_off.trade_off(of_sets), directions(of_sets)
-    luck = choice.luck_of_the_choice(store.records(frame["run"], arrays=True))
+    luck = examples.luck_of_the_choice(store.records(frame["run"], arrays=True))
     units = task_shares.importance_table(records)
     shares, agreement = task_shares.task_shares(units), task_shares.rank_agreement(units)
     several = {record.spec.data.name: record.ticket() for record in records}
@@ -118,7 +118,7 @@ def main(folder: str) -> None:
         ),
         *(tables.table9(records), claims.phase_table(frame)),
         *(changes, claims.winners(frame), claims.transitions(frame), claims.light_pruning(frame)),
-        *(claims.falls(frame), choice.optimism(frame), adaptation_claims.adaptation_claims(adapted)),
+        *(claims.falls(frame), examples.optimism(frame), adaptation_claims.adaptation_claims(adapted)),
         *(
             sharing_claims.sharing_claims(multi),
             share_claims.share_claims(units, threshold=0.75),

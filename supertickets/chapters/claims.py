@@ -12,6 +12,7 @@ The words, wherever one is printed:
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,6 @@ def claim(
     where: str,
     values: ArrayLike | Interval,
     *,
-    p: float = math.nan,
     side: str = "above",
     limit: float = 0.0,
     unit: str = "points",
@@ -52,7 +52,7 @@ def claim(
     """The row of a claim: "``text``, ``where``: the effect lies ``side`` ("above" or "below") the ``limit``".
 
     ``values`` are the effect run by run, of which the mean, its t interval and p are taken; or an interval made another
-    way, with its ``p``. ``expected`` is the effect that the claim is about, for the power. ``more`` goes into the row.
+    way. ``expected`` is the effect that the claim is about, for the power. ``more`` goes into the row.
     Raises SuperticketsError for another side, or no values.
 
     >>> row = claim("light pruning helps", "RTE", [1.0, 2.0, 1.5], expected=0.9)
@@ -64,10 +64,9 @@ def claim(
     if not isinstance(values, Interval):
         x = np.asarray(values, dtype=float)
         found = paired_difference(x, np.full_like(x, limit))
-        p, values = found.p, found.interval
-        values = Interval(found.n, values.mean + limit, values.sd, values.low + limit, values.high + limit)
+        values = replace(found, mean=found.mean + limit, low=found.low + limit, high=found.high + limit)
     row = {"claim": text, "where": where, "n": values.n, "effect": values.mean, "low": values.low, "high": values.high}
-    row |= {"p": p, "unit": unit, "limit": limit, "side": side, "expected": expected}
+    row |= {"p": values.p, "unit": unit, "limit": limit, "side": side, "expected": expected}
     away = abs(expected - limit)
     return row | {"power": t_power(away, values.sd, values.n), "needed": runs_needed(away, values.sd)} | more
 

@@ -63,13 +63,9 @@ def show(
 ) -> None:
     """Show a matplotlib figure as inline SVG, with a caption and a link to its data, and close it.
 
-    Args:
-        fig: the figure; it is closed, so that the notebook does not show it a second time.
-        alt: what the figure shows, in words; read out in its place. Must not be empty.
-        data: the numbers behind the figure (a DataFrame, or records), offered as ``name.csv``; None offers nothing.
-        name: file name of the CSV without its ending, and prefix of ids inside the SVG.
-        caption: what is to be seen there; the text alternative if empty.
-        narrow: the same drawn for phones, where stacking its panels will not do; it is closed too.
+    ``alt`` says in words what it shows; it is read out in its place, is the caption without one, and must not be empty.
+    ``data`` are the numbers behind it (a DataFrame, or records), offered as ``name.csv``. ``narrow`` is the same drawn
+    for phones, where stacking its panels will not do; it is closed too.
     """
     import matplotlib.pyplot as plt
 
@@ -81,14 +77,9 @@ def show(
 def show_table(
     frame: pd.DataFrame, caption: str, name: str = "table", *, index: bool = False, decimals: int = 2
 ) -> None:
-    """Show a frame as a table that scrolls in its own box on a narrow screen, with its data as CSV.
+    """Show a frame as a table that scrolls in its own box on a narrow screen, with its data as ``name.csv``.
 
-    Args:
-        frame: one row per line of the table.
-        caption: what the table shows.
-        name: file name of the CSV without its ending.
-        index: whether the frame's index is a column.
-        decimals: digits after the point of floating-point numbers (the CSV keeps all of them).
+    ``index``: whether the frame's index is a column; ``decimals``: of floating-point numbers, of which the CSV has all.
     """
     _emit(table_html(frame, caption, name, index=index, decimals=decimals))
 
@@ -149,7 +140,7 @@ def tabs() -> Iterator[Callable[[str, str], AbstractContextManager[None]]]:
 def measured(*lines: str) -> None:
     """Show findings in the book's "Measured here" box, one paragraph per line of plain text; no box without any."""
     if lines:
-        _emit(measured_html(lines))
+        _emit(box_html("Measured here", lines, "measured"))
 
 
 def inconsistencies(*notes: str, what: str = "the paper disagrees with itself") -> None:
@@ -157,17 +148,12 @@ def inconsistencies(*notes: str, what: str = "the paper disagrees with itself") 
     _emit(box_html(f"We found: {what}", notes, "found"))
 
 
-def measured_html(lines: Sequence[str]) -> str:
-    """The HTML of :func:`measured`.
+def box_html(title: str, lines: Sequence[str], voice: str) -> str:
+    """A box of the book: ``voice`` is "paper", "measured" or "found"; plain text, one paragraph per line.
 
-    >>> "<p>up by 2 points</p>" in measured_html(["up by 2 points"])
+    >>> "<p>up by 2 points</p>" in box_html("Measured here", ["up by 2 points"], "measured")
     True
     """
-    return box_html("Measured here", lines, "measured")
-
-
-def box_html(title: str, lines: Sequence[str], voice: str) -> str:
-    """A box of the book: ``voice`` is "paper", "measured" or "found"; plain text, one paragraph per line."""
     paragraphs = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
     return f'<div class="admonition {voice}"><p class="admonition-title">{html.escape(title)}</p>{paragraphs}</div>'
 
@@ -177,10 +163,8 @@ def figure_html(
 ) -> str:
     """The HTML of :func:`show`: ``<figure>`` with the SVG (``role="img"``, ``aria-label``), the caption and the link.
 
-    The SVG is there twice, for wide and for narrow screens (:mod:`supertickets.chapters.svg`).
-
-    Raises:
-        SuperticketsError: no text alternative.
+    The SVG is there twice, for wide and for narrow screens (:mod:`supertickets.chapters.svg`). Raises SuperticketsError
+    without a text alternative.
 
     >>> from matplotlib.figure import Figure
     >>> fig = Figure(); _ = fig.subplots().plot([0, 1])

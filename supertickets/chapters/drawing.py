@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any, Literal
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -22,10 +23,36 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F
 UNUSED = "#DDDDDD"
 
 
+def subplots(
+    rows: int = 1, columns: int = 1, style: Literal["ticks", "white"] = "ticks", **options: Any
+) -> tuple[Figure, Any]:
+    """:func:`matplotlib.pyplot.subplots` in one of seaborn's styles, with matplotlib's own layout."""
+    with sns.axes_style(style):
+        return plt.subplots(rows, columns, layout="constrained", **options)
+
+
+def lines_around_zero(names: Sequence[str], unit: str) -> tuple[Figure, Axes]:
+    """An axis with a line for every name, the first on top, and a stroke at zero, for effects in ``unit``."""
+    fig, axis = subplots(figsize=(7.2, 1.2 + 0.34 * len(names)))
+    axis.axvline(0, color=FULL_COLOUR, linewidth=0.8)
+    axis.set_yticks(range(len(names)), names)
+    axis.set(ylim=(len(names) - 0.4, -0.6), xlabel=unit)
+    sns.despine(ax=axis)
+    return fig, axis
+
+
+def units_axis(n_layers: int, n_heads: int, axis: Axes, size: int) -> None:
+    """An axis of units: layers down, heads across, the FFNs apart at ``n_heads + 0.6``, letters of a ``size``."""
+    axis.set_xticks([*range(n_heads), n_heads + 0.6], [*map(str, range(1, n_heads + 1)), "FFN"], fontsize=size)
+    axis.set_yticks(range(n_layers), list(map(str, range(1, n_layers + 1))))
+    axis.set(xlim=(-0.7, n_heads + 1.3), ylim=(n_layers - 0.4, -0.6))
+    axis.tick_params(length=0)
+    sns.despine(ax=axis, left=True, bottom=True)
+
+
 def panels(n: int, n_columns: int, size: tuple[float, float], x_name: str, y_name: str) -> tuple[Figure, list[Axes]]:
     """``n`` panels in rows of ``n_columns``, with names left of the first column and below the lowest of every one."""
-    with sns.axes_style("ticks"):
-        fig, grid = plt.subplots(math.ceil(n / n_columns), n_columns, figsize=size, squeeze=False, layout="constrained")
+    fig, grid = subplots(math.ceil(n / n_columns), n_columns, figsize=size, squeeze=False)
     axes = list(grid.flat)
     for axis in axes[n:]:
         axis.set_visible(False)

@@ -9,7 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from supertickets.chapters.drawing import STYLE
+from supertickets.chapters.drawing import STYLE, units_axis
 from supertickets.runs import Record
 from supertickets.tickets import ESTIMATORS, EncoderShape, Scores, Ticket, pruned_counts, random_ticket
 
@@ -45,11 +45,7 @@ def tickets_figure(tickets: Sequence[Ticket]) -> Figure:
                 style: dict[str, Any] = {"marker": marker, "fillstyle": fill, "alpha": alpha, "markersize": 8}
                 axis.plot(column, layer, color=STYLE["winning"][0], **style)
         axis.set_title(f"{ticket.level:.0%} pruned" if ticket.level else "", fontsize=10)
-        axis.set_xticks([*range(n_heads), n_heads + 0.6], [*map(str, range(1, n_heads + 1)), "FFN"], fontsize=7)
-        axis.set_yticks(range(n_layers), range(1, n_layers + 1))
-        axis.set(xlim=(-0.7, n_heads + 1.3), ylim=(n_layers - 0.4, -0.6))
-        axis.tick_params(length=0)
-        sns.despine(ax=axis, left=True, bottom=True)
+        units_axis(n_layers, n_heads, axis, size=7)
     axes[0, 0].set_ylabel("layer")
     fig.tight_layout()
     return fig

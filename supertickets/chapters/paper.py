@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from supertickets.errors import SuperticketsError
+from supertickets.tasks import LAB_TASKS
 
 TASKS = ("RTE", "MRPC", "CoLA", "SST-2", "STS-B", "QNLI", "QQP", "MNLI")
 """The eight GLUE tasks of the paper, in the column order of Tables 1-3."""
@@ -25,6 +26,21 @@ def paper_facts() -> dict[str, Any]:
     return json.loads(
         resources.files("supertickets.chapters").joinpath("paper_tables.json").read_text(encoding="utf-8")
     )
+
+
+def kin_of(task: str) -> str:
+    """The GLUE task a lab task mirrors; any other task is its own kin.
+
+    >>> kin_of("entailment"), kin_of("MRPC")
+    ('RTE', 'MRPC')
+    """
+    return LAB_TASKS[task].kin if task in LAB_TASKS else task
+
+
+def check_size(size: str) -> None:
+    """Raise SuperticketsError unless ``size`` is one of the paper's two encoders, "base" and "large"."""
+    if size not in ("base", "large"):
+        raise SuperticketsError(f"The paper has no BERT-{size}; choose size 'base' or 'large'.")
 
 
 def scores(n: int) -> dict[str, dict[str, dict[str, float]]]:
@@ -77,6 +93,15 @@ def table(n: int) -> list[dict[str, Any]]:
     if n == 7:
         rows = [({**start, "statistic": which}, row) for start, both in rows for which, row in both.items()]
     return [{**start, **dict(zip(columns, row, strict=True))} for start, row in rows]
+
+
+def column(n: int, name: str) -> dict[str, Any]:
+    """A column of Table ``n``, by model.
+
+    >>> column(1, "average score")["SuperT base"]
+    83.7
+    """
+    return {row["model"]: row[name] for row in table(n)}
 
 
 def figure3() -> list[dict[str, Any]]:

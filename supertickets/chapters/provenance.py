@@ -14,7 +14,7 @@ import pandas as pd
 
 from supertickets.chapters.chapter import MAPS, RECORDED, Scale
 from supertickets.chapters.display import table_html
-from supertickets.runs import Record, RunStore, Spec, missing_sentence, readable, task_of
+from supertickets.runs import Record, RunStore, Spec, kind_of, missing_sentence, readable, task_of
 from supertickets.studies import get_profile, recorded
 
 EXPERIMENTS = {
@@ -139,8 +139,8 @@ def runs_html(found: Evidence, experiment: str) -> tuple[str, dict[str, pd.DataF
         parts.append(f'<section id="{scale.key}"><h2>{html.escape(scale.title)}</h2>')
         name, own = f"{experiment}-{scale.key}.csv", {record.id for record in records}
         frames[name] = pd.DataFrame([row for record in records for row in record.rows()])
-        counts = pd.crosstab([task_of(spec) for spec in specs], [_kind(spec) for spec in specs])
-        there = pd.crosstab([task_of(x.spec) for x in records], [_kind(x.spec) for x in records])
+        counts = pd.crosstab([task_of(spec) for spec in specs], [kind_of(spec) for spec in specs])
+        there = pd.crosstab([task_of(x.spec) for x in records], [kind_of(x.spec) for x in records])
         there = there.reindex_like(counts).fillna(0).astype(int)
         table = (there.astype(str) + " of " + counts.astype(str)).where(counts > 0, "")
         packed = [(pack, made) for pack, made, ids in found.packs if ids & own]
@@ -166,10 +166,6 @@ def runs_html(found: Evidence, experiment: str) -> tuple[str, dict[str, pd.DataF
     if missing:
         parts.append(f"<p>No runs yet: {'; '.join(missing)}.</p>")
     return "".join(parts), frames
-
-
-def _kind(spec: Any) -> str:
-    return spec.ticket.kind if hasattr(spec, "ticket") else spec.model
 
 
 def _facts(records: Sequence[Record]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import shlex
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from supertickets.chapters.claims import HOLDS, REVERSED, UNKNOWN, claim, judged
 from supertickets.chapters.display import figure_html, table_html
 from supertickets.chapters.finding import tickets_figure
 from supertickets.chapters.single_task.figures import phase_transition_figure
-from supertickets.statistics import FEWEST_SEEDS, Interval, PairedDifference
+from supertickets.statistics import FEWEST_SEEDS, Interval
 from supertickets.tasks import metric_names
 
 if TYPE_CHECKING:
@@ -24,67 +25,6 @@ NORMAL = 1.96
 """Standard errors in half a 95% interval."""
 SURE_SEEDS = 5
 """With fewer, intervals over seeds are rough."""
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-:root {{ color-scheme: light dark; }}
-body {{ font: 16px/1.55 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; }}
-figure {{ margin: 1.5rem 0; }}
-svg {{ max-width: 100%; height: auto; }}
-.st-narrow {{ display: none; }}
-@media (max-width: 40rem) {{ .st-narrow {{ display: block; }} .st-wide {{ display: none; }} }}
-.st-scroll {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }}
-th, td {{ text-align: right; padding: .25rem .7rem; border-bottom: 1px solid #8884; }}
-th:first-child, .st-words {{ text-align: left; font-weight: inherit; }}
-td {{ overflow-wrap: anywhere; }}
-.facts td {{ text-align: left; }}
-.verdict {{ border-left: 4px solid #0072B2; padding: .4rem 1rem; background: #0072b21a; }}
-code {{ font-size: .9em; }}
-pre {{ overflow-x: auto; padding: .6rem 1rem; background: #8882; }}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
-<p class="verdict">{verdict}</p>
-{notes}
-{figure}
-{table}
-<p>The level is chosen on the <em>selection</em> rows of dev, which early stopping sees too; the <em>report</em> rows,
-all others, decide nothing, so their score is the one to expect of new texts. <em>Whole dev</em> is both together, as in
-the paper. {seeds}</p>
-<h2>What was pruned</h2>
-<p>{kept}</p>
-{pruned}
-<h2>What it saves, and when not to bother</h2>
-{footprint}
-<ul>{bother}</ul>
-<h2>Data and settings</h2>
-{classes}
-{settings}
-<h2>Use it</h2>
-<pre><code>supertickets predict --model {model} --data new.csv{columns} --out answers.csv
-
-from supertickets import load_compacted, predict_texts
-# a data frame, a row for each text:
-predict_texts("{model}", [{example}])
-# a torch module, for pipeline(), export and serving:
-model = load_compacted("{model}")</code></pre>
-<ul>
-<li><code>model/</code>: the fine-tuned model without what was pruned</li>
-<li><code>ticket.json</code>: kept heads and FFNs, with the importance scores they were chosen by</li>
-<li><code>predictions.csv</code>: the model's answers on dev</li>
-<li><code>curve.csv</code>: every run behind the curve; <code>runs/</code>: their records</li>
-</ul>
-<h2>Provenance</h2>
-{provenance}
-</body>
-</html>
-"""
 
 
 def verdict_sentence(found: Found) -> str:
@@ -95,12 +35,12 @@ def verdict_sentence(found: Found) -> str:
     seeds (of the gain, as a standard deviation) below which they could.
     """
     metric, told = " and ".join(metric_names(found.task)), _told(found.gain, found)
-    if not found.learnt.interval.low > 0:
-        reached = found.learnt.effect
+    if not found.learnt.low > 0:
+        reached = found.learnt.mean
         return (
             f"No verdict: the full model has not learnt the task. On the report rows its score ({metric}) is "
             f"{100 * reached:+.1f} points from that of always answering {found.constant}, "
-            f"{_ends(found.learnt.interval)}, and then its tickets say nothing; try another --learning-rate, more "
+            f"{_ends(found.learnt)}, and then its tickets say nothing; try another --learning-rate, more "
             "--epochs or more data."
         )
     if found.level == 0:
@@ -111,8 +51,8 @@ def verdict_sentence(found: Found) -> str:
             f"{scores[found.pruned]:.3f}; on the report rows that ticket's score differs by {told}"
         )
     size, ticket = found.chosen.size, found.ticket
-    points = _points(found.gain)
-    word = str(judged([claim("", "", points, p=found.gain.p)])["verdict"].iloc[0])
+    points = found.gain.times(100)
+    word = str(judged([claim("", "", points)])["verdict"].iloc[0])
     few = f"{'One run' if points.n == 1 else f'{points.n} runs'} cannot say whether it is better than the full model"
     said = {
         HOLDS: "It is better than the full model on held-out data",
@@ -134,20 +74,15 @@ def _pruned(kept: np.ndarray) -> str:
     return f"{np.count_nonzero(~kept)} of {kept.size}"
 
 
-def _points(gain: PairedDifference) -> Interval:
-    own = gain.interval
-    return Interval(gain.n, 100 * own.mean, 100 * own.sd, 100 * own.low, 100 * own.high)
-
-
 def _ends(interval: Interval) -> str:
     return f"95% interval [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"
 
 
-def _told(gain: PairedDifference, found: Found) -> str:
+def _told(gain: Interval, found: Found) -> str:
     over = "over examples only" if gain.n < FEWEST_SEEDS else f"over {gain.n} seeds and the examples"
     n = np.count_nonzero(~found.full.arrays["selection"])
     seeds = f"{gain.n} seed{'s' if gain.n > 1 else ''}"
-    return f"{100 * gain.effect:+.1f} points, {_ends(gain.interval)} {over} ({n} examples, {seeds})."
+    return f"{100 * gain.mean:+.1f} points, {_ends(gain)} {over} ({n} examples, {seeds})."
 
 
 def _what_it_takes(points: Interval) -> str:
@@ -181,7 +116,7 @@ def not_worth_it(found: Found) -> list[str]:
     full, saved = found.footprint.iloc[0], found.footprint.iloc[1]
     disk, fast = (1 - saved[column] / full[column] for column in ("MB", "ms for 32 examples"))
     size, reasons = found.chosen.size, []
-    if not found.learnt.interval.low > 0:
+    if not found.learnt.low > 0:
         reasons.append("The full model has not learnt the task, so there is nothing to keep.")
     if found.level == 0:
         reasons.append("No ticket scored as well as the full model: there is nothing smaller to use.")
@@ -204,7 +139,7 @@ def curve_table(found: Found) -> pd.DataFrame:
     }
     shown = found.frame.loc[found.frame["kind"].isin(["full", "winning"])]
     table = pd.DataFrame(shown.groupby("level")[list(columns)[1:]].mean()).reset_index().rename(columns=columns)
-    chosen = " (kept)" if not found.level else " (super ticket)" if found.learnt.interval.low > 0 else " (chosen)"
+    chosen = " (kept)" if not found.level else " (super ticket)" if found.learnt.low > 0 else " (chosen)"
     table["level"] = [f"{level:.0%}" + chosen * (level == found.level) for level in table["level"]]
     return table
 
@@ -231,7 +166,7 @@ def write_report(found: Found, command: str = "") -> Path:
     settings = {
         "command": command,
         "score": metrics,
-        "above the best constant answer": f"{100 * found.learnt.effect:+.1f} points ({found.constant})",
+        "above the best constant answer": f"{100 * found.learnt.mean:+.1f} points ({found.constant})",
         **{name.replace("_", " "): value for name, value in vars(spec.hyper).items()},
         "selection fraction": spec.selection_fraction,
     }
@@ -243,7 +178,8 @@ def write_report(found: Found, command: str = "") -> Path:
         "data": found.task.source,
         **found.chosen.environment,
     }
-    page = _PAGE.format(
+    template = resources.files("supertickets.chapters").joinpath("report.html").read_text(encoding="utf-8")
+    page = template.format(
         title=html.escape(title),
         verdict=html.escape(verdict_sentence(found)),
         notes="".join(f"<p>{html.escape(note)}</p>" for note in caveats(found)),

@@ -41,7 +41,8 @@ def svgs(fig: Figure, alt: str, name: str, narrow: Figure | None = None) -> str:
         _prepare(narrow)
         wide = _svg(fig, alt, name)
     else:
-        _keep_to(fig, WIDE)
+        width, height = fig.get_size_inches()
+        fig.set_size_inches(min(width, WIDE), height)  # narrower, not its letters smaller
         whole = _wrap_words(fig)
         wide, narrow = _svg(fig, alt, name), fig
         for words, text in whole.items():
@@ -143,13 +144,6 @@ def _has_cells(axis: Axes) -> bool:
 
 def _drawn(axis: object) -> bool:
     return axis.get_visible() and (axis.has_data() or axis.axison or axis.get_legend() is not None)  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def _keep_to(fig: Figure, width: float) -> None:
-    """Make a figure that is too wide narrower, not its letters smaller."""
-    own, height = fig.get_size_inches()
-    if own > width:
-        fig.set_size_inches(width, height)
 
 
 def _wrap_words(fig: Figure) -> dict[Text, str]:

@@ -19,8 +19,8 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 
 from supertickets.errors import SuperticketsError
 from supertickets.models.compaction import compact, cut, has_ffn, mark, within
+from supertickets.models.encoder_files import first_line, licence_of
 from supertickets.models.families import family_of, layers_of
-from supertickets.models.published import first_line, licence_of
 from supertickets.tickets import Ticket, full_ticket
 
 WEIGHTS, HEAD = "model.safetensors", "head.safetensors"
@@ -40,9 +40,15 @@ def save_compacted(
     :func:`load_compacted` reads the folder back; a model of which nothing was removed is an ordinary one, for the Auto
     classes too. Raises SuperticketsError if model and ticket do not fit, or the folder cannot be written.
     """
-    if _is_full_size(model) and not _is_full(ticket):
+    contexts, ffns = _widths(model)
+    if all(width == model.config.hidden_size for width in contexts) and all(ffns) and not _is_full(ticket):
         model = compact(model, ticket)
-    _check_widths(model, ticket)
+        contexts, ffns = _widths(model)
+    head_size = model.config.hidden_size // model.config.num_attention_heads
+    if contexts != [int(row.sum()) * head_size for row in ticket.heads] or ffns != ticket.ffns.tolist():
+        raise SuperticketsError(
+            "The model was compacted with another ticket than the one given; pass the ticket it was compacted with."
+        )
     return write_model(model, ticket, path, model.state_dict(), tokenizer)
 
 
@@ -183,18 +189,3 @@ def _widths(model: PreTrainedModel) -> tuple[list[int], list[bool]]:
     family, layers = family_of(model), layers_of(model)
     contexts = [layer.get_submodule(family.attention_out).get_parameter("weight").shape[1] for layer in layers]
     return contexts, [has_ffn(layer, family) for layer in layers]
-
-
-def _is_full_size(model: PreTrainedModel) -> bool:
-    contexts, ffns = _widths(model)
-    return all(width == model.config.hidden_size for width in contexts) and all(ffns)
-
-
-def _check_widths(model: PreTrainedModel, ticket: Ticket) -> None:
-    contexts, ffns = _widths(model)
-    head_size = model.config.hidden_size // model.config.num_attention_heads
-    wanted = [int(row.sum()) * head_size for row in ticket.heads]
-    if contexts != wanted or ffns != ticket.ffns.tolist():
-        raise SuperticketsError(
-            "The model was compacted with another ticket than the one given; pass the ticket it was compacted with."
-        )

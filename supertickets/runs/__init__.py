@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING
 from supertickets.rooms import handed_on
 
 if TYPE_CHECKING:
-    from supertickets.runs.adaptation_spec import AdaptationSpec
     from supertickets.runs.choices import CHOICES, choices_of
-    from supertickets.runs.frames import missing_sentence, paired_scores, super_tickets
+    from supertickets.runs.frames import missing_sentence, paired_scores, scores_in, super_ticket_pairs, super_tickets
     from supertickets.runs.locks import EXPIRY, alive, claimed, tidy
     from supertickets.runs.log import RunLog
     from supertickets.runs.packs import pack, told
@@ -20,8 +19,19 @@ if TYPE_CHECKING:
         setting,
     )
     from supertickets.runs.run import Hyper, Record, RunSpec, TicketRule, mean_report_score
-    from supertickets.runs.sharing_spec import SharingSpec, at_rate
-    from supertickets.runs.spec import Spec, data_of, in_words, placed, readable, spec_from_json, task_of
+    from supertickets.runs.spec import (
+        AdaptationSpec,
+        SharingSpec,
+        Spec,
+        at_rate,
+        data_of,
+        in_words,
+        kind_of,
+        placed,
+        readable,
+        spec_from_json,
+        task_of,
+    )
     from supertickets.runs.store import RunStore
 else:
     __getattr__, __dir__ = handed_on(__name__)

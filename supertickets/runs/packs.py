@@ -24,8 +24,8 @@ from safetensors.numpy import save as save_arrays
 from supertickets.errors import SuperticketsError
 from supertickets.runs.provenance import LIBRARIES, PACKAGE, commit_id, library_versions
 from supertickets.runs.records import completed, record_from_json, record_json
-from supertickets.runs.run import Record, RunSpec
-from supertickets.runs.spec import task_of
+from supertickets.runs.run import Record
+from supertickets.runs.spec import kind_of, task_of
 
 _FORMAT, _VERSION = "supertickets.pack", 1
 _MANIFEST, _RECORDS = "manifest.json", "records.jsonl"
@@ -154,9 +154,8 @@ def _written(file: zipfile.ZipFile, records: Iterable[Record], note: str) -> dic
         content = {"id": record.id, **record_json(record), "arrays": {**entry, "sha256": _digest(data)}}
         lines.append(json.dumps(content, separators=(",", ":"), allow_nan=False))
         spec, source = record.spec, getattr(record.spec, "source", record.spec)
-        kind = spec.ticket.kind if isinstance(spec, RunSpec) else spec.model
         rows = counts.setdefault(f"{source.encoder} on {task_of(spec)}", Counter())
-        rows[kind if source is spec else f"from {kind}"] += 1
+        rows[kind_of(spec) if source is spec else f"from {kind_of(spec)}"] += 1
         made = ("device", *LIBRARIES)
         settings[", ".join(f"{name} {record.environment.get(name, 'unknown')}" for name in made)] += 1
     if not lines:

@@ -23,7 +23,7 @@ def code_fingerprint() -> str:
 def data_fingerprint() -> str:
     """Sha256 (hex) over what else ships: the lab's encoders, the paper's tables, and a checkout's recorded results."""
     results = _digest_files(PACKAGE.parent / "book/results", ("*.json", "*.zip"))  # of nothing in an installed package
-    return _digest_files(PACKAGE, ("*.json", "*.safetensors", "*.txt", "*.npz")) + results
+    return _digest_files(PACKAGE, ("*.json", "*.html", "*.safetensors", "*.txt", "*.npz")) + results
 
 
 def _digest_files(root: Path, patterns: Sequence[str]) -> str:

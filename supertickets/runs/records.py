@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from supertickets.runs.run import Record
-from supertickets.runs.sharing_spec import SharingSpec
-from supertickets.runs.spec import data_of, spec_from_json, without_places
+from supertickets.runs.spec import SharingSpec, data_of, spec_from_json, without_places
 from supertickets.tasks import (
     LAB_TASKS,
     METRICS,

@@ -3,10 +3,11 @@
 import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, is_dataclass
 from fractions import Fraction
 from functools import cache, cached_property
-from typing import Any, Self, TypeVar
+from types import UnionType
+from typing import Any, Self, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -114,6 +115,7 @@ class RunSpec:
     split_seed: int = 0
     numerics: int = NUMERICS
     choices: tuple[str, ...] = ()
+    study = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "choices", choices_of(self.choices))
@@ -141,23 +143,12 @@ class RunSpec:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that :meth:`from_json` reads back."""
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}  # asdict copies, which takes long
-        values |= {"hyper": dict(vars(self.hyper)), "ticket": dict(vars(self.ticket))}
-        values = {**values, "data": self.data.to_json(), "estimators": list(self.estimators)}
-        return with_choices(values, self.acting)
+        return spec_json(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Reads ``to_json``'s object; raises SuperticketsError if fields are missing or unknown."""
-        return read_spec(
-            cls,
-            {"choices": (), **data},
-            data=DataRef.from_json,
-            hyper=read(Hyper),
-            ticket=read(TicketRule),
-            estimators=tuple,
-            choices=tuple,
-        )
+        return read_spec(cls, {"choices": (), **data})
 
     def rows(self, record: "Record") -> list[dict[str, Any]]:
         """One flat row of this spec's record, for a data frame of records."""
@@ -260,44 +251,55 @@ def id_of(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
-def read(cls: type[_T]) -> Callable[[Mapping[str, Any]], _T]:
-    """What makes a dataclass of the object with its fields; raises ValueError if some are missing or unknown."""
+def spec_json(spec: Any) -> dict[str, Any]:
+    """A spec's JSON object: its fields, its study if it has a name, and the choices that can touch its run, if any."""
 
-    def made(data: Mapping[str, Any]) -> _T:
-        wanted, given = _field_names(cls), set(data)
-        if wanted != given:
-            missing, unknown = sorted(wanted - given), sorted(given - wanted)
-            raise ValueError(f"{cls.__name__} fields missing: {missing}, unknown: {unknown}")
-        return cls(**data)
+    def told(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return [told(part) for part in value]
+        if hasattr(value, "to_json"):
+            return value.to_json()
+        return dict(vars(value)) if is_dataclass(value) else value  # asdict copies, which takes long
 
-    return made
+    values = {name: told(getattr(spec, name)) for name in spec.__dataclass_fields__ if name != "choices"}
+    choices = list(getattr(spec, "acting", ()))  # runs without any are as they were before there were any
+    return values | ({"study": spec.study} if spec.study else {}) | ({"choices": choices} if choices else {})
 
 
-def read_spec(cls: type[_T], data: Mapping[str, Any], /, **parts: Callable[[Any], Any]) -> _T:
-    """A spec from its JSON object, in which ``parts`` are read so; the name of its study, if any, is no field.
-
-    Raises SuperticketsError if fields are missing or unknown.
-    """
+def read_spec(cls: type[_T], data: Mapping[str, Any]) -> _T:
+    """A spec from its JSON object, each field as its type says; SuperticketsError if some are missing or unknown."""
     try:
-        values = {name: parts[name](value) if name in parts else value for name, value in data.items()}
-        values.pop("study", None)
-        return read(cls)(values)
+        return _filled(cls)({name: value for name, value in data.items() if name != "study"})
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise SuperticketsError(f"This run's spec is damaged or of another version ({error}).") from error
 
 
-def with_choices(values: dict[str, Any], choices: tuple[str, ...]) -> dict[str, Any]:
-    """A spec's JSON object with the choices that can touch its run, or as it was before there were any."""
-    return {name: value for name, value in values.items() if name != "choices"} | (
-        {"choices": list(choices)} if choices else {}
-    )
+@cache
+def _filled(cls: type[_T]) -> Callable[[Mapping[str, Any]], _T]:
+    """What makes a dataclass of the object with its fields."""
+    kinds = get_type_hints(cls)
+    readers = {name: how for name, kind in kinds.items() if (how := _reader(kind))}
+
+    def made(data: Mapping[str, Any]) -> _T:
+        if kinds.keys() != data.keys():
+            missing, unknown = sorted(kinds.keys() - data.keys()), sorted(data.keys() - kinds.keys())
+            raise ValueError(f"{cls.__name__} fields missing: {missing}, unknown: {unknown}")
+        return cls(**{name: readers[name](value) if name in readers else value for name, value in data.items()})
+
+    return made
+
+
+def _reader(kind: Any) -> Callable[[Any], Any] | None:
+    """What makes a value of a type of what JSON made of it; None: it is one."""
+    if get_origin(kind) is tuple:
+        part = _reader(get_args(kind)[0])
+        return lambda values: tuple(map(part, values) if part else values)
+    if isinstance(kind, UnionType) and hasattr(get_args(kind)[0], "study"):  # specs of several studies
+        studies = {each.study: each for each in get_args(kind)}
+        return lambda value: studies[value.get("study", "")].from_json(value)
+    return getattr(kind, "from_json", None) or (_filled(kind) if is_dataclass(kind) else None)
 
 
 def flat(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """Metrics by split as columns of a row: "report_score" and so on."""
     return {f"{split}_{metric}": value for split, values in metrics.items() for metric, value in values.items()}
-
-
-@cache
-def _field_names(cls: type) -> frozenset[str]:
-    return frozenset(f.name for f in fields(cls))

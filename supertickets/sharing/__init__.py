@@ -6,8 +6,7 @@ from supertickets.rooms import handed_on
 
 if TYPE_CHECKING:
     from supertickets.sharing.isolation import isolated
-    from supertickets.sharing.loop import task_data, train_together
+    from supertickets.sharing.loop import task_data, train_shared, train_together, trained_together
     from supertickets.sharing.model import ENCODER, save_shared, shared_model, using
-    from supertickets.sharing.shared_run import train_shared, trained_together
 else:
     __getattr__, __dir__ = handed_on(__name__)

@@ -144,7 +144,9 @@ def isolated(shared: SharedModel) -> Iterator[Isolated]:
                     apart.append((parameter, slope))
             each = piece.size // len(piece.owners)
             for index, owners in enumerate(piece.owners):
-                _extend(stretches, Stretch(start + index * each, start + (index + 1) * each, owners))
+                if not stretches or stretches[-1].owners != owners:
+                    stretches.append(Stretch(start + index * each, start + index * each, owners))
+                stretches[-1] = replace(stretches[-1], stop=start + (index + 1) * each)
             start = stop
     momentum, norm, steps = torch.zeros_like(vector), torch.zeros_like(vector), dict.fromkeys(shared.models, 0)
     try:
@@ -153,12 +155,6 @@ def isolated(shared: SharedModel) -> Iterator[Isolated]:
         for parameter in parameters:
             parameter.grad = None
             parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
-
-
-def _extend(stretches: list[Stretch], more: Stretch) -> None:
-    if stretches and stretches[-1].owners == more.owners:
-        more = Stretch(stretches.pop().start, more.stop, more.owners)
-    stretches.append(more)
 
 
 def _pieces(shared: SharedModel) -> list[_Piece]:

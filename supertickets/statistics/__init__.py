@@ -9,14 +9,12 @@ if TYPE_CHECKING:
     from supertickets.statistics.intervals import (
         FEWEST_SEEDS,
         Interval,
-        PairedDifference,
         expanded_interval,
         expansion,
         holm,
         jackknife,
         mean_interval,
         paired_difference,
-        t_p,
         two_level_bootstrap,
     )
     from supertickets.statistics.phases import (

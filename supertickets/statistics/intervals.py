@@ -7,7 +7,7 @@ What looks for a best level, and so needs a correction for having looked, is in 
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,10 +23,10 @@ FEWEST_SEEDS = 3
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its two-sided 95% interval.
+    """An estimate with its two-sided 95% interval, and the two-sided p of "it is 0".
 
     ``n`` runs, their ``mean`` (the estimate), their standard deviation ``sd`` (n - 1 in the denominator) and the ends
-    of the interval, NaN where the data cannot give one (one run).
+    of the interval, NaN where the data cannot give one (one run), as is ``p``.
     """
 
     n: int
@@ -34,29 +34,16 @@ class Interval:
     sd: float
     low: float
     high: float
+    p: float = math.nan
 
     @property
     def known(self) -> bool:
         """Whether there is an interval at all."""
         return not (math.isnan(self.low) or math.isnan(self.high))
 
-
-@dataclass(frozen=True)
-class PairedDifference:
-    """The mean ``effect`` of ``a - b`` over ``n`` pairs in its interval, and the two-sided p of "no difference"."""
-
-    interval: Interval
-    p: float
-
-    @property
-    def n(self) -> int:
-        """The number of pairs."""
-        return self.interval.n
-
-    @property
-    def effect(self) -> float:
-        """The mean difference."""
-        return self.interval.mean
+    def times(self, factor: float) -> "Interval":
+        """The same in another unit: a hundredfold in points, say."""
+        return Interval(self.n, factor * self.mean, factor * self.sd, factor * self.low, factor * self.high, self.p)
 
 
 def mean_interval(values: ArrayLike) -> Interval:
@@ -74,30 +61,39 @@ def mean_interval(values: ArrayLike) -> Interval:
 
 
 def t_interval(n: int, estimate: float, sd: float) -> Interval:
-    """Student's t interval of an estimate whose standard error is sd / sqrt(n); its ends are NaN for n = 1."""
+    """Student's t interval and p of an estimate whose standard error is sd / sqrt(n); its ends are NaN for n = 1.
+
+    p is NaN without an interval, and where there is no spread; 1 where the estimate is 0 itself.
+
+    >>> round(t_interval(3, 2.0, 1.0).p, 4)
+    0.0742
+    """
     half = float(stats.t.ppf(TAIL, n - 1)) * sd / math.sqrt(n) if n > 1 else math.nan
-    return Interval(n, estimate, sd, estimate - half, estimate + half)
+    found = Interval(n, estimate, sd, estimate - half, estimate + half)
+    if not found.known or (sd == 0 and estimate):
+        return found
+    away = abs(estimate)
+    return replace(found, p=float(2 * stats.t.sf(away * math.sqrt(n) / sd, n - 1)) if away else 1.0)
 
 
-def paired_difference(a: ArrayLike, b: ArrayLike) -> PairedDifference:
+def paired_difference(a: ArrayLike, b: ArrayLike) -> Interval:
     """Paired Student t-test of ``a`` against ``b``, two-sided (the test of section 5.3 of the paper).
 
-    One pair: the effect is given, interval and p are NaN. All differences zero: interval [0, 0] and p = 1. All equal
-    but not zero: a t-test would claim certainty from rounding, so p is that of the exact sign-flip test, 2 / 2**n, and
-    the interval is NaN. Raises SuperticketsError for arrays of different length.
+    One pair: the mean difference is given, interval and p are NaN. All differences zero: interval [0, 0] and p = 1.
+    All equal but not zero: a t-test would claim certainty from rounding, so p is that of the exact sign-flip test,
+    2 / 2**n, and the interval is NaN. Raises SuperticketsError for arrays of different length.
 
     >>> result = paired_difference([3.0, 4.0, 6.0], [1.0, 3.0, 3.0])
-    >>> result.effect, round(result.p, 4)
+    >>> result.mean, round(result.p, 4)
     (2.0, 0.0742)
     """
     d = paired_values(a, b)
     interval = mean_interval(d)
     if interval.n > 1 and interval.sd <= 1e-12 * max(1.0, float(np.abs(d).max())):
         if np.allclose(d, 0.0, atol=1e-15):
-            return PairedDifference(Interval(interval.n, 0.0, 0.0, 0.0, 0.0), 1.0)
-        unknown = Interval(interval.n, interval.mean, 0.0, math.nan, math.nan)
-        return PairedDifference(unknown, min(1.0, 2.0 / 2**interval.n))
-    return PairedDifference(interval, t_p(interval))
+            return Interval(interval.n, 0.0, 0.0, 0.0, 0.0, 1.0)
+        return Interval(interval.n, interval.mean, 0.0, math.nan, math.nan, min(1.0, 2.0 / 2**interval.n))
+    return interval
 
 
 def holm(p_values: ArrayLike) -> np.ndarray:
@@ -114,20 +110,6 @@ def holm(p_values: ArrayLike) -> np.ndarray:
     stepped = np.maximum.accumulate(np.arange(len(rising), 0, -1) * adjusted[rising])
     adjusted[rising] = np.minimum(1.0, stepped)
     return adjusted
-
-
-def t_p(interval: Interval) -> float:
-    """The two-sided p of "the quantity is 0" that goes with a t interval, a jackknife's for example.
-
-    NaN without an interval, and where there is no spread; 1 where the estimate is 0 itself.
-
-    >>> round(t_p(mean_interval([2.0, 1.0, 3.0])), 4)
-    0.0742
-    """
-    away = abs(interval.mean)
-    if not interval.known or (interval.sd == 0 and away > 0):
-        return math.nan
-    return float(2 * stats.t.sf(away * math.sqrt(interval.n) / interval.sd, interval.n - 1)) if away else 1.0
 
 
 def checked_sample(values: ArrayLike, name: str) -> np.ndarray:
@@ -182,7 +164,7 @@ def expanded_interval(estimate: float, drawn: np.ndarray, n: int, wider: float) 
 
 def two_level_bootstrap(
     difference: Callable[..., ArrayLike], n_examples: int | Sequence[int], n_resamples: int = 500, seed: int = 0
-) -> PairedDifference:
+) -> Interval:
     """Mean difference of two models, with interval and p for other seeds *and* other examples.
 
     ``difference(rows)`` gives the difference of every seed on the examples ``rows`` (indices, some of them twice), both
@@ -193,13 +175,13 @@ def two_level_bootstrap(
     and seeds enter by their variance: that of the mean is the one over seeds plus the one over examples less what both
     count, with Student's t of Hillis's degrees of freedom (2007). Coverage is 92 to 99% from 3 seeds on.
 
-    ``interval.sd`` is the standard error times the root of the number of seeds. With one or two seeds the interval is
+    ``sd`` is the standard error times the root of the number of seeds. With one or two seeds the interval is
     over examples only, and p is NaN. Raises SuperticketsError without examples, or for differences that are not finite.
 
     >>> rng = np.random.default_rng(0)
     >>> better = 0.1 + 0.02 * rng.normal(size=(4, 1)) + 0.3 * rng.normal(size=(4, 200))  # by seed and example
     >>> found = two_level_bootstrap(lambda rows: better[:, rows].mean(axis=1), 200)
-    >>> found.interval.low > 0, found.p < 0.05
+    >>> found.low > 0, found.p < 0.05
     (True, True)
     """
     sizes = np.atleast_1d(n_examples)
@@ -212,14 +194,14 @@ def two_level_bootstrap(
     by_examples = float(draws.mean(axis=1).var(ddof=1))
     if n < FEWEST_SEEDS:
         half = float(stats.norm.ppf(TAIL)) * math.sqrt(by_examples)
-        return PairedDifference(Interval(n, mean, math.sqrt(n * by_examples), mean - half, mean + half), math.nan)
+        return Interval(n, mean, math.sqrt(n * by_examples), mean - half, mean + half)
     by_seeds = float(each.var(ddof=1)) / n
     twice = max(0.0, (float(draws.var(axis=0, ddof=1).mean()) - by_examples) / (n - 1))  # seeds x examples
     variance = max(by_seeds + by_examples - twice, by_seeds, by_examples)
     if variance == 0:
-        return PairedDifference(Interval(n, mean, 0.0, mean, mean), math.nan if mean else 1.0)
+        return Interval(n, mean, 0.0, mean, mean, math.nan if mean else 1.0)
     error = math.sqrt(variance)
     freedom = min(1e9, (n - 1) * (variance / by_seeds) ** 2) if by_seeds else 1e9
     half = float(stats.t.ppf(TAIL, freedom)) * error
-    interval = Interval(n, mean, error * math.sqrt(n), mean - half, mean + half)
-    return PairedDifference(interval, float(2 * stats.t.sf(abs(mean) / error, freedom)))
+    p = float(2 * stats.t.sf(abs(mean) / error, freedom))
+    return Interval(n, mean, error * math.sqrt(n), mean - half, mean + half, p)

@@ -18,46 +18,15 @@ from supertickets.runs import (
     TicketRule,
     super_tickets,
 )
-from supertickets.studies.audit import audit_runs
-from supertickets.studies.inputs import HERE, Inputs
-from supertickets.studies.profiles import TASK_DROPOUT, Profile, multi_task_hyper
-from supertickets.studies.searching import search_runs
+from supertickets.studies.choices import audit_runs, search_runs
+from supertickets.studies.inputs import HERE, Inputs, full_run, rewound
+from supertickets.studies.profiles import Profile, multi_task_hyper
 from supertickets.studies.training_sets import MAP_DEV_SIZE
 from supertickets.studies.tuning import SETTINGS, at_each, at_rates, mismatched, own_rates
 from supertickets.tasks import DataRef
 from supertickets.tickets import KINDS, LEVELS
 
 _Stages = Callable[[Profile, RunStore, Inputs], Iterator[Sequence[Spec]]]
-
-
-def full_run(
-    encoder: str,
-    data: DataRef,
-    seed: int,
-    hyper: Hyper,
-    estimators: tuple[str, ...] = ("example",),
-    inputs: Inputs = HERE,
-    **fields: Any,
-) -> RunSpec:
-    """Fine-tuning of the full model (ST-DNN), at whose end importance is scored. ``fields``: others of RunSpec."""
-    dropout = TASK_DROPOUT.get(data.name, hyper.task_dropout)
-    return RunSpec(
-        encoder=encoder,
-        encoder_revision=inputs.revision(encoder),
-        data=data,
-        seed=seed,
-        hyper=replace(hyper, task_dropout=dropout),
-        estimators=estimators,
-        **fields,
-    )
-
-
-def rewound(parent: RunSpec, kind: str, level: float, estimator: str = "example") -> RunSpec:
-    """The rewinding run of a full run's ticket at a sparsity level: same data, seed and schedule (section 3)."""
-    if estimator not in parent.estimators:
-        raise SuperticketsError(f"The parent run takes no {estimator} scores; it takes {', '.join(parent.estimators)}.")
-    rule = TicketRule(kind, level, "" if kind == "random" else parent.id, estimator)
-    return replace(parent, ticket=rule, estimators=())
 
 
 def ticket_sweep(full: RunSpec, levels: Iterable[float] = LEVELS, kinds: Iterable[str] = KINDS) -> list[RunSpec]:

@@ -18,11 +18,11 @@ from supertickets.engines import Summary, run_all
 from supertickets.errors import SuperticketsError
 from supertickets.models import load_compacted, load_encoder, load_tokenizer, write_readme
 from supertickets.runs import Hyper, Record, RunStore, choices_of, device_name
-from supertickets.statistics import PairedDifference
+from supertickets.statistics import Interval
 from supertickets.studies.answers import predictions_frame
 from supertickets.studies.experiments import full_run, ticket_sweep
 from supertickets.studies.gains import footprint, learnt, measured, report_gain
-from supertickets.studies.settings import default_hyper
+from supertickets.studies.profiles import default_hyper
 from supertickets.tasks import DataRef, Task, best_constant, data_notes, inferred, split_dev
 from supertickets.tickets import LEVELS, Ticket
 from supertickets.training import cached_encode, fine_tune, run_conditions
@@ -48,8 +48,8 @@ class Found:
     pruned: float
     chosen: Record
     full: Record
-    gain: PairedDifference
-    learnt: PairedDifference
+    gain: Interval
+    learnt: Interval
     constant: str
     ticket: Ticket
     summary: Summary

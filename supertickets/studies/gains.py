@@ -11,14 +11,12 @@ from scipy.stats import binomtest
 from transformers import PreTrainedModel
 
 from supertickets.runs import Record
-from supertickets.statistics import PairedDifference, two_level_bootstrap
+from supertickets.statistics import Interval, two_level_bootstrap
 from supertickets.tasks import Task, best_constant, metric_names, score
 from supertickets.training import EncodedSplit
 
 
-def report_gain(
-    task: Task, pairs: Sequence[tuple[Record, Record]], n_resamples: int = 500, tried: int = 1
-) -> PairedDifference:
+def report_gain(task: Task, pairs: Sequence[tuple[Record, Record]], n_resamples: int = 500, tried: int = 1) -> Interval:
     """Mean gain of the first record of each pair over the second on the report split (pairs: one per seed).
 
     p is corrected for the levels ``tried``, of which this one did best on the selection rows (Bonferroni): runs that
@@ -43,7 +41,7 @@ def report_gain(
     return replace(found, p=max(found.p, float(exact)))
 
 
-def learnt(task: Task, models: Sequence[Mapping[str, np.ndarray]]) -> PairedDifference:
+def learnt(task: Task, models: Sequence[Mapping[str, np.ndarray]]) -> Interval:
     """What models (their arrays) score above the best constant answer on the report split: the mean, over examples."""
     constant = {"dev_logits": best_constant(task)[0]}
     return _difference(task, [(model, constant) for model in models], over_seeds=False)
@@ -78,7 +76,7 @@ def _difference(
     pairs: Sequence[tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]],
     n_resamples: int = 500,
     over_seeds: bool = True,
-) -> PairedDifference:
+) -> Interval:
     report = np.flatnonzero(~pairs[0][0]["selection"])
 
     def gains(drawn: np.ndarray) -> list[float]:

@@ -1,4 +1,4 @@
-"""Where specs take what they cannot do without from: the fingerprints of data and the revisions of encoders.
+"""The specs of single runs, and where they take what they cannot do without from: fingerprints of data, revisions.
 
 Both are hashed from the files themselves (:func:`at_hand`), or known from records (:func:`recorded`): a table of
 recorded runs is made on a machine that has neither the data nor the encoder, from the same specs with the same ids.
@@ -7,9 +7,12 @@ recorded runs is made on a machine that has neither the data nor the encoder, fr
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
+from supertickets.errors import SuperticketsError
 from supertickets.models import encoder_revision
-from supertickets.runs import AdaptationSpec, RunStore, Spec, data_of
+from supertickets.runs import AdaptationSpec, Hyper, RunSpec, RunStore, Spec, TicketRule, data_of
+from supertickets.studies.profiles import TASK_DROPOUT
 from supertickets.tasks import DataRef, canonical_name, data_ref
 
 
@@ -32,6 +35,36 @@ def at_hand(data_dir: str | None = None) -> Inputs:
 
 HERE = at_hand()
 """The usual: without a folder of one's own."""
+
+
+def full_run(
+    encoder: str,
+    data: DataRef,
+    seed: int,
+    hyper: Hyper,
+    estimators: tuple[str, ...] = ("example",),
+    inputs: Inputs = HERE,
+    **fields: Any,
+) -> RunSpec:
+    """Fine-tuning of the full model (ST-DNN), at whose end importance is scored. ``fields``: others of RunSpec."""
+    dropout = TASK_DROPOUT.get(data.name, hyper.task_dropout)
+    return RunSpec(
+        encoder=encoder,
+        encoder_revision=inputs.revision(encoder),
+        data=data,
+        seed=seed,
+        hyper=replace(hyper, task_dropout=dropout),
+        estimators=estimators,
+        **fields,
+    )
+
+
+def rewound(parent: RunSpec, kind: str, level: float, estimator: str = "example") -> RunSpec:
+    """The rewinding run of a full run's ticket at a sparsity level: same data, seed and schedule (section 3)."""
+    if estimator not in parent.estimators:
+        raise SuperticketsError(f"The parent run takes no {estimator} scores; it takes {', '.join(parent.estimators)}.")
+    rule = TicketRule(kind, level, "" if kind == "random" else parent.id, estimator)
+    return replace(parent, ticket=rule, estimators=())
 
 
 def recorded(specs: Iterable[Spec]) -> Inputs:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from supertickets.errors import SuperticketsError
+from supertickets.lab import encoder_names
 from supertickets.runs import Hyper, choices_of
 from supertickets.studies.training_sets import (
     CASES,
@@ -16,6 +17,7 @@ from supertickets.studies.training_sets import (
     TrainingSets,
     listed,
     map_cells,
+    seed_numbers,
 )
 from supertickets.tickets import KINDS, LEVELS
 
@@ -331,18 +333,25 @@ def with_adaptation(
     return replace(profile, adaptation=replace(chosen, sizes=by_target, data={**chosen.data, **limits}))
 
 
-def seed_numbers(seeds: str | Sequence[int]) -> tuple[int, ...]:
-    """Seeds, whole numbers from 0, from a text with commas or a sequence; raises SuperticketsError for others.
-
-    >>> seed_numbers("0, 1, 4")
-    (0, 1, 4)
-    """
-    found = listed(seeds)
-    if not found or len(set(found)) < len(found) or not all(seed.isdecimal() for seed in found):
-        raise SuperticketsError(f"Seeds are different whole numbers from 0, such as 0,1,2 (--seeds), not {seeds!r}.")
-    return tuple(map(int, found))
-
-
 def multi_task_hyper(hyper: Hyper) -> Hyper:
     """The single-task settings for training together: at most 5 epochs (A.2.1)."""
     return replace(hyper, epochs=min(5, hyper.epochs))
+
+
+def default_hyper(encoder: str, precision: str = "", **given: float | None) -> Hyper:
+    """Hyper-parameters to start from: those of the profile that uses this encoder, else the paper's.
+
+    ``precision`` "auto" is what the device is faster at, but for the lab's encoders; what is ``given`` and not None
+    takes the place of the usual.
+
+    >>> default_hyper("lab-base", batch_size=8, epochs=None)
+    Hyper(learning_rate=0.001, batch_size=8, epochs=6, patience=2, warmup=0.1, clip=1.0, task_dropout=0.1,
+          weight_decay=0.0, max_length=64, precision='fp32')
+    """
+    if precision == "auto":
+        from supertickets.engines import best_precision  # needs torch, which profiles do not
+
+        precision = "" if encoder in encoder_names() else best_precision()
+    usual = next((profile.hyper for profile in PROFILES.values() if profile.encoder == encoder), Hyper())
+    settings = {**given, "precision": precision}
+    return replace(usual, **{name: value for name, value in settings.items() if value not in (None, "")})

@@ -15,10 +15,9 @@ from supertickets.runs import Hyper
 from supertickets.sharing import ENCODER, save_shared, shared_model, task_data, train_together
 from supertickets.studies.finding import make_folder, notes_before, require_free
 from supertickets.studies.gains import learnt, measured
-from supertickets.studies.profiles import TASK_DROPOUT, multi_task_hyper
-from supertickets.studies.settings import default_hyper
+from supertickets.studies.profiles import TASK_DROPOUT, default_hyper, multi_task_hyper
 from supertickets.tasks import DataRef, best_constant, data_ref
-from supertickets.tickets import EncoderShape, SharedUnits, Ticket, load_authors_ticket, shared_units
+from supertickets.tickets import EncoderShape, SharedUnits, Ticket, check_tickets, load_authors_ticket, shared_units
 from supertickets.training import scored_splits
 
 AUTHORS_FILES = ("heads_to_mask.json", "ffn_to_mask.json")
@@ -75,9 +74,7 @@ def share(
     hyper = multi_task_hyper(default_hyper(encoder)) if hyper is None else hyper
     shape, revision = shape_of(load_encoder(encoder, 2, seed)), encoder_revision(encoder)
     loaded = {name: read_ticket(path, (shape.n_layers, shape.n_heads)) for name, path in tickets.items()}
-    if set(loaded) != set(refs):
-        told = f"the tasks are {', '.join(names)}, the tickets {', '.join(sorted(loaded))}"
-        raise SuperticketsError(f"Tasks and tickets must have the same names; {told}.")
+    check_tickets(names, loaded, (shape.n_layers, shape.n_heads))
     notes = [
         f"The ticket of {name} was made from another encoder, {loaded[name].encoder}."
         for name in names
@@ -123,7 +120,7 @@ def share(
         rows.append(row)
         arrays = {"selection": given.selection, "dev_logits": together.dev_logits[name]}
         write_readme(out / name, measured(given.task, arrays))
-        if not learnt(given.task, [arrays]).interval.low > 0:
+        if not learnt(given.task, [arrays]).low > 0:
             notes.append(
                 f"Task {name} is not learnt: its report score is not clearly above that of always answering "
                 f"{best_constant(given.task)[1]}."

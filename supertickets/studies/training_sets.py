@@ -1,6 +1,6 @@
 """Which training sets an experiment uses: of Figure 1, its powered test, the map, the audit, Figure 5 and Table 4.
 
-And on which grid settings are tuned.
+And on which grid settings are tuned, and what texts of lists say.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -115,3 +115,30 @@ def listed(values: str | Sequence[Any], read: Callable[[Any], Any] = str, what: 
         return tuple(map(read, parts))
     except ValueError as error:
         raise SuperticketsError(f"{what}, separated by commas ({error}).") from error
+
+
+def seed_numbers(seeds: str | Sequence[int]) -> tuple[int, ...]:
+    """Seeds, whole numbers from 0, from a text with commas or a sequence; raises SuperticketsError for others.
+
+    >>> seed_numbers("0, 1, 4")
+    (0, 1, 4)
+    """
+    found = listed(seeds)
+    if not found or len(set(found)) < len(found) or not all(seed.isdecimal() for seed in found):
+        raise SuperticketsError(f"Seeds are different whole numbers from 0, such as 0,1,2 (--seeds), not {seeds!r}.")
+    return tuple(map(int, found))
+
+
+def sparsity_levels(text: str) -> tuple[float, ...]:
+    """Sparsity levels from a text with commas; raises SuperticketsError unless they are different shares in (0, 1].
+
+    >>> sparsity_levels("0.1, 0.4")
+    (0.1, 0.4)
+    """
+    try:
+        levels = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        levels = ()
+    if not levels or len(set(levels)) < len(levels) or not all(0 < level <= 1 for level in levels):
+        raise SuperticketsError(f"--levels {text!r} is not a list of different shares in (0, 1] such as 0.1,0.2,0.4.")
+    return levels

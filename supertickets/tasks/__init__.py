@@ -5,12 +5,19 @@ from typing import TYPE_CHECKING
 from supertickets.rooms import handed_on
 
 if TYPE_CHECKING:
-    from supertickets.tasks.checks import best_constant, data_notes, inferred, metric_names
-    from supertickets.tasks.facts import TaskFacts, constant_score, split_arrays, task_facts
-    from supertickets.tasks.files import read_table
+    from supertickets.tasks.facts import (
+        TaskFacts,
+        best_constant,
+        constant_score,
+        data_notes,
+        inferred,
+        metric_names,
+        split_arrays,
+        task_facts,
+    )
+    from supertickets.tasks.files import cache_folder, read_table
     from supertickets.tasks.lab_tasks import LAB_TASKS
     from supertickets.tasks.metrics import METRICS, score
-    from supertickets.tasks.places import cache_folder
     from supertickets.tasks.published import benchmark, canonical_name
     from supertickets.tasks.sampling import nested_subset, shuffled, split_dev
     from supertickets.tasks.sources import DataRef, data_ref, load_task

@@ -1,4 +1,4 @@
-"""Read a table of texts and labels from CSV, TSV, JSON lines or Parquet, and find a split's file in a folder.
+"""Where the files of a task lie, and what they hold: tables of texts and labels in CSV, TSV, JSON lines or Parquet.
 
 A fault in a file raises :class:`~supertickets.errors.SuperticketsError` naming the file and, where there is one,
 the data row (the header is not counted).
@@ -6,8 +6,10 @@ the data row (the header is not counted).
 
 import csv
 import gzip
+import hashlib
 import io
 import json
+import os
 import re
 import zlib
 from collections.abc import Sequence
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from supertickets.errors import SuperticketsError
+from supertickets.tasks.published import canonical_name
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 DEV_NAMES = ("dev", "validation", "valid", "val")
@@ -73,17 +76,15 @@ class Table:
             values = self.column(name)
             for row, value in enumerate(values):
                 if not isinstance(value, str) and not (value is None and empty_ok):
-                    what = "has no value" if value is None else f"holds {value!r}, which is not text,"
-                    raise SuperticketsError(f"Column {name!r} of {self.path} {what} in data row {row + 1}.")
-                if value and (found := _SURROGATE.search(value)):
-                    raise SuperticketsError(
-                        f"Column {name!r} of {self.path} holds half a character ({found.group()!r}) in data row "
-                        f"{row + 1}, which no encoding can hold: mend the row."
+                    raise self._fault(
+                        name, row, "has no value" if value is None else f"holds {value!r}, which is not text,"
                     )
+                if value and (found := _SURROGATE.search(value)):
+                    fix = ", which no encoding can hold: mend the row"
+                    raise self._fault(name, row, f"holds half a character ({found.group()!r})", fix)
             stripped.append([(value or "").strip() for value in values])
             if not empty_ok and "" in stripped[-1]:
-                row = stripped[-1].index("") + 1
-                raise SuperticketsError(f"Column {name!r} of {self.path} is empty in data row {row}: fill or drop it.")
+                raise self._fault(name, stripped[-1].index(""), "is empty", ": fill or drop it")
         return list(zip(*stripped, strict=True))
 
     def labels(self, name: str) -> list[str]:
@@ -91,17 +92,16 @@ class Table:
         labels = []
         for row, value in enumerate(self.column(name)):
             if isinstance(value, list | dict):
-                raise SuperticketsError(
-                    f"Column {name!r} of {self.path} holds a {'list' if isinstance(value, list) else 'table'} in data "
-                    f"row {row + 1}: give one label a row."
-                )
+                what = "holds a list" if isinstance(value, list) else "holds a table"
+                raise self._fault(name, row, what, ": give one label a row")
             text = "" if value is None or value != value else str(value).strip()  # NaN alone differs from itself
             if not text:
-                raise SuperticketsError(
-                    f"Column {name!r} of {self.path} is empty in data row {row + 1}: fill or drop it."
-                )
+                raise self._fault(name, row, "is empty", ": fill or drop it")
             labels.append(_WHOLE.sub(r"\1", text))
         return labels
+
+    def _fault(self, name: str, row: int, what: str, fix: str = "") -> SuperticketsError:
+        return SuperticketsError(f"Column {name!r} of {self.path} {what} in data row {row + 1}{fix}.")
 
     def _names(self) -> str:
         first_line = data_suffix(self.path)[0] in (".csv", ".tsv")
@@ -299,3 +299,56 @@ def _parquet(path: Path) -> dict[str, list[Any]]:
         raise SuperticketsError(f"File {path} is not a readable Parquet file ({reason}).") from None
     nested = {field.name: [[]] * len(table) for field in table.schema if types.is_nested(field.type)}  # to be named
     return {**nested, **table.drop_columns(list(nested)).to_pydict()}
+
+
+def cache_folder() -> Path:
+    """Where what is made once is kept: ``$SUPERTICKETS_CACHE``, else ``supertickets`` in the user's cache folder."""
+    if named := os.environ.get("SUPERTICKETS_CACHE"):
+        return Path(named).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "supertickets"
+
+
+def as_file(given: Any) -> Path:
+    """A path without its "~"; a DataFrame or a Hugging Face dataset as a Parquet file of the cache."""
+    if isinstance(given, str | os.PathLike):
+        return Path(given).expanduser()
+    frame = given.to_pandas() if hasattr(given, "to_pandas") else given
+    if not hasattr(frame, "to_parquet"):
+        raise SuperticketsError(
+            f"A split is a file, a DataFrame or one split of a Hugging Face dataset, not a {type(given).__name__}."
+        )
+    for column, feature in getattr(given, "features", {}).items():
+        if hasattr(feature, "int2str"):  # a dataset's classes have names; -1 is none of them
+            frame[column] = [feature.int2str(int(x)) if x >= 0 else None for x in frame[column]]
+    frame.to_parquet(packed := io.BytesIO(), index=False)
+    path = cache_folder() / "data" / f"{hashlib.sha256(packed.getvalue()).hexdigest()[:16]}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(packed.getvalue())
+    return path
+
+
+def place(path: str | Path, base: Path | None) -> str:
+    """The absolute path of a file that may be named within the folder ``base``."""
+    inside = None if base is None else base / path
+    return os.path.abspath(inside if inside is not None and inside.exists() else path)
+
+
+def task_folder(data_dir: Path, name: str | None) -> Path:
+    """The folder of a task below ``data_dir``, in any spelling; ``data_dir`` itself for a task without a name."""
+    if not data_dir.is_dir():
+        raise SuperticketsError(f"Folder {data_dir} (data_dir) does not exist: check the path.")
+    if name is None:
+        return data_dir
+    folders = sorted(path for path in data_dir.iterdir() if path.is_dir())
+    for same in (lambda folder: folder == name, lambda folder: canonical_name(folder) == canonical_name(name)):
+        for folder in folders:
+            if same(folder.name):
+                return folder
+    listed = ", ".join(folder.name for folder in folders) or "no folder"
+    raise SuperticketsError(f"Folder {data_dir} has no task {name!r}: it holds {listed}.")
+
+
+def group(path: Path) -> str:
+    """The name of the group that a file of a split holds."""
+    stem = path.name.split(".")[0].lower()
+    return next((group for group in ("mismatched", "matched") if group in stem), stem)

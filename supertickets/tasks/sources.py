@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from supertickets.errors import SuperticketsError
-from supertickets.tasks.files import Table, find_split, read_table
+from supertickets.tasks.files import Table, as_file, find_split, group, place, read_table, task_folder
 from supertickets.tasks.from_files import Tables, assemble
-from supertickets.tasks.places import as_file, group, place, task_folder
 from supertickets.tasks.published import BENCHMARKS, Benchmark, benchmark, canonical_name
 from supertickets.tasks.sampling import cut_dev, disjoint_part, sample
 from supertickets.tasks.task import Task, fingerprint_of, validate_task

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from supertickets.rooms import handed_on
 
 if TYPE_CHECKING:
-    from supertickets.tickets.scores import ESTIMATORS, Scores
     from supertickets.tickets.selection import (
         KINDS,
         LEVELS,
@@ -15,6 +14,14 @@ if TYPE_CHECKING:
         winning_ticket,
     )
     from supertickets.tickets.shared import SharedUnits, check_tickets, shared_units
-    from supertickets.tickets.ticket import EncoderShape, Ticket, full_ticket, load_authors_ticket, misfit
+    from supertickets.tickets.ticket import (
+        ESTIMATORS,
+        EncoderShape,
+        Scores,
+        Ticket,
+        full_ticket,
+        load_authors_ticket,
+        misfit,
+    )
 else:
     __getattr__, __dir__ = handed_on(__name__)

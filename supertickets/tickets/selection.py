@@ -6,8 +6,7 @@ from fractions import Fraction
 import numpy as np
 
 from supertickets.errors import SuperticketsError
-from supertickets.tickets.scores import Scores
-from supertickets.tickets.ticket import Ticket
+from supertickets.tickets.ticket import Scores, Ticket
 
 LEVELS: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 """The paper's eight sparsity levels (section 5.2): the share of heads and of FFNs that is pruned."""

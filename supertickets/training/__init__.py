@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING
 from supertickets.rooms import handed_on
 
 if TYPE_CHECKING:
-    from supertickets.training.adaptation import adapt
     from supertickets.training.batching import Batch, EncodedSplit, cached_encode, encode, eval_batches, train_batches
     from supertickets.training.conditions import run_conditions
     from supertickets.training.fast import Replayed, graphs, said
-    from supertickets.training.fine_tuning import fine_tune, fine_tuned
+    from supertickets.training.fine_tuning import adapt, fine_tune, fine_tuned
     from supertickets.training.loop import (
         best_device,
         epoch_values,

@@ -14,18 +14,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from transformers import PreTrainedModel
 
-from supertickets.models import (
-    compact,
-    load_compacted,
-    load_encoder,
-    load_tokenizer,
-    name_labels,
-    save_compacted,
-    shape_of,
-)
-from supertickets.runs import Record, RunSpec, setting
-from supertickets.tasks import split_arrays, split_dev, task_facts
-from supertickets.tickets import Scores
+from supertickets import models
+from supertickets.runs import AdaptationSpec, Record, RunSpec, setting
+from supertickets.tasks import nested_subset, split_arrays, split_dev, task_facts
+from supertickets.tickets import Scores, Ticket
 from supertickets.training.batching import cached_encode
 from supertickets.training.fast import said
 from supertickets.training.loop import fit, predict, ready, scored, scored_splits
@@ -36,7 +28,7 @@ def fine_tuned(spec: RunSpec, scores: Scores | None = None) -> tuple[PreTrainedM
     """A run's trained model, compacted, in eval mode on the CPU, and its record: :func:`fine_tune` has the rest."""
     with TemporaryDirectory() as folder:
         record = fine_tune(spec, scores, folder)
-        return load_compacted(folder), record
+        return models.load_compacted(folder), record
 
 
 def fine_tune(
@@ -55,7 +47,7 @@ def fine_tune(
     """
     started = time.perf_counter()
     task = spec.data.load()
-    tokenizer = load_tokenizer(spec.encoder)
+    tokenizer = models.load_tokenizer(spec.encoder)
     selection = split_dev(task, spec.selection_fraction, spec.split_seed)
     choices, hyper = spec.acting, chosen_hyper(spec)
     watched = np.ones_like(selection) if "one_dev" in choices else selection
@@ -63,8 +55,8 @@ def fine_tune(
     dev = cached_encode(task, "dev", tokenizer, spec.hyper.max_length)
     test = None if task.test is None else cached_encode(task, "test", tokenizer, spec.hyper.max_length)
 
-    model = load_encoder(spec.encoder, task.num_labels, spec.seed, hyper.task_dropout)
-    shape = shape_of(model)
+    model = models.load_encoder(spec.encoder, task.num_labels, spec.seed, hyper.task_dropout)
+    shape = models.shape_of(model)
     ticket = spec.ticket.ticket((shape.n_layers, shape.n_heads), spec.seed, scores, choices)
     ticket = replace(
         ticket,
@@ -78,7 +70,7 @@ def fine_tune(
     if late:  # the full model's first epoch again
         with ready(model, hyper, spec.seed, *given) as splits:
             fit(model, task, splits[0], splits[1], watched, hyper, spec.seed, None, choices, stop=1)
-    model = model if spec.ticket.kind == "full" else compact(model, ticket, copied=False)
+    model = model if spec.ticket.kind == "full" else models.compact(model, ticket, copied=False)
 
     loaded = time.perf_counter()
     arrays = {**split_arrays(task, selection), "heads": ticket.heads, "ffns": ticket.ffns}
@@ -100,8 +92,8 @@ def fine_tune(
         arrays[f"importance/{estimator}/n_examples"] = np.array([found.n_examples])
     rated = time.perf_counter()
     if save_to is not None:
-        name_labels(model, task)
-        save_compacted(model.cpu(), ticket, save_to, tokenizer)
+        models.name_labels(model, task)
+        models.save_compacted(model.cpu(), ticket, save_to, tokenizer)
     return Record(
         spec=spec,
         epochs=fitted.epochs,
@@ -122,5 +114,44 @@ def fine_tune(
             "total": time.perf_counter() - started,
         },
         environment=setting(said(fitted.steps)),
+        tasks={task.name: task_facts(task, selection)},
+    )
+
+
+def adapt(
+    spec: AdaptationSpec,
+    source: tuple[PreTrainedModel, Ticket],
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+) -> Record:
+    """Fine-tunes the source model (:func:`~supertickets.engines.execution.source_model`; changed in place) on the
+    target, and returns the run's record.
+
+    The task head goes along if the target has the same labels as the source's task; else the target gets a new one,
+    initialised from the seed. The record's environment says which, under "task head". Schedule and early stopping are
+    those of :func:`supertickets.training.fine_tune` (A.3.2). Raises SuperticketsError as that does, and for a subset
+    that is larger than the training set or leaves a class without an example.
+    """
+    started = time.perf_counter()
+    model, ticket = source
+    task, tokenizer = spec.data.load(), models.load_tokenizer(spec.source.encoder)
+    selection = split_dev(task, spec.selection_fraction, spec.split_seed)
+    rows = nested_subset(task.train.labels, spec.fraction, spec.draw, task.name, spec.size)
+    train = cached_encode(task, "train", tokenizer, spec.hyper.max_length).rows(rows)
+    dev = cached_encode(task, "dev", tokenizer, spec.hyper.max_length)
+    head = models.fit_head(model, task, spec.seed, bool(spec.source_task) or isinstance(spec.source, RunSpec))
+    models.set_task_dropout(model, spec.hyper.task_dropout)
+    with ready(model, spec.hyper, spec.seed, train, dev) as (train, dev):
+        fitted = fit(model, task, train, dev, selection, spec.hyper, spec.seed, on_epoch)
+        logits = predict(model, dev, spec.hyper.precision)
+    shape = models.shape_of(models.load_encoder(spec.source.encoder, 1, spec.seed))
+    return Record(
+        spec=spec,
+        epochs=fitted.epochs,
+        best_epoch=fitted.best_epoch,
+        metrics=scored_splits(task, logits, selection),
+        size={"weights_remaining": ticket.weights_remaining(shape), "train_examples": float(len(rows))},
+        arrays={"dev_logits": logits, "rows": rows, **split_arrays(task, selection)},
+        timings={"total": time.perf_counter() - started},
+        environment={**setting(said(fitted.steps)), "task head": head},
         tasks={task.name: task_facts(task, selection)},
     )

@@ -147,3 +147,7 @@ def test_mistakes_are_named():
         inconsistencies.computed("P11")
     with pytest.raises(SuperticketsError, match="choose 1, 2 or 3"):
         paper.scores(5)
+
+
+def test_lab_tasks_have_kin_and_others_are_their_own():
+    assert [paper.kin_of(task) for task in ("similarity", "QNLI", "mine")] == ["STS-B", "QNLI", "mine"]

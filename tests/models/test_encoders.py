@@ -13,8 +13,7 @@ from transformers import RobertaConfig, RobertaModel
 
 from supertickets.errors import SuperticketsError
 from supertickets.models import encoder_revision, example_losses, layer_parts, load_encoder, load_tokenizer, shape_of
-from supertickets.models.encoder_files import encoder_folder
-from supertickets.models.published import PUBLISHED, licence_of
+from supertickets.models.encoder_files import PUBLISHED, encoder_folder, licence_of
 
 
 @pytest.fixture

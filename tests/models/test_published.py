@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from supertickets.errors import SuperticketsError
-from supertickets.models import layer_parts, load_encoder, load_tokenizer, published, shape_of
-from supertickets.models.encoder_files import encoder_folder
-from supertickets.models.published import PUBLISHED
+from supertickets.models import encoder_files as published
+from supertickets.models import layer_parts, load_encoder, load_tokenizer, shape_of
+from supertickets.models.encoder_files import PUBLISHED, encoder_folder
 from supertickets.tasks import cache_folder
 
 FILES = {name: f"what {name} holds\n".encode() * 40 for name in published._MPNET_FILES}

@@ -12,7 +12,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trai
 
 from supertickets.errors import SuperticketsError
 from supertickets.models import compact, load_compacted, load_encoder, load_tokenizer, save_compacted
-from supertickets.models.published import licence_of
+from supertickets.models.encoder_files import licence_of
 from supertickets.models.saved import write_readme
 from supertickets.sharing import save_shared
 from supertickets.sharing.model import share

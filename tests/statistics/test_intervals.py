@@ -41,21 +41,21 @@ def test_paired_difference_is_scipys_paired_test():
     result, expected = st.paired_difference(a, b), stats.ttest_rel(a, b)
     ends = expected.confidence_interval(0.95)
     assert result.p == pytest.approx(expected.pvalue, abs=1e-12)
-    assert (result.interval.low, result.interval.high) == pytest.approx((ends.low, ends.high))
-    assert result.effect == pytest.approx((a - b).mean())
+    assert (result.low, result.high) == pytest.approx((ends.low, ends.high))
+    assert result.mean == pytest.approx((a - b).mean())
 
 
 def test_paired_difference_without_spread():
     zero = st.paired_difference([0.5, 0.6], [0.5, 0.6])
-    assert (zero.p, zero.interval.low, zero.interval.high) == (1.0, 0.0, 0.0)
+    assert (zero.p, zero.low, zero.high) == (1.0, 0.0, 0.0)
     shifted = st.paired_difference([0.6, 0.7, 0.9], [0.5, 0.6, 0.8])
     assert shifted.p == 0.25
-    assert shifted.effect == pytest.approx(0.1)
+    assert shifted.mean == pytest.approx(0.1)
 
 
 def test_paired_difference_of_one_pair_gives_the_effect_only():
     result = st.paired_difference([0.9], [0.7])
-    assert result.effect == pytest.approx(0.2)
+    assert result.mean == pytest.approx(0.2)
     assert math.isnan(result.p)
 
 

@@ -37,7 +37,7 @@ def missed(n, m, setting, times, n_resamples, sets=1):
     for i in range(times):
         values, others = (drawn(rng, n, size, *setting) if size else None for size in (m, 3 * m * (sets > 1)))
         found.append(of_means(values, n_resamples, i) if sets == 1 else of_two_sets(values, others, n_resamples, i))
-    outside = np.array([not each.interval.low <= 0 <= each.interval.high for each in found])
+    outside = np.array([not each.low <= 0 <= each.high for each in found])
     np.testing.assert_array_equal(outside, [each.p < 0.05 for each in found])  # interval and p say the same
     return outside.mean()
 
@@ -68,15 +68,15 @@ def test_one_and_two_seeds_give_no_p():
     values = drawn(np.random.default_rng(0), 2, 400, 0.0, 0.0, 0.4) + 0.3
     for few in (values[:1], values):
         found = of_means(few, 2000)
-        assert math.isnan(found.p) and found.interval.low > 0  # though every example agrees
-        assert found.interval.n == len(few)
+        assert math.isnan(found.p) and found.low > 0  # though every example agrees
+        assert found.n == len(few)
     one = mean_interval(values[0])
-    found = of_means(values[:1], 2000).interval
+    found = of_means(values[:1], 2000)
     assert (found.low, found.high) == pytest.approx((one.low, one.high), abs=0.004)
 
 
 def test_no_difference_is_certain_and_no_spread_proves_nothing():
-    assert (of_means(np.zeros((4, 50))).p, of_means(np.zeros((4, 50))).effect) == (1.0, 0.0)
+    assert (of_means(np.zeros((4, 50))).p, of_means(np.zeros((4, 50))).mean) == (1.0, 0.0)
     assert math.isnan(of_means(np.full((4, 50), 0.25)).p)
     with pytest.raises(SuperticketsError, match="not on none"):
         two_level_bootstrap(lambda rows: [0.0], 0)
@@ -95,4 +95,4 @@ def test_any_metric_will_do():
         return np.subtract(*np.transpose(scores))
 
     found = two_level_bootstrap(difference, 300, 200)
-    assert found.effect == pytest.approx(difference(np.arange(300)).mean()) and found.interval.low > 0
+    assert found.mean == pytest.approx(difference(np.arange(300)).mean()) and found.low > 0

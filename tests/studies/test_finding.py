@@ -28,7 +28,7 @@ from supertickets.engines import best_precision
 from supertickets.errors import SuperticketsError
 from supertickets.models import importance_scores, load_compacted, load_encoder, load_tokenizer, save_compacted
 from supertickets.runs import Hyper, Record, RunStore
-from supertickets.statistics import Interval, PairedDifference
+from supertickets.statistics import Interval
 from supertickets.studies import Found, find
 from supertickets.studies.answers import predict_texts, predictions_frame
 from supertickets.studies.finding import chosen_level
@@ -129,7 +129,7 @@ def test_files_and_the_choice(found):
     assert found.frame["report_score"].nunique() > 2
     assert found.selection_size == 18
     assert found.gain.n == 2
-    assert found.gain.interval.low < found.gain.effect < found.gain.interval.high
+    assert found.gain.low < found.gain.mean < found.gain.high
     assert len(pd.read_csv(found.out / "curve.csv")) == 6
 
 
@@ -162,12 +162,12 @@ def test_the_model_reloads_and_gives_the_written_predictions(found):
 
 def test_the_report_says_verdict_level_caveats_and_provenance(found):
     page = (found.out / "report.html").read_text(encoding="utf-8")
-    learnt = "super ticket" if found.learnt.interval.low > 0 else "chosen"
+    learnt = "super ticket" if found.learnt.low > 0 else "chosen"
     marked = f"{found.level:.0%} ({learnt if found.level else 'kept'})"
     for part in (verdict_sentence(found), *caveats(found), *not_worth_it(found), marked, found.chosen.id):
         assert html.escape(part) in page
     assert page.count("<svg") == 4  # two figures, each for wide and for narrow screens
-    assert f"{100 * found.learnt.effect:+.1f} points ({found.constant})" in html.unescape(page)
+    assert f"{100 * found.learnt.mean:+.1f} points ({found.constant})" in html.unescape(page)
     for part in ("ms for 32 examples", "learning rate", "supertickets predict --model", ">kind<", "(accuracy)"):
         assert part in page
     assert "src=" not in page.replace('src="data:', "")
@@ -193,7 +193,7 @@ def test_the_readme_beside_the_model_has_data_scores_sizes_and_licence(found):
 
 def gained(found: Found, low: float, high: float, p: float, seeds: int) -> str:
     mean, sd = (low + high) / 2, seeds**0.5 * (high - low) / 2 / 1.96
-    gain = PairedDifference(Interval(seeds, mean, sd, low, high), p)
+    gain = Interval(seeds, mean, sd, low, high, p)
     sure = replace(gain, interval=Interval(1, 0.3, 0.1, 0.2, 0.4))
     return verdict_sentence(replace(found, gain=gain, learnt=sure, level=found.pruned))
 
@@ -258,9 +258,9 @@ def test_the_gain_is_the_mean_difference_on_the_report_split(found):
             answers = record.arrays["dev_logits"].argmax(1)
             correct.append((answers == record.arrays["dev_labels"])[report].mean())
         by_hand.append(correct[0] - correct[1])
-    assert found.gain.effect == pytest.approx(np.mean(by_hand), abs=1e-12)
+    assert found.gain.mean == pytest.approx(np.mean(by_hand), abs=1e-12)
     same = report_gain(found.task, [(found.full, found.full)] * 3)
-    assert (same.effect, same.p, same.interval.low, same.interval.high) == (0.0, 1.0, 0.0, 0.0)
+    assert (same.mean, same.p, same.low, same.high) == (0.0, 1.0, 0.0, 0.0)
 
 
 def test_the_full_model_that_was_kept_gives_the_ticket_its_scores(found):
@@ -479,7 +479,7 @@ def test_a_regression_that_correlates_with_nothing_has_not_learnt():
     selection = np.arange(300) < 30
     for outputs, clear in ((scores[1], False), (scores.sum(axis=0), True)):
         arrays = {"selection": selection, "dev_logits": outputs[:, None]}
-        assert (learnt(task, [arrays]).interval.low > 0) == clear
+        assert (learnt(task, [arrays]).low > 0) == clear
 
 
 def test_a_handful_of_examples_decides_nothing(found):

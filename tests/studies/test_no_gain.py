@@ -35,7 +35,7 @@ def says_better(rng: np.random.Generator, n_dev: int, seeds: int, n_resamples: i
     if level == 0:
         return False
     gain = report_gain(task, pairs, n_resamples, len(LEVELS))
-    return bool((judged([claim("", "", gain.interval, p=gain.p)])["verdict"] == HOLDS).iloc[0])
+    return bool((judged([claim("", "", gain)])["verdict"] == HOLDS).iloc[0])
 
 
 def wrong_rate(n_tasks: int, n_dev: int, seeds: int, n_resamples: int) -> float:
@@ -68,4 +68,4 @@ def test_a_gain_that_is_there_is_seen() -> None:
             records.append(SimpleNamespace(arrays=arrays))
         pairs.append(tuple(records))
     gain = report_gain(task, pairs, 100, len(LEVELS))
-    assert gain.interval.low > 0.05 and gain.p < 0.01
+    assert gain.low > 0.05 and gain.p < 0.01

@@ -97,11 +97,8 @@ def disagreements(frame: pd.DataFrame) -> list[str]:
 
 
 def _row(text: str, loss: str, place: str, change: Interval | None, side: str, detail: bool) -> dict[str, Any]:
-    where, p = f"{LOSSES[loss]}, {place}", math.nan
+    where, shown = f"{LOSSES[loss]}, {place}", change.times(100) if change else UNMEASURED
     if change and change.sd > 0:
         p = float(2 * stats.t.sf(abs(change.mean) / change.sd * math.sqrt(1 - 1 / change.n), change.n - 1))
-    shown = UNMEASURED
-    if change:
-        ends = {name: 100 * getattr(change, name) for name in ("mean", "sd", "low", "high")}
-        shown = replace(change, **ends)
-    return claim(text, where, shown, p=p, side=side, unit="hundredths", detail=detail, loss=loss, place=place)
+        shown = replace(shown, p=p)
+    return claim(text, where, shown, side=side, unit="hundredths", detail=detail, loss=loss, place=place)

@@ -8,10 +8,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.pyplot import subplots
 
 from supertickets.chapters.bias_variance.claims import LOSSES
-from supertickets.chapters.drawing import common_legend, draw_curves
+from supertickets.chapters.drawing import common_legend, draw_curves, subplots
 from supertickets.chapters.single_task.figures import phase_transition_data
 from supertickets.statistics import PhaseBoundaries
 
@@ -24,8 +23,7 @@ def trade_off_figure(frame: pd.DataFrame, terms: pd.DataFrame, phases: PhaseBoun
     floor, where known, is given in the panels' titles. With ``phases`` the three phases are shaded and named in every
     panel. Conditions without runs are left out.
     """
-    with sns.axes_style("ticks"):
-        fig, axes = subplots(1, 3, figsize=(11.4, 3.5), layout="constrained")
+    fig, axes = subplots(1, 3, figsize=(11.4, 3.5))
     data = phase_transition_data(frame)
     draw_curves(axes[0], data)
     axes[0].set(title=f"phase transition (n = {frame['seed'].nunique()} training sets)", ylabel="score")

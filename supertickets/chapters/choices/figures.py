@@ -4,9 +4,8 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.pyplot import subplots
 
-from supertickets.chapters.drawing import FULL_COLOUR, STYLE
+from supertickets.chapters.drawing import FULL_COLOUR, STYLE, lines_around_zero, subplots
 
 _LOOK = {
     "full": (FULL_COLOUR, "D"),
@@ -22,9 +21,7 @@ def changes_figure(claims: pd.DataFrame) -> Figure:
     """
     claims = claims.dropna(subset=["effect"])
     cases = list(dict.fromkeys(claims["where"]))
-    with sns.axes_style("ticks"):
-        fig, axis = subplots(figsize=(7.2, 1.2 + 0.34 * len(cases)), layout="constrained")
-    axis.axvline(0, color=FULL_COLOUR, linewidth=0.8)
+    fig, axis = lines_around_zero(cases, "change of the score as published (points)")
     for (kind, (colour, marker)), shift in zip(_LOOK.items(), (-0.24, 0.0, 0.24, 0.0), strict=True):
         own = claims.loc[claims["kind"] == kind]
         if own.empty:
@@ -35,10 +32,7 @@ def changes_figure(claims: pd.DataFrame) -> Figure:
         stands = (own["verdict"] != "cannot tell").to_numpy()
         faces = [colour if filled else "white" for filled in stands]
         axis.scatter(own["effect"], at, 30, c=faces, edgecolors=colour, marker=marker, label=kind, zorder=3)
-    axis.set_yticks(range(len(cases)), cases)
-    axis.set(ylim=(len(cases) - 0.4, -0.6), xlabel="change of the score as published (points)")
     fig.legend(loc="outside upper right", ncols=4, frameon=False)
-    sns.despine(ax=axis)
     return fig
 
 
@@ -48,9 +42,7 @@ def random_figure(table: pd.DataFrame) -> Figure:
     ``table`` is :func:`~supertickets.chapters.choices.tables.random_table`'s; bars are 95% intervals.
     """
     parts = list(table.groupby("task", sort=False)) if "task" in table else [("", table)]
-    with sns.axes_style("ticks"):
-        size = (7.2, 0.4 + 2.8 * len(parts))
-        fig, axes = subplots(len(parts), 2, figsize=size, layout="constrained", sharey="row", squeeze=False)
+    fig, axes = subplots(len(parts), 2, figsize=(7.2, 0.4 + 2.8 * len(parts)), sharey="row", squeeze=False)
     looks = {
         "paper": (STYLE["random"][0], "s", "-"),
         "replacement": ("#CC79A7", "o", "--"),

@@ -7,11 +7,10 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.pyplot import subplots
 
 from supertickets.chapters.chapter import Scale
 from supertickets.chapters.claims import judged_apart, told
-from supertickets.chapters.drawing import COLOURS, FULL_COLOUR, STYLE
+from supertickets.chapters.drawing import COLOURS, FULL_COLOUR, STYLE, lines_around_zero, subplots
 from supertickets.chapters.single_task.claims import paper_gain
 from supertickets.runs import paired_scores
 from supertickets.statistics import mean_interval
@@ -67,19 +66,14 @@ def ways_figure(claims: pd.DataFrame) -> Figure:
     """A line per way, a mark per level with its 95% interval: points above the tickets found as the paper says."""
     parts = claims.loc[claims["detail"].astype(bool)]
     ways = [way for way in WAYS if way in set(parts["way"])]
-    with sns.axes_style("ticks"):
-        fig, axis = subplots(figsize=(7.2, 1.2 + 0.34 * len(ways)), layout="constrained")
-    axis.axvline(0, color=FULL_COLOUR, linewidth=0.8)
+    fig, axis = lines_around_zero([WAYS[way] for way in ways], "score minus that of the paper's tickets (points)")
     looks = zip(parts["where"].unique(), (STYLE["winning"], (FULL_COLOUR, "s")), (-0.14, 0.14), strict=True)
     for level, (colour, marker), shift in looks:
         own = parts.loc[parts["where"] == level]
         at = np.array([ways.index(way) for way in own["way"]]) + shift
         ends = np.nan_to_num([own["effect"] - own["low"], own["high"] - own["effect"]])
         axis.errorbar(own["effect"], at, xerr=ends, fmt=marker, color=colour, elinewidth=1, label=f"{level} pruned")
-    axis.set_yticks(range(len(ways)), [WAYS[way] for way in ways])
-    axis.set(ylim=(len(ways) - 0.4, -0.6), xlabel="score minus that of the paper's tickets (points)")
     fig.legend(loc="outside upper right", ncols=2, frameon=False)
-    sns.despine(ax=axis)
     return fig
 
 
@@ -143,8 +137,7 @@ def agreement_figure(table: pd.DataFrame) -> Figure:
     """Rank correlation, and overlap (Jaccard; dotted: random tickets), against the number of examples scored."""
     few = table.loc[table["score"].str.contains("@")].sort_values("examples")
     chance = table.loc[table["score"] == "random"].iloc[0]
-    with sns.axes_style("ticks"):
-        fig, axes = subplots(1, 2, figsize=(7.2, 3.0), layout="constrained", sharey=True)
+    fig, axes = subplots(1, 2, figsize=(7.2, 3.0), sharey=True)
     ends = [few["heads"] - few["low"], few["high"] - few["heads"]]
     axes[0].errorbar(
         few["examples"], few["heads"], np.nan_to_num(ends), color=STYLE["winning"][0], marker="o", label="heads"

@@ -8,7 +8,6 @@ import pandas as pd
 from supertickets.chapters import paper
 from supertickets.chapters.claims import COMPARISONS, claim, judged
 from supertickets.chapters.domain_adaptation.tables import CLOSE, PRINTED, by_seed, printed_examples
-from supertickets.chapters.pairs import kin_of
 
 
 def adaptation_gains(frame: pd.DataFrame) -> pd.DataFrame:
@@ -26,7 +25,7 @@ def adaptation_gains(frame: pd.DataFrame) -> pd.DataFrame:
                 task, examples = str(group["task"].iloc[0]), int(group["train_examples"].iloc[0])
                 near = [
                     gain
-                    for theirs, gain in printed.get(kin_of(task), {}).items()
+                    for theirs, gain in printed.get(paper.kin_of(task), {}).items()
                     if max(theirs, examples) <= CLOSE * min(theirs, examples)
                 ]
                 text, where = f"{better} adapts better than {worse}", f"{task}, {examples} examples"

@@ -2,15 +2,14 @@
 
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from supertickets.chapters import paper
 from supertickets.chapters.domain_adaptation.tables import MODELS, table4
-from supertickets.chapters.drawing import common_legend
-from supertickets.chapters.pairs import kin_of
+from supertickets.chapters.drawing import common_legend, subplots
 
 STYLE = {
     "ST-DNN": ("#777777", "--", "s"),
@@ -28,10 +27,7 @@ def adaptation_figure(frame: pd.DataFrame) -> Figure:
     """
     data = table4(frame)
     targets = list(dict.fromkeys(data["target"]))
-    with sns.axes_style("ticks"):
-        fig, axes = plt.subplots(
-            1, len(targets), figsize=(4.2 * len(targets), 3.3), squeeze=False, layout="constrained"
-        )
+    fig, axes = subplots(1, len(targets), figsize=(4.2 * len(targets), 3.3), squeeze=False)
     for ax, target in zip(axes[0], targets, strict=True):
         for place, model in enumerate(MODELS):
             rows = data.loc[(data["target"] == target) & (data["model"] == model)]
@@ -49,7 +45,7 @@ def adaptation_figure(frame: pd.DataFrame) -> Figure:
         sizes = sorted(data.loc[data["target"] == target, "examples"].unique())
         ax.set_xticks(sizes, [str(size) for size in sizes])
         ax.minorticks_off()
-        ax.set_title(target if kin_of(target) == target else f"{target} (as {kin_of(target)})", fontsize=10)
+        ax.set_title(target if paper.kin_of(target) == target else f"{target} (as {paper.kin_of(target)})", fontsize=10)
         ax.set_xlabel("training examples of the target")
     axes[0][0].set_ylabel("score (points)")
     common_legend(fig, axes[0])

@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 
 from supertickets.chapters import paper
-from supertickets.chapters.pairs import kin_of
 from supertickets.errors import SuperticketsError
 from supertickets.statistics import mean_interval
 from supertickets.studies import at_chosen_rates
@@ -106,7 +105,7 @@ def table4_layout(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
         fractions: dict[int, str] = {}
         for row in ours.to_dict("records"):
             cells[row["examples"]][row["model"]] = {"": row["score"], ": low": row["low"], ": high": row["high"]}
-        for row in (row for row in paper.table(4) if row["target"] == kin_of(str(target))):
+        for row in (row for row in paper.table(4) if row["target"] == paper.kin_of(str(target))):
             theirs = printed_examples(row)
             near = (size for size in sizes if max(theirs, size) <= CLOSE * min(theirs, size))
             size = next(near, theirs)

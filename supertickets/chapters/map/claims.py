@@ -132,17 +132,17 @@ def explanation_claims(found: Sequence[Cell], n_resamples: int = 2000) -> pd.Dat
         fit = explanation(found, halves, n_resamples)
         where = "gain and terms from different training sets" if halves else f"over {len(found)} cells"
         for i, (text, side) in enumerate(SLOPES.items()):
-            effect, p = (UNMEASURED, math.nan) if fit is None else _slope(fit, i)
-            rows.append(claim(text, where, effect, p=p, side=side, unit="points per hundredth", detail=halves))
+            effect = UNMEASURED if fit is None else _slope(fit, i)
+            rows.append(claim(text, where, effect, side=side, unit="points per hundredth", detail=halves))
     return judged_apart(rows)
 
 
-def _slope(fit: Explanation, i: int) -> tuple[Interval, float]:
+def _slope(fit: Explanation, i: int) -> Interval:
     free = fit.cells - 3  # t, since the cells are few
     slope, sd = float(fit.slopes[i]), float(fit.sds[i])
     half = float(stats.t.ppf(0.975, free)) * sd
     p = float(2 * stats.t.sf(abs(slope) / sd, free)) if sd else math.nan
-    return Interval(fit.cells, slope, math.nan, slope - half, slope + half), p
+    return Interval(fit.cells, slope, math.nan, slope - half, slope + half, p)
 
 
 def explained_sentence(found: Sequence[Cell]) -> list[str]:

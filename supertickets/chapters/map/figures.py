@@ -9,10 +9,9 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.pyplot import subplots
 
 from supertickets.chapters.claims import UNKNOWN
-from supertickets.chapters.drawing import FULL_COLOUR
+from supertickets.chapters.drawing import FULL_COLOUR, subplots
 from supertickets.chapters.map.tables import TERMS
 
 # In every panel blue speaks for light pruning and orange against it; the middle is no pure white, which would turn dark
@@ -42,8 +41,7 @@ def map_figure(data: pd.DataFrame) -> Figure:
     ``data`` is :func:`map_data` of one encoder. A number is bold, with a star, where its 95% interval excludes zero;
     a gain has a frame where the difference holds after the correction over cells too.
     """
-    with sns.axes_style("white"):
-        fig, axes = subplots(1, 3, figsize=(7.9, 1.0 + 0.36 * data["train_size"].nunique()), layout="constrained")
+    fig, axes = subplots(1, 3, "white", figsize=(7.9, 1.0 + 0.36 * data["train_size"].nunique()))
     for axis, name in zip(axes, TERMS, strict=True):
         _heat(axis, data, name)
     axes[0].set_ylabel("training examples")
@@ -81,8 +79,7 @@ def explanation_figure(data: pd.DataFrame, others: pd.DataFrame) -> Figure:
     Both frames are
     :func:`map_data`'s; the variance needs no true labels, so that real data have their place here.
     """
-    with sns.axes_style("ticks"):
-        fig, axis = subplots(figsize=(7.2, 4.4), layout="constrained")
+    fig, axis = subplots(figsize=(7.2, 4.4))
     axis.axhline(0, color=FULL_COLOUR, linewidth=0.8)
     axis.axvline(0, color=FULL_COLOUR, linewidth=0.8)
     for colour, noise in zip(_BY_NOISE, sorted(data["noise"].unique()), strict=False):

@@ -6,7 +6,6 @@ import pandas as pd
 from supertickets.chapters import paper
 from supertickets.chapters.claims import MARGIN, TOGETHER, claim, judged
 from supertickets.chapters.multi_task.tables import averages, tuned
-from supertickets.chapters.pairs import check_size, kin_of
 from supertickets.chapters.single_task.claims import size_relation
 from supertickets.studies import at_own_rates
 
@@ -24,7 +23,7 @@ def sharing_claims(frame: pd.DataFrame, size: str = "base") -> pd.DataFrame:
     its chosen rates (:func:`~supertickets.chapters.multi_task.tables.tuned`). The effects expected are those of the
     paper's Table 3 for BERT-``size``, whose smallest task is RTE and largest MNLI. Claims that lack runs are left out.
     """
-    check_size(size)
+    paper.check_size(size)
     means, frame, rows = averages(frame), tuned(frame), []
     for after in ("", TUNED):
         if {f"Ticket-Share{after}", f"MT-DNN{after}"} <= set(means):
@@ -39,7 +38,7 @@ def sharing_claims(frame: pd.DataFrame, size: str = "base") -> pd.DataFrame:
         scores = _of_task(frame, task, "Ticket-Share", "multi-task")
         others = _of_task(frame, task, "MT-DNN", "fine-tuned" if after else "multi-task")
         if len(gains := (scores - others).dropna()):
-            where = task if kin_of(task) == task else f"{task}, {kin_of(task)}"
+            where = task if paper.kin_of(task) == task else f"{task}, {paper.kin_of(task)}"
             printed = _printed(size, f"{size}{after}", theirs)
             rows.append(claim(text, where, gains, limit=-MARGIN, expected=printed))
     together = frame.loc[frame["stage"] == "multi-task"]
@@ -54,7 +53,7 @@ def sharing_claims(frame: pd.DataFrame, size: str = "base") -> pd.DataFrame:
         gains = {str(task): by_task[task] for task in by_task}
         text = "Ticket-Share gains less over MT-DNN in larger tasks"
         rows.append(size_relation(text, gains, examples, printed, side="below"))
-    kin = [task for task in by_task if kin_of(str(task)) == "SST-2"]
+    kin = [task for task in by_task if paper.kin_of(str(task)) == "SST-2"]
     if kin and by_task.shape[1] > 1:
         less = by_task[kin[0]] - by_task.drop(columns=kin[0]).mean(axis=1)
         expected = printed["SST-2"] - float(np.mean([gain for task, gain in printed.items() if task != "SST-2"]))
@@ -68,8 +67,8 @@ def fine_tuning_claims(frame: pd.DataFrame, size: str = "base") -> pd.DataFrame:
 
     Means over tasks, paired by seed; expected are the paper's of Table 3.
     """
-    check_size(size)
-    means, printed = averages(frame), {row["model"]: row["average score"] for row in paper.table(3)}
+    paper.check_size(size)
+    means, printed = averages(frame), paper.column(3, "average score")
     return judged(
         claim(
             f"ST fine-tuning helps {model}",
@@ -105,7 +104,7 @@ def _of_task(frame: pd.DataFrame, task: str, model: str, stage: str) -> pd.Serie
 def _printed(ours: str, theirs: str, task: str = "") -> float:
     """Ticket-Share minus MT-DNN in Table 3, on average or on one task."""
     if not task:
-        averages = {row["model"]: row["average score"] for row in paper.table(3)}
+        averages = paper.column(3, "average score")
         return averages[f"Ticket-Share {ours}"] - averages[f"MT-DNN {theirs}"]
     scores = paper.scores(3)
     better, worse = scores[f"Ticket-Share {ours}"][task], scores[f"MT-DNN {theirs}"][task]

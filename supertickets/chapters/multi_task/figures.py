@@ -2,13 +2,11 @@
 
 from collections.abc import Mapping
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
-from supertickets.chapters.drawing import COLOURS, UNUSED, draw_wheel, swatch
+from supertickets.chapters.drawing import COLOURS, UNUSED, draw_wheel, subplots, swatch, units_axis
 from supertickets.errors import SuperticketsError
 from supertickets.tickets import Ticket
 
@@ -39,9 +37,9 @@ def sharing_figure(tickets: Mapping[str, Ticket]) -> Figure:
         raise SuperticketsError(f"Figure 2 tells {len(COLOURS)} tasks apart, not {len(tickets)}; draw fewer at once.")
     data = sharing_data(tickets)
     n_layers, n_heads = _common_shape(tickets)
-    with sns.axes_style("ticks"):
-        fig, axis = plt.subplots(figsize=(0.46 * (n_heads + 3), 0.46 * n_layers + 1.2), layout="constrained")
-    axis.set(xlim=(-0.7, n_heads + 1.3), ylim=(n_layers - 0.4, -0.6), aspect="equal", ylabel="layer", xlabel="head")
+    fig, axis = subplots(figsize=(0.46 * (n_heads + 3), 0.46 * n_layers + 1.2))
+    units_axis(n_layers, n_heads, axis, size=8)
+    axis.set(aspect="equal", ylabel="layer", xlabel="head")
     for row in data.to_dict("records"):
         column = n_heads + 0.6 if row["unit"] == "ffn" else row["head"]
         used = [colour if row[task] else UNUSED for task, colour in zip(tickets, COLOURS, strict=False)]
@@ -49,10 +47,6 @@ def sharing_figure(tickets: Mapping[str, Ticket]) -> Figure:
     handles = [swatch(colour, task) for task, colour in zip(tickets, COLOURS, strict=False)]
     handles.append(swatch(UNUSED, "not used"))
     fig.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5), frameon=False, fontsize=9)
-    axis.set_xticks([*range(n_heads), n_heads + 0.6], [*map(str, range(1, n_heads + 1)), "FFN"], fontsize=8)
-    axis.set_yticks(range(n_layers), list(map(str, range(1, n_layers + 1))))
-    axis.tick_params(length=0)
-    sns.despine(ax=axis, left=True, bottom=True)
     return fig
 
 

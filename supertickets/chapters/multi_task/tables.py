@@ -3,7 +3,6 @@
 import pandas as pd
 
 from supertickets.chapters import paper
-from supertickets.chapters.pairs import check_size
 from supertickets.studies import at_chosen_rates, at_own_rates, chosen_rates
 
 ROWS = (
@@ -83,7 +82,7 @@ def table3(frame: pd.DataFrame, size: str = "base") -> pd.DataFrame:
     shared model really stores (the union of the tickets, P10); then the paper's average and compression, over its eight
     tasks and BERT-``size``.
     """
-    check_size(size)
+    paper.check_size(size)
     means, frame = averages(frame), tuned(frame)
     printed = {row["model"]: row for row in paper.table(3)}
     rows = []

@@ -9,11 +9,10 @@ import pandas as pd
 
 from supertickets.chapters import paper
 from supertickets.chapters.claims import COMPARISONS, TOGETHER, claim, judged, judged_apart, runs_needed, t_power, told
-from supertickets.chapters.pairs import kin_of
 from supertickets.chapters.sensitivity import tables
 from supertickets.chapters.single_task.claims import paper_gain
 from supertickets.errors import SuperticketsError
-from supertickets.statistics import Interval, equal_variances, jackknife, pitman_morgan, seeds_needed, spread_power, t_p
+from supertickets.statistics import Interval, equal_variances, jackknife, pitman_morgan, seeds_needed, spread_power
 
 TIMES = "times the spread"
 
@@ -74,12 +73,12 @@ def _spread_row(text: str, task: str, pairs: pd.DataFrame, printed: Mapping[str,
     # Two values always lie equally far from their median, which Levene's statistic takes for certainty.
     unpaired = equal_variances(a, b) if len(a) > 2 else math.nan
     tests = {"p (Brown-Forsythe)": unpaired, "p (Pitman-Morgan)": paired.p}
-    expected = printed.get(kin_of(task), math.nan)
+    expected = printed.get(paper.kin_of(task), math.nan)
     known = {} if math.isnan(expected) else {"power": spread_power(expected, len(a)), "needed": seeds_needed(expected)}
-    ratio = Interval(len(a), paired.ratio, math.nan, paired.low, paired.high)
     p = float(np.maximum(unpaired, paired.p))
+    ratio = Interval(len(a), paired.ratio, math.nan, paired.low, paired.high, p)
     more = {"sd with tickets": paired.sd_a, "sd without": paired.sd_b, **tests, **known}
-    return claim(text, task, ratio, p=p, side="below", limit=1.0, unit=TIMES, expected=expected, **more)
+    return claim(text, task, ratio, side="below", limit=1.0, unit=TIMES, expected=expected, **more)
 
 
 def _pooled(text: str, both: Mapping[str, pd.DataFrame], printed: Mapping[str, float]) -> dict[str, Any]:
@@ -98,9 +97,9 @@ def _pooled(text: str, both: Mapping[str, pd.DataFrame], printed: Mapping[str, f
             more = {"sd with tickets": sds[0], "sd without": sds[1], "tasks": int(usable.sum())}
     away = float(np.mean(np.log(list(printed.values())))) if printed else math.nan
     more |= {"power": t_power(abs(away), log.sd, log.n), "needed": runs_needed(abs(away), log.sd)}
-    ratio = Interval(log.n, *np.exp([log.mean, log.sd, log.low, log.high]).tolist())
+    ratio = Interval(log.n, *np.exp([log.mean, log.sd, log.low, log.high]).tolist(), p=log.p)
     expected = math.exp(away)
-    return claim(text, TOGETHER, ratio, p=t_p(log), side="below", limit=1.0, unit=TIMES, expected=expected, **more)
+    return claim(text, TOGETHER, ratio, side="below", limit=1.0, unit=TIMES, expected=expected, **more)
 
 
 def matched_rates(frame: pd.DataFrame) -> pd.DataFrame:
@@ -140,7 +139,7 @@ def rate_tests(multi: pd.DataFrame) -> pd.DataFrame:
     if not both:
         raise SuperticketsError("No task has two seeds with both MT-DNN and Ticket-Share; run more of them first.")
     printed = {task: sd**2 - theirs["MT-DNN", task] ** 2 for (model, task), sd in theirs.items() if model != "MT-DNN"}
-    details = [_rate_row(task, [pair], printed.get(kin_of(task), math.nan)) for task, pair in both.items()]
+    details = [_rate_row(task, [pair], printed.get(paper.kin_of(task), math.nan)) for task, pair in both.items()]
     seeds = _common(pair[0].index for pair in both.values())
     pairs = [(new.loc[seeds], old.loc[seeds]) for new, old in both.values()]
     expected = float(np.mean(list(printed.values()))) if printed else math.nan
@@ -163,7 +162,7 @@ def _rate_row(task: str, pairs: Sequence[tuple[pd.DataFrame, pd.DataFrame]], exp
     more = {"sd with tickets": math.sqrt(max(0.0, new)), "sd without": math.sqrt(max(0.0, old))}
     more |= {"rates": values[0][0].shape[1]}
     text = "Ticket-Share depends less on the learning rate than MT-DNN"
-    return claim(text, task, found, p=t_p(found), side="below", unit="squared points", expected=expected, **more)
+    return claim(text, task, found, side="below", unit="squared points", expected=expected, **more)
 
 
 def _common(indices: Iterable[pd.Index]) -> list[Any]:

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from supertickets.chapters import paper
-from supertickets.chapters.pairs import kin_of
 from supertickets.errors import SuperticketsError
 from supertickets.runs import super_tickets
 from supertickets.statistics import expanded_interval, expansion, sd_interval
@@ -101,7 +100,7 @@ def rate_variance(values: np.ndarray) -> float:
 
 def paper_columns(printed: Mapping[tuple[str, str], float], model: str, task: str) -> dict[str, Any]:
     """The paper's sd of a model on a kin task as columns; none where it prints none."""
-    kin = kin_of(task)
+    kin = paper.kin_of(task)
     theirs = printed.get((model, kin))
     return {} if theirs is None else {"paper: task": kin, "paper: sd": theirs}
 

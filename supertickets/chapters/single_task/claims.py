@@ -5,11 +5,12 @@ every seed's mean over the tasks it has all of; then, with ``detail`` True and a
 or level. Effects are in points, paired by seed. "Light" levels are 10% to 30%, averaged: no level is chosen, so there
 is no winner's curse. The effect that power is reckoned for is the paper's average gain in Table 1 (:func:`paper_gain`),
 where the paper prints none of the claim's own. Functions of the super ticket raise SuperticketsError as
-:func:`supertickets.chapters.pairs.super_ticket_pairs` does.
+:func:`supertickets.runs.super_ticket_pairs` does.
 """
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,8 @@ from scipy import stats
 
 from supertickets.chapters import paper
 from supertickets.chapters.claims import POWER, TOGETHER, UNMEASURED, claim, judged_apart, told
-from supertickets.chapters.pairs import check_size, super_ticket_pairs
 from supertickets.errors import SuperticketsError
-from supertickets.runs import paired_scores, super_tickets
+from supertickets.runs import paired_scores, super_ticket_pairs, super_tickets
 from supertickets.statistics import Boundary, Interval, PhaseBoundaries, phase_boundaries, rises_then_falls
 from supertickets.studies import LIGHT_LEVELS
 
@@ -38,8 +38,8 @@ def paper_gain(size: str = "base") -> float:
     >>> paper_gain(), paper_gain("large")
     (0.9, 1.0)
     """
-    check_size(size)
-    printed = {row["model"]: row["average score"] for row in paper.table(1)}
+    paper.check_size(size)
+    printed = paper.column(1, "average score")
     return round(printed[f"SuperT {size}"] - printed[f"ST-DNN {size}"], 1)
 
 
@@ -143,12 +143,12 @@ rises_then_falls`). All together, a seed's curve is its mean over tasks. The lev
         curves = {TOGETHER: mean, **curves}
     text, rows = "winning tickets rise, then fall, at levels chosen by other seeds on other examples", []
     for i, (name, curve) in enumerate(curves.items()):
-        effect, p = UNMEASURED, math.nan
+        effect = UNMEASURED
         if len(curve) > 1 and len(levels) > 1:
             report, selection = (100 * curve[split].to_numpy() for split in ("report", "selection"))
             found = rises_then_falls([0.0, *levels], report, chosen_by=selection)
-            effect, p = found.effect, found.p
-        rows.append(claim(text, name, effect, p=p, expected=paper_gain(), detail=i > 0))
+            effect = replace(found.effect, p=found.p)
+        rows.append(claim(text, name, effect, expected=paper_gain(), detail=i > 0))
     return judged_apart(rows)
 
 
@@ -173,7 +173,7 @@ def larger_models(base: pd.DataFrame, large: pd.DataFrame) -> pd.DataFrame:
 
     Same tasks, paired by seed; kept weights in percent of the encoder's. The paper's effects are those of Table 1.
     """
-    weights = {row["model"]: row["weights remaining"] for row in paper.table(1)}
+    weights = paper.column(1, "weights remaining")
     kept = {}
     for frame in (base, large):
         chosen = super_tickets(frame)
@@ -245,13 +245,13 @@ def size_relation(
     expected = stats.linregress(np.log10([theirs[task] for task in printed]), list(printed.values())).slope  # pyright: ignore[reportAttributeAccessIssue]
     wide = pd.DataFrame(dict(values)).dropna()
     x, n = np.log10([examples[task] for task in wide]), wide.shape[1]
-    slope, p = UNMEASURED, math.nan
+    slope = UNMEASURED
     if len(wide) and len(set(x)) >= FEWEST_TASKS:
         fit: Any = stats.linregress(x, wide.mean().to_numpy())
-        half, p = stats.t.ppf(0.975, n - 2) * fit.stderr, fit.pvalue
-        slope = Interval(n, fit.slope, fit.stderr * math.sqrt(n), fit.slope - half, fit.slope + half)
+        half = stats.t.ppf(0.975, n - 2) * fit.stderr
+        slope = Interval(n, fit.slope, fit.stderr * math.sqrt(n), fit.slope - half, fit.slope + half, fit.pvalue)
     where, unit = f"{n} tasks", f"{unit} per tenfold data"
-    return claim(text, where, slope, p=p, side=side, unit=unit, expected=float(expected))
+    return claim(text, where, slope, side=side, unit=unit, expected=float(expected))
 
 
 def boundaries(frame: pd.DataFrame, chance: float | None = None) -> PhaseBoundaries:

@@ -1,5 +1,6 @@
-"""Gains over the full model on other examples too: intervals over seeds and examples, and Table 2 beside Table 1."""
+"""Gains over seeds and on other examples too, Table 2 beside Table 1, and what choosing the best level adds (P9)."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +14,7 @@ from supertickets.chapters import paper
 from supertickets.chapters.claims import TOGETHER, UNKNOWN, claim, judged_apart
 from supertickets.chapters.single_task.claims import paper_gain
 from supertickets.runs import Record, super_tickets
-from supertickets.statistics import PairedDifference, two_level_bootstrap
+from supertickets.statistics import Interval, placebo_gain, two_level_bootstrap
 from supertickets.studies import LIGHT_LEVELS
 
 Runs = Mapping[str, Mapping[int, tuple[Record, ...]]]
@@ -67,7 +68,7 @@ def gains_on_other_examples(first: Iterable[Record], second: Iterable[Record], n
         sides[task] = report, test
         found = {"trained again": (report, again), "other examples": (again, test)}
         parts[task] = {name: _two_levels([pair], n_resamples) for name, pair in found.items()}
-    printed = {row["model"]: row["average score"] for row in paper.table(2)}
+    printed = paper.column(2, "average score")
     expected = printed["SuperT base"] - printed["ST-DNN base"] - paper_gain()
     lesser = partial(claim, "the super ticket gains less on the test set", side="below", expected=expected)
     return _judged(lesser, sides, n_resamples, parts)
@@ -92,22 +93,22 @@ def _judged(
     row: Callable[..., dict[str, Any]],
     sides: Mapping[str, tuple[Gain, ...]],
     n_resamples: int,
-    parts: Mapping[str, Mapping[str, PairedDifference]] | None = None,
+    parts: Mapping[str, Mapping[str, Interval]] | None = None,
 ) -> pd.DataFrame:
     """The claim about all tasks together, then each task: its gain, or the second minus the first, and the parts."""
     rows = []
     for task, side in sides.items():
         found, more = _two_levels([side], n_resamples), {}
         for name, part in (parts or {}).get(task, {}).items():
-            more |= {name: part.effect, f"{name}: low": part.interval.low, f"{name}: high": part.interval.high}
-        rows.append(row(task, found.interval, p=found.p, detail=len(sides) > 1, **more))
+            more |= {name: part.mean, f"{name}: low": part.low, f"{name}: high": part.high}
+        rows.append(row(task, found, detail=len(sides) > 1, **more))
     if len(sides) > 1:
         mean = _two_levels(list(sides.values()), n_resamples)
-        rows = [row(TOGETHER, mean.interval, p=mean.p, detail=False), *rows]
+        rows = [row(TOGETHER, mean, detail=False), *rows]
     return judged_apart(rows)
 
 
-def _two_levels(sides: Sequence[tuple[Gain, ...]], n_resamples: int) -> PairedDifference:
+def _two_levels(sides: Sequence[tuple[Gain, ...]], n_resamples: int) -> Interval:
     """Mean over sides of a gain, or of the second minus the first; those of one split have the same rows."""
 
     def difference(*rows: np.ndarray) -> np.ndarray:
@@ -188,3 +189,53 @@ def _metric(name: str, labels: np.ndarray, answers: np.ndarray) -> np.ndarray:
     a, y = (x - x.mean(axis=-1, keepdims=True) for x in (a, y))
     length = np.sqrt((a**2).sum(axis=-1) * (y**2).sum())
     return np.divide((a * y).sum(axis=-1), length, out=np.zeros_like(length), where=length > 0)
+
+
+def optimism(frame: pd.DataFrame, luck: Mapping[str, float] | None = None) -> pd.DataFrame:
+    """What choosing the best level on selection data promises, and what held-out data keep of it, in points.
+
+    ``promised`` is the super ticket's gain over the full model on the selection split it was chosen on, ``kept`` its
+    gain on the report split, ``whole dev`` the paper's protocol, which contains the selection data (P9). ``promised if
+    nothing were there`` is the task's :func:`luck_of_the_choice`, where that is given.
+    """
+    chosen, full = super_tickets(frame), frame.loc[frame["kind"] == "full"]
+    merged = chosen.merge(full, on=["encoder", "task", "seed", "data"], suffixes=("", "_full"))
+    rows = []
+    for task, group in merged.groupby("task", sort=False):
+        row: dict[str, object] = {"task": task}
+        for name, split in (("promised", "selection"), ("kept", "report"), ("whole dev", "dev")):
+            row[name] = 100 * (group[f"{split}_score"] - group[f"{split}_score_full"]).mean()
+        rows.append(row | ({} if luck is None else {"promised if nothing were there": luck.get(str(task), math.nan)}))
+    return pd.DataFrame(rows)
+
+
+def luck_of_the_choice(records: Iterable[Record], n_resamples: int = 200) -> dict[str, float]:
+    """The gain, in points, that choosing the best level shows on the selection split when there is none, by task.
+
+    ``records`` (with arrays) are full models and winning tickets of one encoder. Their stored predictions are exchanged
+    between the full model and the levels that are not clearly worse, example by example, and the best level is chosen
+    again (:func:`supertickets.statistics.placebo_gain`). NaN for a task without a seed that has every level.
+    """
+    by_task: dict[str, dict[int, dict[float, Record]]] = {}
+    for record in records:
+        if record.spec.ticket.kind in ("full", "winning"):
+            seeds = by_task.setdefault(record.spec.data.name, {})
+            seeds.setdefault(record.spec.seed, {})[record.spec.ticket.level] = record
+    found = {}
+    for task, seeds in by_task.items():
+        levels = sorted(set().union(*seeds.values()))
+        complete = [[runs[level] for level in levels] for runs in seeds.values() if len(runs) == len(levels)]
+        if not complete or levels[0] != 0 or len(levels) < 3:
+            found[task] = math.nan
+            continue
+        first = complete[0][0]
+        rows, facts = first.arrays["selection"], first.tasks[task]
+        labels, groups = first.arrays["dev_labels"][rows], first.arrays.get("dev_groups")
+        values = np.array([[answers(record, rows) for record in runs] for runs in complete])
+        selection, report = (
+            [[record.metrics[split]["score"] for record in runs] for runs in complete]
+            for split in ("selection", "report")
+        )
+        metric = partial(scored, facts.metrics, labels, None if groups is None else groups[rows])
+        found[task] = 100 * placebo_gain(levels, selection, report, values, metric, n_resamples)
+    return found

@@ -3,26 +3,15 @@
 import math
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from supertickets.chapters import paper
-from supertickets.chapters.drawing import (
-    FULL_COLOUR,
-    STYLE,
-    common_legend,
-    draw_curves,
-    keep_to_means,
-    panels,
-    seeds_said,
-)
-from supertickets.chapters.pairs import kin_of, super_ticket_pairs
+from supertickets.chapters import drawing, paper
 from supertickets.errors import SuperticketsError
-from supertickets.runs import super_tickets
+from supertickets.runs import super_ticket_pairs, super_tickets
 from supertickets.statistics import mean_interval, paired_difference
 
 
@@ -51,7 +40,7 @@ def figures_4_and_7(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
     A frame without any of Figure 4's tasks is Figure 4 as a whole: tasks of one's own are in neither.
     """
-    ours = np.array([kin_of(task) in FIGURE_4 for task in frame["task"]])
+    ours = np.array([paper.kin_of(task) in FIGURE_4 for task in frame["task"]])
     parts = {"figure-4": frame.loc[ours], "figure-7": frame.loc[~ours]} if ours.any() else {"figure-4": frame}
     return {name: part for name, part in parts.items() if len(part)}
 
@@ -69,12 +58,12 @@ def phase_transition_figure(frame: pd.DataFrame, score_name: str = "score", star
     tasks = list(dict.fromkeys(frame.loc[frame["task"].isin(data["task"]), "task"]))
     n_columns = min(len(tasks), 2)
     size = (4.2 * n_columns, 3.1 * math.ceil(len(tasks) / n_columns))
-    fig, axes = panels(len(tasks), n_columns, size, "weights remaining (%)", score_name)
+    fig, axes = drawing.panels(len(tasks), n_columns, size, "weights remaining (%)", score_name)
     for axis, task in zip(axes, tasks, strict=True):
         panel = data.loc[data["task"] == task]
-        axis.set_title(f"{task} ({seeds_said(panel['n'].to_list())})", fontsize=10)
+        axis.set_title(f"{task} ({drawing.seeds_said(panel['n'].to_list())})", fontsize=10)
         _panel(axis, panel, _usual_level(frame.loc[frame["task"] == task]) if star is None else star)
-    common_legend(fig, axes)
+    drawing.common_legend(fig, axes)
     return fig
 
 
@@ -90,20 +79,13 @@ def figure3(frame: pd.DataFrame) -> Figure:
     theirs = paper.figure3()
     own, slant = _task_labels(ours)
     left = max(0.62 * len(ours) if slant or len(ours) > 4 else 0.9 * len(ours), 2.0)
-    with sns.axes_style("ticks"):
-        fig, axes = plt.subplots(
-            2,
-            2,
-            figsize=(left + 0.55 * len(theirs) + 1.0, 4.8),
-            width_ratios=[left, 0.55 * len(theirs)],
-            sharex="col",
-            sharey="row",
-            layout="constrained",
-        )
-    x, seeds = np.arange(len(ours)), seeds_said(ours.loc[:, "seeds"].to_list())
+    right = 0.55 * len(theirs)
+    size = (left + right + 1.0, 4.8)
+    fig, axes = drawing.subplots(2, 2, figsize=size, width_ratios=[left, right], sharex="col", sharey="row")
+    x, seeds = np.arange(len(ours)), drawing.seeds_said(ours.loc[:, "seeds"].to_list())
     printed = [100 * row["weights remaining base"] for row in theirs]
     columns = (
-        (f"our runs ({seeds})", STYLE["winning"][0], ours["gain"], ours["weights"]),
+        (f"our runs ({seeds})", drawing.STYLE["winning"][0], ours["gain"], ours["weights"]),
         ("the paper, BERT-base", "#888888", [row["gain base"] for row in theirs], printed),
     )
     for column, (title, colour, gains, weights) in enumerate(columns):
@@ -127,7 +109,7 @@ def figure3(frame: pd.DataFrame) -> Figure:
 
 def _task_labels(data: pd.DataFrame) -> tuple[list[str], dict[str, Any]]:
     """Name, kin and training size of each task; many long names are slanted, on one line each."""
-    kin = ["" if kin_of(task) == task else f"({kin_of(task)})" for task in data["task"]]
+    kin = ["" if paper.kin_of(task) == task else f"({paper.kin_of(task)})" for task in data["task"]]
     parts = zip(data["task"], kin, (f"{size:,}" for size in data["train size"]), strict=True)
     crowded = len(data) > 4 and max(map(len, data["task"])) > 8
     labels = [(" " if crowded else "\n").join(filter(None, part)) for part in parts]
@@ -148,32 +130,24 @@ def shrinking_figure(frame: pd.DataFrame) -> Figure:
         raise SuperticketsError("There are no finished runs of winning tickets to draw; run the sweep first.")
     panels = {task: list(dict.fromkeys(group["train_size"])) for task, group in data.groupby("task", sort=False)}
     n_columns = max(map(len, panels.values()))
-    with sns.axes_style("ticks"):
-        fig, axes = plt.subplots(
-            len(panels),
-            n_columns,
-            figsize=(2.7 * n_columns + 0.6, 2.9 * len(panels) + 0.4),
-            squeeze=False,
-            sharex=True,
-            sharey="row",
-            layout="constrained",
-        )
+    size = (2.7 * n_columns + 0.6, 2.9 * len(panels) + 0.4)
+    fig, axes = drawing.subplots(len(panels), n_columns, figsize=size, squeeze=False, sharex=True, sharey="row")
     for line, (task, sizes) in zip(axes, panels.items(), strict=True):
         own = data.loc[data["task"] == task]
         for axis, size in zip(line, sizes, strict=False):
             _shrinking_panel(axis, own, size)
             here = own.loc[own["train_size"] == size]
-            axis.set_title(f"{task}, {size:,} examples\n{seeds_said(here['n'].to_list())}", fontsize=9)
+            axis.set_title(f"{task}, {size:,} examples\n{drawing.seeds_said(here['n'].to_list())}", fontsize=9)
         for axis in line[len(sizes) :]:
             axis.set_visible(False)
         line[0].set_ylabel("gain over the full model (points)", fontsize=9)
-        keep_to_means(line[0], [0, *own["gain"]])
+        drawing.keep_to_means(line[0], [0, *own["gain"]])
     for column in axes.T:
         lowest = [axis for axis in column if axis.get_visible()][-1]
         lowest.set_xlabel("weights remaining (%)")
         lowest.tick_params(labelbottom=True)
     axes[0, 0].invert_xaxis()  # as in the paper: pruning grows to the right; the axis is shared
-    common_legend(fig, list(axes.flat))
+    drawing.common_legend(fig, list(axes.flat))
     return fig
 
 
@@ -182,19 +156,21 @@ def _shrinking_panel(axis: Axes, data: pd.DataFrame, size: Any) -> None:
     for i, (_, curve) in enumerate(others.groupby("train_size", sort=False)):
         label = "winning, other sizes" if i == 0 else "_other"
         axis.plot(100 * curve["weights_remaining"], curve["gain"], color="#888888", linewidth=1, label=label)
-    axis.axhline(0, color=FULL_COLOUR, linestyle="--", linewidth=1.2, label="full model")
-    draw_curves(axis, data.loc[data["train_size"] == size].rename(columns={"gain": "mean"}))
+    axis.axhline(0, color=drawing.FULL_COLOUR, linestyle="--", linewidth=1.2, label="full model")
+    drawing.draw_curves(axis, data.loc[data["train_size"] == size].rename(columns={"gain": "mean"}))
     sns.despine(ax=axis)
 
 
 def _panel(axis: Axes, data: pd.DataFrame, star: float | None) -> None:
-    draw_curves(axis, data)
+    drawing.draw_curves(axis, data)
     chosen = data[(data["kind"] == "winning") & (data["level"] == star)]
     if not chosen.empty:
         x_star = 100 * chosen["weights_remaining"]
-        axis.plot(x_star, chosen["mean"], "*", color=STYLE["winning"][0], markersize=14, markeredgecolor="white")
+        axis.plot(
+            x_star, chosen["mean"], "*", color=drawing.STYLE["winning"][0], markersize=14, markeredgecolor="white"
+        )
     axis.invert_xaxis()  # as in the paper: pruning grows to the right
-    keep_to_means(axis, data["mean"].to_list())
+    drawing.keep_to_means(axis, data["mean"].to_list())
     axis.set_ylim(top=min(axis.get_ylim()[1], 1.03))  # no score is above 1; a t interval of few seeds may be
     sns.despine(ax=axis)
 
@@ -210,19 +186,19 @@ def figure3_data(frame: pd.DataFrame) -> pd.DataFrame:
     Columns: task, train size (examples), seeds; gain of the super ticket over the full model (points, paired by seed)
     with the ends of its 95% t interval; weights remaining (%) with the ends of theirs; then the paper's task, train
     size, gain (recomputed from its Table 1) and weights remaining (%) for BERT-base. Raises SuperticketsError as
-    :func:`supertickets.chapters.pairs.super_ticket_pairs` does.
+    :func:`supertickets.runs.super_ticket_pairs` does.
     """
     theirs = {row["task"]: row for row in paper.figure3()}
     rows = []
     for name, group in super_ticket_pairs(frame).groupby("task", sort=False):
         task = str(name)
         examples = int(frame.loc[frame["task"] == task, "train_examples"].max())
-        gain = paired_difference(group["super"], group["full"]).interval
+        gain = paired_difference(group["super"], group["full"])
         weights = mean_interval(100 * group["weights_remaining"])
         row = {"task": task, "train size": examples, "seeds": gain.n}
         row |= {"gain": gain.mean, "gain, low": gain.low, "gain, high": gain.high}
         row |= {"weights": weights.mean, "weights, low": weights.low, "weights, high": min(weights.high, 100.0)}
-        if kin := theirs.get(kin_of(task)):
+        if kin := theirs.get(paper.kin_of(task)):
             row |= {"paper: task": kin["task"], "paper: train size": kin["train size"]}
             row |= {"paper: gain": kin["gain base"], "paper: weights": 100 * kin["weights remaining base"]}
         rows.append(row)
@@ -250,7 +226,7 @@ def shrinking_data(frame: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for _, group in both.groupby(condition, sort=False):
         first = group.iloc[0]
-        interval = paired_difference(group["score"], group["score_full"]).interval
+        interval = paired_difference(group["score"], group["score_full"])
         row = {"task": first["task"], "train_size": first["size"], "kind": first["kind"], "level": first["level"]}
         row |= {"weights_remaining": group["weights_remaining"].mean(), "n": interval.n}
         row |= {"full": group["score_full"].mean(), "gain": interval.mean, "low": interval.low, "high": interval.high}

@@ -1,6 +1,6 @@
 """Tables of the paper, each one function of a frame of records, with the paper's own numbers beside ours.
 
-Those of a frame raise SuperticketsError as :func:`supertickets.chapters.pairs.super_ticket_pairs` does.
+Those of a frame raise SuperticketsError as :func:`supertickets.runs.super_ticket_pairs` does.
 """
 
 import math
@@ -11,10 +11,9 @@ import numpy as np
 import pandas as pd
 
 from supertickets.chapters import paper
-from supertickets.chapters.pairs import kin_of, scores_in, super_ticket_pairs
 from supertickets.chapters.single_task.claims import super_tickets_gain
 from supertickets.errors import SuperticketsError
-from supertickets.runs import Record
+from supertickets.runs import Record, scores_in, super_ticket_pairs
 from supertickets.statistics import equal_variances, paired_difference, sd_interval
 from supertickets.studies import chosen_rates
 from supertickets.tasks import TaskFacts
@@ -29,7 +28,7 @@ def table1(frame: pd.DataFrame, size: str = "base", luck: Mapping[str, float] | 
     scores are those of the report split. ``gain``, its interval and p, the verdict and its power are the rows of
     :func:`~supertickets.chapters.single_task.claims.super_tickets_gain`: the average is the claim, judged by itself,
     the tasks are its details, corrected together. ``luck of the choice``
-    (:func:`~supertickets.chapters.single_task.choice.luck_of_the_choice`, where it is given as ``luck``) is what
+    (:func:`~supertickets.chapters.single_task.examples.luck_of_the_choice`, where it is given as ``luck``) is what
     choosing a level on the selection data promises there when no level is better: the gain on held-out data is free of
     it, a gain on the whole of dev is not. The last columns are the paper's row of the kin task, for BERT-``size``.
 
@@ -54,7 +53,7 @@ def table1(frame: pd.DataFrame, size: str = "base", luck: Mapping[str, float] | 
         row |= {name: told[name] for name in ("verdict", "power", "needed")}
         if luck is not None and task in luck:
             row["luck of the choice"] = luck[task]
-        kin = kin_of(str(task))
+        kin = paper.kin_of(str(task))
         if kin in printed[f"ST-DNN {size}"]:
             theirs = [paper.task_score(printed[f"{model} {size}"][kin]) for model in ("ST-DNN", "SuperT")]
             row |= {"paper: task": kin, **_paper_gain(*theirs)}
@@ -79,7 +78,7 @@ def table1_metrics(frame: pd.DataFrame, split: str = "report", printed_in: int =
     printed = paper.scores(printed_in)
     rows = []
     for task, group in frame.groupby("task", sort=False):
-        kin = kin_of(str(task))
+        kin = paper.kin_of(str(task))
         own = [name.removeprefix(f"{split}_") for name in scored if not bool(group[name].isna().all())]
         for metric in own:
             if metric == "score" or any(other.startswith(f"{metric}_") for other in own):
@@ -105,7 +104,7 @@ def table1_layout(frame: pd.DataFrame) -> pd.DataFrame:
         return metrics
     average = table1(frame).iloc[-1]
     place = {task: i for i, task in enumerate(paper.TASKS)}
-    tasks = sorted(metrics["task"].unique(), key=lambda task: place.get(kin_of(task), len(place)))
+    tasks = sorted(metrics["task"].unique(), key=lambda task: place.get(paper.kin_of(task), len(place)))
     rows = []
     for model in ("ST-DNN", "SuperT", "paper: ST-DNN", "paper: SuperT"):
         if model not in metrics or model not in average:
@@ -155,7 +154,7 @@ def table2(frame: pd.DataFrame) -> pd.DataFrame:
         return rows
     average = {"task": "average", "metric": "", **_gain_row(full, ticket)}
     if "paper: task" in rows:
-        printed = {row["model"]: row["average score"] for row in paper.table(2)}
+        printed = paper.column(2, "average score")
         average |= {"paper: task": f"average of {len(paper.TASKS)}"}
         average |= _paper_gain(printed["ST-DNN base"], printed["SuperT base"])
     return pd.concat([rows, pd.DataFrame([average])], ignore_index=True)
@@ -163,8 +162,8 @@ def table2(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _gain_row(full: np.ndarray, ticket: np.ndarray) -> dict[str, Any]:
     gain = paired_difference(ticket, full)
-    row = {"seeds": gain.n, "ST-DNN": float(full.mean()), "SuperT": float(ticket.mean()), "gain": gain.effect}
-    return row | {"low": gain.interval.low, "high": gain.interval.high, "p": gain.p}
+    row = {"seeds": gain.n, "ST-DNN": float(full.mean()), "SuperT": float(ticket.mean()), "gain": gain.mean}
+    return row | {"low": gain.low, "high": gain.high, "p": gain.p}
 
 
 def _paper_gain(full: float, ticket: float) -> dict[str, float]:
@@ -187,7 +186,7 @@ def table6(frame: pd.DataFrame) -> pd.DataFrame:
             interval = sd_interval(values)
             row |= {f"{model}: sd": interval.sd, f"{model}: low": interval.low, f"{model}: high": interval.high}
         row["p (equal spread)"] = equal_variances(*scores.values()) if len(group) > 1 else math.nan
-        kin = kin_of(str(task))
+        kin = paper.kin_of(str(task))
         rows.append(row | ({"paper: task": kin, "paper: SuperT: sd": theirs[kin]} if kin in theirs else {}))
     return pd.DataFrame(rows)
 
@@ -207,7 +206,7 @@ def table7(frame: pd.DataFrame) -> pd.DataFrame:
         weights = group["weights_remaining"]
         row: dict[str, Any] = {"task": task, "seeds": len(group), "weights remaining, mean": weights.mean()}
         row |= {"weights remaining, sd": weights.std(), "levels chosen": ", ".join(chosen)}
-        kin = kin_of(str(task))
+        kin = paper.kin_of(str(task))
         if kin in theirs["mean"]:
             row |= {"paper: task": kin, **{f"paper: weights remaining, {name}": x[kin] for name, x in theirs.items()}}
         rows.append(row)
@@ -242,7 +241,7 @@ def table9(records: Iterable[Record]) -> pd.DataFrame:
             "words": math.nan if facts.words is None else facts.words,
             "label noise": "unknown" if facts.noise is None else noise.format(facts.noise),
         }
-        kin = kin_of(name)
+        kin = paper.kin_of(name)
         theirs = printed.get("SST" if kin == "SST-2" else kin)  # the paper's own short name
         called = {"task": "kind of text"}  # what the paper calls so
         rows.append(row | {f"paper: {called.get(name, name)}": value for name, value in (theirs or {}).items()})

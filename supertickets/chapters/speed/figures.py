@@ -3,13 +3,12 @@
 import math
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from supertickets.chapters.drawing import FULL_COLOUR, STYLE
+from supertickets.chapters.drawing import FULL_COLOUR, STYLE, subplots
 from supertickets.chapters.speed.claims import TIMES
 from supertickets.chapters.speed.tables import throughput_table
 from supertickets.errors import SuperticketsError
@@ -36,8 +35,7 @@ def step_figure(frame: pd.DataFrame) -> Figure:
         raise SuperticketsError("There are no step times to draw; measure them with `step_times` or `make bench`.")
     suites = list(dict.fromkeys(steps["suite"])) if "suite" in steps else [""]
     size = (7.4, 2.9 * len(suites) + 0.4)
-    with sns.axes_style("ticks"):
-        fig, axes = plt.subplots(len(suites), 2, figsize=size, squeeze=False, sharey="row", layout="constrained")
+    fig, axes = subplots(len(suites), 2, figsize=size, squeeze=False, sharey="row")
     for line, suite in zip(axes, suites, strict=True):
         own = steps.loc[steps["suite"] == suite] if suite else steps
         for axis, mode in zip(line, MODES, strict=True):
@@ -60,8 +58,7 @@ def throughput_figure(frame: pd.DataFrame) -> Figure:
     table = throughput_table(frame)
     if table.empty:
         raise SuperticketsError("There are no runs of both sides to draw; `make bench` carries them out.")
-    with sns.axes_style("ticks"):
-        fig, axis = plt.subplots(figsize=(6.4, 0.5 * len(table) + 1.3), layout="constrained")
+    fig, axis = subplots(figsize=(6.4, 0.5 * len(table) + 1.3))
     places = range(len(table))
     axis.barh(places, table["ratio"], height=0.55, color=STYLE["winning"][0])
     keys = zip(table["suite"], table["Trainer precision"], strict=True)

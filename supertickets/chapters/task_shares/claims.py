@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from supertickets.chapters import paper
 from supertickets.chapters.claims import UNMEASURED, claim, judged
-from supertickets.chapters.pairs import kin_of
 from supertickets.chapters.task_shares import tables
-from supertickets.statistics import jackknife, t_p
+from supertickets.statistics import jackknife
 
 BAND, MOST = 0.25, 5 / 8
 """Shares are "almost equal" within 25% of 1 / tasks; "over 5 out of 8" tasks are more than 5/8 of them."""
@@ -78,7 +78,7 @@ def share_claims(table: pd.DataFrame, threshold: float = 0.5) -> pd.DataFrame:
             gap = jackknife(means[0, i] - means[1, i], [both[0, i] - both[1, i] for both in without])
             more = {"compared": compared, "tasks": means[0, i], "seeds": means[1, i]}
         side = "below" if i == 0 else "above"
-        behind.append(claim(beyond, "", gap, p=t_p(gap), side=side, unit="share", **more))
+        behind.append(claim(beyond, "", gap, side=side, unit="share", **more))
     return pd.concat([judged(main), judged(behind)], ignore_index=True)
 
 
@@ -91,7 +91,7 @@ def sst2_claims(table: pd.DataFrame) -> pd.DataFrame:
     or more.
     """
     tasks, wide = tables.table_tasks(table), tables.by_run(table)
-    kin = [task for task in tasks if kin_of(task) == "SST-2"]
+    kin = [task for task in tasks if paper.kin_of(task) == "SST-2"]
     if not kin or len(tasks) < 4:
         return judged([])
     others, found = [task for task in tasks if task not in kin], []

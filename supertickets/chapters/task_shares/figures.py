@@ -10,7 +10,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from supertickets.chapters.drawing import COLOURS, draw_wheel, swatch
+from supertickets.chapters.drawing import COLOURS, draw_wheel, subplots, swatch
 from supertickets.chapters.task_shares.tables import UNIT, share_tasks, unit_name
 from supertickets.errors import SuperticketsError
 
@@ -33,8 +33,7 @@ def pies_figure(shares: pd.DataFrame) -> Figure:
     right = columns[0] + 0.7
     size = 0.5 if n_layers <= 12 else 0.42
     shape = (max(size * (right + 1.3), 3.2), size * (n_layers + 0.6) + 1.2)
-    with sns.axes_style("ticks"):
-        fig, axis = plt.subplots(figsize=shape, layout="constrained")
+    fig, axis = subplots(figsize=shape)
     axis.set_xticks(list(columns.values()), [str(head) if head else "FFN" for head in columns], fontsize=8)
     axis.set_yticks(range(1, n_layers + 1))
     axis.tick_params(length=0, labelsize=8)
@@ -66,15 +65,8 @@ def close_ups_figure(shares: pd.DataFrame, units: Mapping[str, tuple[str, int, i
     known = shares.set_index(UNIT)[tasks].dropna()
     n_columns = min(len(units), 4)
     n_rows, words = math.ceil(len(units) / n_columns), 0.2 * len(tasks) + 0.1
-    with sns.axes_style("white"):
-        fig, axes = plt.subplots(
-            2 * n_rows,  # a row of pies, a row of percentages
-            n_columns,
-            figsize=(2.4 * n_columns, n_rows * (2.9 + words)),
-            height_ratios=[2.4, words] * n_rows,
-            squeeze=False,
-            layout="constrained",
-        )
+    size, ratios = (2.4 * n_columns, n_rows * (2.9 + words)), [2.4, words] * n_rows  # rows of pies and of percentages
+    fig, axes = subplots(2 * n_rows, n_columns, "white", figsize=size, height_ratios=ratios, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
     places = zip(axes[::2].flat, axes[1::2].flat, units.items(), strict=False)
@@ -111,8 +103,7 @@ def agreement_figure(agreement: pd.DataFrame, order: Sequence[str] = ()) -> Figu
         for a, b in ((row["a"], row["b"]), (row["b"], row["a"])):
             cells.loc[a, b], words.loc[a, b] = row["correlation"], text
     size, lowest = 1.05 if len(tasks) <= 5 else 0.62, cells.min(axis=None)
-    with sns.axes_style("white"):
-        fig, axis = plt.subplots(figsize=(size * len(tasks) + 2.4, size * len(tasks) + 1.2), layout="constrained")
+    fig, axis = subplots(style="white", figsize=(size * len(tasks) + 2.4, size * len(tasks) + 1.2))
     look = {"cmap": "Blues", "square": True, "linewidths": 1, "annot_kws": {"fontsize": 8}}
     look["cbar_kws"] = {"label": "mean rank correlation", "shrink": 0.8}
     sns.heatmap(cells, ax=axis, vmin=min(0.0, np.nan_to_num(lowest)), vmax=1, annot=words, fmt="", **look)

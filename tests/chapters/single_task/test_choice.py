@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from supertickets.chapters.single_task.choice import luck_of_the_choice, optimism
+from supertickets.chapters.single_task.examples import luck_of_the_choice, optimism
 from supertickets.chapters.single_task.tables import table1
 from supertickets.tasks import score
 

@@ -10,7 +10,6 @@ from single_frames import frame_of
 
 from supertickets.chapters.claims import HOLDS, UNKNOWN
 from supertickets.chapters.display import table_html
-from supertickets.chapters.pairs import super_ticket_pairs
 from supertickets.chapters.single_task.tables import (
     rates_table,
     table1,
@@ -22,7 +21,7 @@ from supertickets.chapters.single_task.tables import (
     table9,
 )
 from supertickets.errors import SuperticketsError
-from supertickets.runs import Record, RunSpec, paired_scores
+from supertickets.runs import Record, RunSpec, paired_scores, super_ticket_pairs
 from supertickets.tasks import DataRef, Task, split_dev, task_facts
 from supertickets.tasks.lab_tasks import lab_task
 

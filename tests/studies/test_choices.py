@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from supertickets.runs import RunSpec, spec_from_json
 from supertickets.studies import SEARCH_LEVELS, get_profile, search_runs
-from supertickets.studies.searching import STEPS
+from supertickets.studies.choices import STEPS
 
 LAB = get_profile("lab")
 FEW = replace(LAB, search=(replace(LAB.search[0], n=2),))

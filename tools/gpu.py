@@ -32,6 +32,7 @@ def tested(seconds: float) -> dict[str, Any]:
     """Runs the tests marked ``gpu``, for so long at most: a row of how they ended, ``missing`` if not well."""
     row = {"suite": "gpu", "side": "missing", "task": "its tests: there was no time left"}
     options = ["-v", "-o", "addopts=", "--import-mode=importlib", "-m", "gpu"]
+    options += ["-W", "default"]  # what a card or another release warns of is shown, and no failure
     command = [sys.executable, "-m", "pytest", *options, *GPU_TESTS]
     root = Path(__file__).resolve().parents[1]
     try:

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from supertickets.rooms import handed_on
 
 if TYPE_CHECKING:
-    from supertickets.studies.answers import predict_file, predict_texts
     from supertickets.studies.choices import SEARCH_LEVELS, audit_runs, search_runs
     from supertickets.studies.experiments import (
         LIGHT_LEVELS,
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
         training_set_sweeps,
     )
     from supertickets.studies.finding import Found, find
+    from supertickets.studies.gains import predict_file, predict_texts
     from supertickets.studies.inputs import Inputs, at_hand, full_run, inputs_for, recorded, rewound
     from supertickets.studies.plans import plan, status
     from supertickets.studies.profiles import (

@@ -19,9 +19,8 @@ from supertickets.errors import SuperticketsError
 from supertickets.models import load_compacted, load_encoder, load_tokenizer, write_readme
 from supertickets.runs import Hyper, Record, RunStore, choices_of, device_name
 from supertickets.statistics import Interval
-from supertickets.studies.answers import predictions_frame
 from supertickets.studies.experiments import full_run, ticket_sweep
-from supertickets.studies.gains import footprint, learnt, measured, report_gain
+from supertickets.studies.gains import footprint, learnt, measured, predictions_frame, report_gain
 from supertickets.studies.profiles import default_hyper
 from supertickets.tasks import DataRef, Task, best_constant, data_notes, inferred, split_dev
 from supertickets.tickets import LEVELS, Ticket

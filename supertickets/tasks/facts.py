@@ -9,10 +9,9 @@ from typing import Any, Self
 import numpy as np
 
 from supertickets.errors import SuperticketsError
-from supertickets.tasks.metrics import score
 from supertickets.tasks.published import benchmark
 from supertickets.tasks.sources import DataRef
-from supertickets.tasks.task import Examples, Task
+from supertickets.tasks.task import Examples, Task, score
 
 
 def inferred(ref: DataRef, task: Task) -> str:

@@ -30,9 +30,8 @@ from supertickets.models import importance_scores, load_compacted, load_encoder,
 from supertickets.runs import Hyper, Record, RunStore
 from supertickets.statistics import Interval
 from supertickets.studies import Found, find
-from supertickets.studies.answers import predict_texts, predictions_frame
 from supertickets.studies.finding import chosen_level
-from supertickets.studies.gains import learnt, report_gain
+from supertickets.studies.gains import learnt, predict_texts, predictions_frame, report_gain
 from supertickets.tasks import DataRef, Examples, Task, data_ref
 from supertickets.tickets import Ticket
 from supertickets.training import cached_encode, eval_batches, predict

@@ -11,7 +11,7 @@ from sklearn import metrics as sk
 
 from supertickets.errors import SuperticketsError
 from supertickets.tasks import score
-from supertickets.tasks.metrics import metric_values
+from supertickets.tasks.task import metric_values
 
 # --- metrics --------------------------------------------------------------------------------------------------------
 

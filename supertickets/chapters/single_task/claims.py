@@ -93,8 +93,8 @@ def hardly_trained(frame: pd.DataFrame) -> list[str]:
     said = []
     for task, own in frame.groupby("task", sort=False):
         learnt = own["report_score"] - own["constant_score"]
-        light = learnt[(own["kind"] == "winning") & own["level"].isin(LIGHT_LEVELS)]
-        full = float(learnt[own["kind"] == "full"].mean())
+        light = learnt.loc[(own["kind"] == "winning") & own["level"].isin(LIGHT_LEVELS)]
+        full = float(learnt.loc[own["kind"] == "full"].mean())
         if few := int((light < full / 2).sum()):
             said.append(
                 f"{task}: full models learn {100 * full:.1f} points beyond a constant answer; {few} of {len(light)} "

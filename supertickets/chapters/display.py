@@ -98,7 +98,7 @@ def show_claims(frame: pd.DataFrame, caption: str, name: str = "claims", so_far:
             words = ["" if value != value else style.format(value) for value in frame[column]]  # NaN: nothing
             shown[column] = [NEVER if word == "inf" else word for word in words]
     shown = shown.loc[:, [bool((shown[column] != "").any()) for column in shown]]
-    if len(frame) > 1 and frame["claim"].nunique() == 1 and frame["where"].nunique() > 1:
+    if len(set(frame["claim"])) == 1 < len(set(frame["where"])):
         caption = f"Claim: {shown.pop('claim').iloc[0]}. {caption}"
     tab = _TAB.get()
     place = {"scale": tab.key if tab else "", "table": name, "id": f"table-{_named(name)}", "so_far": so_far}

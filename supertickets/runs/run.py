@@ -255,11 +255,11 @@ def spec_json(spec: Any) -> dict[str, Any]:
     """A spec's JSON object: its fields, its study if it has a name, and the choices that can touch its run, if any."""
 
     def told(value: Any) -> Any:
+        if value is None or isinstance(value, (str, int, float)):
+            return value
         if isinstance(value, tuple):
             return [told(part) for part in value]
-        if hasattr(value, "to_json"):
-            return value.to_json()
-        return dict(vars(value)) if is_dataclass(value) else value  # asdict copies, which takes long
+        return value.to_json() if hasattr(value, "to_json") else dict(vars(value))  # asdict copies, which takes long
 
     values = {name: told(getattr(spec, name)) for name in spec.__dataclass_fields__ if name != "choices"}
     choices = list(getattr(spec, "acting", ()))  # runs without any are as they were before there were any

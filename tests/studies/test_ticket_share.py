@@ -155,5 +155,5 @@ def test_mistakes_are_one_sentence(places, encoder, tmp_path, monkeypatch, capsy
         assert status != 0
         assert sentence in " ".join(said.split()), said
         assert "Traceback" not in said
-    with pytest.raises(SuperticketsError, match="the same names"):
+    with pytest.raises(SuperticketsError, match="a ticket for nice, which is none of the tasks"):
         share({"kind": data_ref("kind", data_dir=places / "data")}, {"nice": ticket}, str(encoder), tmp_path / "x")

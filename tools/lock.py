@@ -1,6 +1,7 @@
 """Write requirements.lock and environment.yml from what is installed beside this interpreter.
 
-Called by ``make lock`` in an environment of the package, its extras minilm, cluster, book and dev, and nothing else.
+Called by ``make lock`` in an environment of the package, its extras minilm, cluster, book and dev, and nothing else; of
+the earliest Python 3.11 in use (Debian 12 has 3.11.2), since releases differ in the patch version they ask for.
 Pins are plain names and public versions: no hosts, no hashes, no local versions (``torch==2.13.0`` also takes a build
 for CPU only). Accelerator libraries are left out: torch's own metadata pins them on the machines that need them.
 """

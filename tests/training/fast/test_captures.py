@@ -234,7 +234,7 @@ def test_in_all_epochs_a_step_is_the_captured_one(ticket, choices, layers, monke
 
 def test_in_all_epochs_of_ticket_share_steps_are_the_captured_ones(monkeypatch, layers_of_the_library):
     recorder, tickets = Recorder(), {"a": UNEVEN, "b": OTHER}
-    monkeypatch.setattr("supertickets.sharing.loop.graphs", lambda _: recorder)
+    monkeypatch.setattr("supertickets.training.graphs", lambda _: recorder)
     splits = {name: (a_split(n), a_split(20)) for name, n in (("a", 60), ("b", 40))}
     tasks = [TaskData(a_task(name, *its), *its, np.ones(20, bool)) for name, its in splits.items()]
     shared = share({name: tiny_model() for name in tickets}, tickets)

@@ -114,13 +114,15 @@ def evidence(stamps: Iterable[Mapping[str, Any]], results: Path, notebooks: Path
 
 
 def titled(page: str) -> str:
-    """A chapter by its number and name.
+    """A chapter by its number and name; a page that has none by its own.
 
-    >>> titled("chapters/05_single_task")
-    '5 Single task'
+    >>> titled("chapters/05_single_task"), titled("explore")
+    ('5 Single task', 'Explore')
     """
-    number, _, name = page.replace("index", "Front page").split("/")[-1].lstrip("0").partition("_")
-    return f"{number} {name.replace('_', ' ').capitalize()}".strip()
+    number, _, name = page.split("/")[-1].lstrip("0").partition("_")
+    if not name:
+        return "Front page" if page == "index" else page.capitalize()
+    return f"{number} {name.replace('_', ' ').capitalize()}"
 
 
 def runs_html(found: Evidence, experiment: str) -> tuple[str, dict[str, pd.DataFrame]]:

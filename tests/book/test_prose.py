@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from supertickets import load_encoder, shape_of
+from supertickets.runs import RunStore
 from supertickets.studies import get_profile
 from supertickets.tasks import LAB_TASKS
 
@@ -45,6 +47,18 @@ def counted() -> dict[str, str]:
         f"Cost**: {'nine' if levels == 8 else levels + 1} fine-tunings for each seed": "use_it.md",
         f"## {NUMBERS[len(LAB_TASKS)].capitalize()} tasks": "11_lab.py",
     }
+
+
+def test_so_few_recorded_tickets_share_their_shape_that_runs_are_not_joined() -> None:
+    shapes: Counter[tuple[object, ...]] = Counter()
+    for record in RunStore(str(ROOT / "book/results/minilm-h200.zip")).records(arrays=True):
+        rule, heads = record.spec.ticket, record.arrays["heads"].sum(axis=1)
+        if rule.kind != "full":
+            ffns = record.arrays["ffns"]
+            shapes[(record.spec.data.name, rule.kind, rule.level, *heads.tolist(), *ffns.tolist())] += 1
+    shared = sum(n for n in shapes.values() if n > 1)
+    text = " ".join((ROOT / "supertickets/options.py").read_text(encoding="utf-8").split())
+    assert f"of {shapes.total()} recorded ones of MiniLM {shared} have that of another" in text
 
 
 @pytest.mark.parametrize(("said", "name"), counted().items())

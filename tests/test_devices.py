@@ -41,7 +41,7 @@ def test_a_mask_is_a_removal(device):
 
 
 def test_runs_side_by_side_learn_and_say_where_they_ran(device, encoder, toy, tmp_path):
-    full = toy_full_run(encoder, toy)
+    full = toy_full_run(encoder, toy, epochs=12, patience=12, learning_rate=1e-2)  # devices draw other dropout
     specs, store = ticket_sweep(full, (0.4,), ["winning", "random"]), RunStore(tmp_path)
     engine = "local" if device == "cpu" else "processes"  # worker processes would see the GPU that is hidden here
     run_all(specs, store, engine=Engine(engine, runs_per_gpu=2), progress=False).raise_if_failed()
@@ -51,7 +51,8 @@ def test_runs_side_by_side_learn_and_say_where_they_ran(device, encoder, toy, tm
         assert record.environment["device"].startswith("CPU") == (device == "cpu")
         assert np.isfinite(record.metrics["report"]["loss"])
     whole = next(record for record in records if record.spec.ticket.kind == "full")
-    assert whole.epochs[-1]["train_loss"] < whole.epochs[0]["train_loss"]
+    losses = [epoch["train_loss"] for epoch in whole.epochs]
+    assert np.mean(losses[-4:]) < losses[0]
     assert store[full.id].scores("example").heads.max() > 0  # a record of many leaves its arrays in the store
 
 

@@ -54,6 +54,7 @@ def train(spec: RunSpec, scores: Scores | None = None) -> Baseline:
     ticket = spec.ticket.ticket((shape.n_layers, shape.n_heads), spec.seed, scores)
     if task.kind == "regression":
         model.config.problem_type = "regression"
+    torch.backends.cuda.enable_cudnn_sdp(False)  # as ours: it would plan for every shape of batch
     torch.manual_seed(spec.seed)
     optimiser = torch.optim.Adamax(model.parameters(), lr=hyper.learning_rate, weight_decay=hyper.weight_decay)
     n_steps = -(-len(train_set) // hyper.batch_size) * hyper.epochs

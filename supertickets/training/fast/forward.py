@@ -163,15 +163,31 @@ def fast_forward(model: PreTrainedModel) -> Iterator[None]:
     library's own.
     """
     if not family_of(model).attention_sum:
-        yield
+        with _without_plans(model.device):
+            yield
         return
     encoder = cast(PreTrainedModel, model.base_model)  # shared models have a config of their own
     before = encoder.config._attn_implementation or "sdpa"
     if changes := model.device.type == "cpu" and before != "eager":  # not every model can be told
         encoder.set_attn_implementation("eager")
     try:
-        with first_token_only(model), by_hand(model, layers=model.device.type == "cpu"):
+        with _without_plans(model.device), first_token_only(model), by_hand(model, layers=model.device.type == "cpu"):
             yield
     finally:
         if changes:
             encoder.set_attn_implementation(before)
+
+
+@contextmanager
+def _without_plans(device: torch.device) -> Iterator[None]:
+    """On a GPU attention without cuDNN, torch's first choice for bf16 on new cards.
+
+    It makes a plan for every shape, in up to a second each (FunASR issue 3704), and each ticket has shapes of its own;
+    some of its kernels round dropout's rate to sixteenths (pytorch issue 174245).
+    """
+    before = torch.backends.cuda.cudnn_sdp_enabled()
+    torch.backends.cuda.enable_cudnn_sdp(before and device.type != "cuda")
+    try:
+        yield
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(before)

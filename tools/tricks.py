@@ -86,7 +86,7 @@ def one_by_one() -> Iterator[None]:
     parameters: list[nn.Parameter] = []
 
     @contextmanager
-    def remembered(model: nn.Module) -> Iterator[nn.Parameter]:
+    def remembered(model: nn.Module, _low: torch.dtype | None = None) -> Iterator[nn.Parameter]:
         with flat_parameters(model) as flat:
             parameters[:] = model.parameters()
             yield flat

@@ -87,7 +87,7 @@ def fit(
     chosen = dev.rows(np.flatnonzero(selection))
     best: tuple[float, float] | None = None
     epochs: list[dict[str, float]] = []
-    with flat_parameters(model) as flat:
+    with flat_parameters(model, low_precision(model.device, hyper.precision)) as flat:
         n_steps = steps_per_epoch * hyper.epochs
         optimiser = chosen_optimiser(model, flat, hyper, n_steps, choices)
         optimiser.skipped = start * steps_per_epoch
@@ -211,6 +211,11 @@ def evaluation(
         return in_order
 
     return outputs
+
+
+def low_precision(device: torch.device, precision: str) -> torch.dtype | None:
+    """In what weights are kept beside float32: bf16 on a GPU, where their conversion in every layer is felt."""
+    return torch.bfloat16 if device.type == "cuda" and precision == "bf16" else None
 
 
 def autocast(device: torch.device, precision: str):

@@ -63,8 +63,11 @@ def adamax_step(
 
 
 @contextmanager
-def flat_parameters(model: nn.Module) -> Iterator[nn.Parameter]:
+def flat_parameters(model: nn.Module, low: torch.dtype | None = None) -> Iterator[nn.Parameter]:
     """All of a model's parameters as one vector, gradient included, while the context lasts.
+
+    With ``low`` there is a copy of it in that precision too, ``vector.low`` and ``parameter.low``, which
+    :meth:`Optimiser.step` keeps up with it.
 
     The model's parameters become views of the vector, so a step of the optimiser, the norm of the gradient and a copy
     of the weights are one operation each and not one per tensor. Backward passes add to the gradient: zero it with
@@ -82,11 +85,15 @@ def flat_parameters(model: nn.Module) -> Iterator[nn.Parameter]:
     with torch.no_grad():
         flat = nn.Parameter(torch.cat([parameter.reshape(-1) for parameter in parameters]))
         flat.grad = torch.zeros_like(flat)
+        copy = None if low is None else flat.to(low)
+        flat.low = copy  # pyright: ignore[reportAttributeAccessIssue]
         start = 0
         for parameter in parameters:
             stop = start + parameter.numel()
             parameter.data = flat.data[start:stop].view_as(parameter)
             parameter.grad = flat.grad[start:stop].view_as(parameter)
+            if copy is not None:
+                parameter.low = copy[start:stop].view_as(parameter)  # pyright: ignore[reportAttributeAccessIssue]
             start = stop
     try:
         yield flat
@@ -94,6 +101,8 @@ def flat_parameters(model: nn.Module) -> Iterator[nn.Parameter]:
         for parameter in parameters:
             parameter.grad = None
             parameter.data = parameter.data.clone()
+            if low is not None:
+                del parameter.low
 
 
 @dataclass
@@ -133,6 +142,8 @@ class Optimiser:
             vectors = [[whole[: self.decayed], whole[self.decayed :]] for (whole,) in vectors]
         decayed = None if self.decayed is None else 1
         self.rule(*vectors, updates, rate, self.hyper.clip, self.hyper.weight_decay, decayed)
+        if (low := getattr(self.flat, "low", None)) is not None:
+            low.copy_(self.flat.detach())
 
 
 def warmup_then_decay(hyper: Hyper, n_steps: int) -> Callable[[int], float]:

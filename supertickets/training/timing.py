@@ -25,7 +25,7 @@ from supertickets.tickets import LEVELS, Ticket, full_ticket, random_ticket
 from supertickets.training.batching import EncodedSplit, cached_encode, train_batches
 from supertickets.training.conditions import run_conditions
 from supertickets.training.fast import ONE_DNN, graphs
-from supertickets.training.loop import best_device, evaluation, ready, train_epoch, training_step
+from supertickets.training.loop import best_device, evaluation, low_precision, ready, train_epoch, training_step
 from supertickets.training.optimiser import Optimiser, flat_parameters
 
 _PRODUCTS = {f"aten::{name}" for name in ("mm", "addmm", "addmm_", "bmm", "baddbmm", "baddbmm_")}
@@ -185,7 +185,8 @@ def _passes(
     model: PreTrainedModel, split: EncodedSplit, hyper: Hyper, seed: int
 ) -> Iterator[dict[str, Callable[[], object]]]:
     """A pass of training over the split and one of inference, by mode, with a model that is ready for both."""
-    with ready(model, hyper, seed, split) as (own,), flat_parameters(model) as flat:
+    low = low_precision(best_device(), hyper.precision)
+    with ready(model, hyper, seed, split) as (own,), flat_parameters(model, low) as flat:
         optimiser = Optimiser.of(flat, hyper, n_steps := 1_000_000)
         step = training_step(model, own, hyper, optimiser.step, n_steps, graphs(model.device))
         yield {

@@ -65,6 +65,8 @@ def _forward(encoder: PreTrainedModel, layers: list[nn.Module], bias_of: Any, wh
         if (project := getattr(encoder, "embeddings_project", None)) is not None:
             states = project(states)
         added = [_added(attention_mask, states, whole)]
+        if states.is_cuda and torch.is_autocast_enabled("cuda"):
+            added = [added[0].to(torch.get_autocast_dtype("cuda"))]  # once, not in each layer
         if bias_of is not None:
             with states.device:  # not on the host, where older releases of transformers make positions
                 added.append(bias_of(states[:1]))
@@ -82,14 +84,14 @@ def _added(attention_mask: Tensor | None, states: Tensor, whole: int) -> Tensor:
     """What is added to the scores of tokens: nothing, or to padding so much that it gets no share, ``(B, 1, 1, n)``.
 
     Short rows are filled up to ``n`` columns, a multiple of ``whole``: on a CPU softmax is ten times slower on rows of
-    15 than on rows of 16.
+    15 than on rows of 16. All rows are on a GPU, whose kernel of attention reads 16 bytes at a time.
     """
     n_examples, n_tokens, _ = states.shape
     low = torch.finfo(states.dtype).min
     added = states.new_zeros(n_examples, n_tokens)
     if attention_mask is not None:
         added.masked_fill_(attention_mask == 0, low)
-    more = -n_tokens % whole if n_tokens < 64 else 0
+    more = -n_tokens % whole if n_tokens < 64 or states.is_cuda else 0
     return F.pad(added, (0, more), value=low)[:, None, None]
 
 
@@ -157,9 +159,9 @@ def fast_forward(model: PreTrainedModel) -> Iterator[None]:
     """The forward pass that is fastest on the model's device, while the context lasts; it computes the same.
 
     The last layer is computed for the first token alone (:func:`first_token_only`), and what surrounds the layers by
-    hand (:func:`by_hand`): of the library's way one cannot tell what of it a CUDA graph can hold. On a CPU so are the
-    layers, and where they are not, with the plain attention backend: with dropout the fused kernel falls back to a slow
-    path there. Families whose layers are not BERT's (DistilBERT, DeBERTa, ModernBERT) have no such pass: theirs is the
+    hand (:func:`by_hand`): of the library's way one cannot tell what of it a CUDA graph can hold. So are the layers; on
+    a CPU, where they are not, with the plain attention backend: with dropout the fused kernel falls back to a slow path
+    there. Families whose layers are not BERT's (DistilBERT, DeBERTa, ModernBERT) have no such pass: theirs is the
     library's own.
     """
     if not family_of(model).attention_sum:
@@ -171,7 +173,7 @@ def fast_forward(model: PreTrainedModel) -> Iterator[None]:
     if changes := model.device.type == "cpu" and before != "eager":  # not every model can be told
         encoder.set_attn_implementation("eager")
     try:
-        with _without_plans(model.device), first_token_only(model), by_hand(model, layers=model.device.type == "cpu"):
+        with _without_plans(model.device), first_token_only(model), by_hand(model):
             yield
     finally:
         if changes:

@@ -1,9 +1,10 @@
-"""A Transformer layer written out by hand: forward and backward as one operation, for a CPU.
+"""A Transformer layer written out by hand: forward and backward as one operation.
 
-Small models spend much of a step between the arithmetic: in modules, in autograd's nodes, in dropout's random numbers.
-Here a layer is some twenty calls forward and thirty backward, and the gradients of its weights are added where they
-are kept. It computes what the model's own layer does (BERT's: layer norms after the residuals), whatever a ticket has
-removed of it. Under autocast products are taken in bf16 and the rest in float32.
+Small models spend much of a step between the arithmetic: in modules, in autograd's nodes, in dropout's random numbers;
+on a GPU in kernels that hardly compute, of which autocast asks for twice as many. Here a layer is some twenty calls
+forward and thirty backward, and the gradients of its weights are added where they are kept. It computes what the
+model's own layer does (BERT's: layer norms after the residuals), whatever a ticket has removed of it. Under autocast
+products are taken in bf16 and the rest in float32.
 
 Shapes: ``B`` examples of ``L`` tokens, ``Q`` of which (``L`` or 1) are computed, ``H`` hidden units, ``A`` heads of
 size ``D``; tokens stand below one another in matrices ``(B L, H)``. ``d_x`` is the gradient of ``x``.
@@ -12,7 +13,7 @@ size ``D``; tokens stand below one another in matrices ``(B L, H)``. ``d_x`` is 
 import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from supertickets.models import Family, NoAttention
+from supertickets.training.fast.attention import Heads, attention, attention_backward, dropout, undropped
 
 ONE_DNN: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
 """oneDNN's linear layer in float32: faster than MKL's on processors that MKL was not made for, unless it is small."""
@@ -35,12 +37,15 @@ class _Linear:
     seen: tuple[Any, ...] = ()
 
     def joined(self) -> tuple[Tensor | None, ...]:
-        """Weights, biases and the gradients of both, each as one tensor; None for what does not lie so in memory."""
+        """Weights, biases, the gradients of both, and both as they are kept in bf16, each as one tensor.
+
+        None for what does not lie so in memory. Kept: :func:`~supertickets.training.optimiser.flat_parameters`.
+        """
         first = self.weights[0]
-        where = first.data_ptr(), 0 if first.grad is None else first.grad.data_ptr()
+        where = [0 if tensor is None else tensor.data_ptr() for tensor in (first, first.grad, _low(first))]
         if not self.seen or self.seen[0] != where:
-            slopes = ([parameter.grad for parameter in side] for side in (self.weights, self.biases))
-            self.seen = where, *(_as_one(side) for side in (self.weights, self.biases, *slopes))
+            each = ([of(it) for it in its] for of in (_itself, _slope, _low) for its in (self.weights, self.biases))
+            self.seen = where, *map(_as_one, each)
         return self.seen[1:]
 
 
@@ -53,8 +58,7 @@ class _Layer:
     """
 
     first: bool
-    head_size: int
-    scale: float
+    heads: Heads
     epsilon: float
     query: _Linear | None
     read: _Linear | None
@@ -63,7 +67,6 @@ class _Layer:
     ffn_in: _Linear | None
     ffn_out: _Linear | None
     ffn_norm: _Norm
-    attention_dropout: float
     hidden_dropout: float
 
 
@@ -95,6 +98,18 @@ def layer_forward(layer: nn.Module, family: Family, first: bool) -> Callable[...
     return forward
 
 
+def _itself(parameter: nn.Parameter) -> Tensor:
+    return parameter
+
+
+def _slope(parameter: nn.Parameter) -> Tensor | None:
+    return parameter.grad
+
+
+def _low(parameter: nn.Parameter) -> Tensor | None:
+    return getattr(parameter, "low", None)
+
+
 def _parts(layer: nn.Module, family: Family, first: bool) -> _Layer:
     def found(path: str) -> Any:
         return layer.get_submodule(path)
@@ -105,14 +120,14 @@ def _parts(layer: nn.Module, family: Family, first: bool) -> _Layer:
     def norm(path: str) -> _Norm:
         return found(path).weight, found(path).bias
 
-    attention, ffn = found(family.attention), isinstance(found(family.ffn_out), nn.Linear)
-    some = not isinstance(attention, NoAttention)
+    its, ffn = found(family.attention), isinstance(found(family.ffn_out), nn.Linear)
+    some = not isinstance(its, NoAttention)
+    size = its.attention_head_size if some else 1
     beside_ffn = family.ffn_out.rpartition(".")[0]
     read = (family.key, family.value) if first else (family.query, family.key, family.value)
     return _Layer(
         first=first,
-        head_size=attention.attention_head_size if some else 0,
-        scale=1 / math.sqrt(attention.attention_head_size) if some else 0.0,
+        heads=Heads(size, 1 / math.sqrt(size), its.dropout.p if some else 0.0),
         epsilon=found(f"{beside_ffn}.LayerNorm").eps,
         query=linear(family.query) if some and first else None,
         read=linear(*read) if some else None,
@@ -121,7 +136,6 @@ def _parts(layer: nn.Module, family: Family, first: bool) -> _Layer:
         ffn_in=linear(family.ffn_in_linear) if ffn else None,
         ffn_out=linear(family.ffn_out) if ffn else None,
         ffn_norm=norm(f"{beside_ffn}.LayerNorm"),
-        attention_dropout=attention.dropout.p if some else 0.0,
         hidden_dropout=found(f"{beside_ffn}.dropout").p,
     )
 
@@ -131,19 +145,22 @@ class _ByHand(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, mask: Tensor, bias: Tensor | None, layer: _Layer, training: bool) -> Tensor:
-        autocast = torch.is_autocast_enabled("cpu")
-        dtype = torch.get_autocast_dtype("cpu") if autocast else x.dtype
-        with torch.autocast("cpu", enabled=False) if autocast else nullcontext():
-            attention, states = _attention_forward(x, mask, bias, layer, dtype, training)
-            ffn, states = _ffn_forward(states, layer, dtype, training)
-        ctx.layer, ctx.shape, ctx.saved = layer, x.shape, (attention, ffn)
+        device = "cuda" if x.is_cuda else "cpu"
+        autocast = torch.is_autocast_enabled(device)
+        dtype = torch.get_autocast_dtype(device) if autocast else x.dtype
+        if not training:
+            layer = replace(layer, heads=replace(layer.heads, dropout=0.0), hidden_dropout=0.0)
+        with torch.autocast(device, enabled=False) if autocast else nullcontext():
+            attended, states = _attention_forward(x, mask, bias, layer, dtype)
+            ffn, states = _ffn_forward(states, layer, dtype)
+        ctx.layer, ctx.shape, ctx.saved = layer, x.shape, (attended, ffn)
         return states.view(len(x), -1, x.shape[2])
 
     @staticmethod
     def backward(ctx: Any, d_out: Tensor) -> Any:
-        attention, ffn = ctx.saved
+        attended, ffn = ctx.saved
         d_states = _ffn_backward(d_out.reshape(-1, d_out.shape[-1]), ffn, ctx.layer)
-        d_x, d_scores = _attention_backward(d_states, attention, ctx.layer, ctx.shape)
+        d_x, d_scores = _attention_backward(d_states, attended, ctx.layer, ctx.shape)
         d_bias = None
         if ctx.needs_input_grad[2] and d_scores is not None:
             by_example = d_scores[:, :, : ctx.shape[1]].unflatten(0, (len(d_out), -1))
@@ -152,9 +169,9 @@ class _ByHand(torch.autograd.Function):
 
 
 def _attention_forward(
-    x: Tensor, mask: Tensor, bias: Tensor | None, layer: _Layer, dtype: torch.dtype, training: bool
+    x: Tensor, mask: Tensor, bias: Tensor | None, layer: _Layer, dtype: torch.dtype
 ) -> tuple[tuple[Any, ...], Tensor]:
-    n_examples, n_tokens, width = x.shape
+    width = x.shape[2]
     wanted = x[:, 0] if layer.first else x.reshape(-1, width)
     parts = None
     if layer.read is None:
@@ -162,25 +179,14 @@ def _attention_forward(
     else:
         tokens = x.reshape(-1, width).to(dtype)
         read, w_read = _linear(layer.read, tokens)
-        *q, k, v = _columns(read, len(layer.read.weights), n_examples, layer.head_size, mask.shape[-1]).unbind()
-        queries, w_query = tokens, None
-        if layer.query is None:
-            q = q[0][:, :, :n_tokens]
-        else:
+        queries, asked, w_query = tokens, None, None
+        if layer.query is not None:
             queries = tokens.view(x.shape)[:, 0]
             asked, w_query = _linear(layer.query, queries)
-            q = _columns(asked, 1, n_examples, layer.head_size)[0]
-        n_heads = q.shape[0] // n_examples
-        added = mask if bias is None else mask + F.pad(bias, (0, mask.shape[-1] - n_tokens))
-        added = added.to(dtype).expand(-1, n_heads, -1, -1).flatten(0, 1)
-        scores = torch.baddbmm(added, q.transpose(1, 2), k, alpha=layer.scale).to(x.dtype)
-        shares = torch.softmax(scores, -1)
-        dropped, keep = _dropout(shares, layer.attention_dropout, training)
-        dropped = dropped.to(dtype)
-        context = _rows(torch.bmm(v, dropped.transpose(1, 2))[None], n_examples)
+        context, attended = attention(read, asked, mask, bias, layer.heads, x.dtype)
         out, w_out = _linear(layer.attention_out, context)
-        parts = (tokens, queries, q, k, v, shares, dropped, keep, context, w_read, w_query, w_out)
-    out, keep = _dropout(out, layer.hidden_dropout, training)
+        parts = (tokens, queries, attended, context, w_read, w_query, w_out)
+    out, keep = dropout(out, layer.hidden_dropout)
     norm, normed = _norm(layer.attention_norm, wanted + out, layer.epsilon)
     return (parts, keep, norm), normed
 
@@ -188,31 +194,21 @@ def _attention_forward(
 def _attention_backward(
     d_normed: Tensor, saved: tuple[Any, ...], layer: _Layer, shape: torch.Size
 ) -> tuple[Tensor, Tensor | None]:
-    """The gradients of the hidden states and of the scores ``(B A, Q, L or more)``."""
+    """The gradients of the hidden states and, where they are known, of the scores ``(B A, Q, L or more)``."""
     parts, keep, norm = saved
-    n_examples, n_tokens, _ = shape
     d_wanted = _norm_backward(layer.attention_norm, d_normed, norm)
-    d_out = d_wanted if keep is None else d_wanted * keep
+    d_out = undropped(d_wanted, keep, layer.hidden_dropout)
     d_x = d_scores = None
     if layer.read is None:
         _add(layer.attention_out.biases[0], d_out.sum(0))
     else:
-        tokens, queries, q, k, v, shares, dropped, keep, context, w_read, w_query, w_out = parts
+        tokens, queries, attended, context, w_read, w_query, w_out = parts
         d_context = _linear_backward(layer.attention_out, w_out, d_out.to(tokens.dtype), context)
-        d_context = _columns(d_context, 1, n_examples, layer.head_size)[0]
-        d_shares = torch.bmm(d_context.transpose(1, 2), v).to(shares.dtype)
-        if keep is not None:
-            d_shares.mul_(keep)
-        d_scores = torch.ops.aten._softmax_backward_data(d_shares, shares, -1, shares.dtype).to(tokens.dtype)
-        d_read = tokens.new_empty(len(layer.read.weights), *k.shape[:2], n_tokens)
-        d_q = d_read[0] if layer.query is None else torch.empty_like(q)
-        d_q.baddbmm_(k, d_scores.transpose(1, 2), beta=0, alpha=layer.scale)
-        d_read[-2].baddbmm_(q, d_scores[:, :, :n_tokens], beta=0, alpha=layer.scale)
-        torch.bmm(d_context, dropped[:, :, :n_tokens], out=d_read[-1])
-        if layer.query is not None:
-            d_wanted = _linear_backward(layer.query, w_query, _rows(d_q[None], n_examples), queries, d_wanted)
+        d_read, d_asked, d_scores = attention_backward(d_context, attended, layer.heads, shape[0])
+        if layer.query is not None and d_asked is not None:
+            d_wanted = _linear_backward(layer.query, w_query, d_asked, queries, d_wanted)
         rest = None if layer.first else d_wanted
-        d_x = _linear_backward(layer.read, w_read, _rows(d_read, n_examples), tokens, rest).to(d_wanted.dtype)
+        d_x = _linear_backward(layer.read, w_read, d_read, tokens, rest).to(d_wanted.dtype)
     if not layer.first:
         return (d_wanted if d_x is None else d_x).view(shape), d_scores
     d_x = d_wanted.new_zeros(shape) if d_x is None else d_x.view(shape)
@@ -233,22 +229,7 @@ def _as_one(tensors: Sequence[Tensor | None]) -> Tensor | None:
     return first.detach().as_strided((n_rows, *first.shape[1:]), first.stride())
 
 
-def _columns(rows: Tensor, n_parts: int, n_examples: int, head_size: int, padded: int = 0) -> Tensor:
-    """Tokens below one another ``(B n, parts A D)`` to side by side ``(parts, B A, D, n)``, n at least ``padded``."""
-    by_part = rows.view(n_examples, -1, n_parts, rows.shape[1] // n_parts).permute(2, 0, 3, 1)
-    more = padded - by_part.shape[3]
-    by_part = F.pad(by_part, (0, more)) if more > 0 else by_part
-    return by_part.reshape(n_parts, -1, head_size, by_part.shape[3])
-
-
-def _rows(columns: Tensor, n_examples: int) -> Tensor:
-    """``(parts, B A, D, n)`` to ``(B n, parts A D)``."""
-    n_parts, n_tokens = columns.shape[0], columns.shape[3]
-    by_part = columns.view(n_parts, n_examples, -1, n_tokens).permute(1, 3, 0, 2)
-    return by_part.reshape(n_examples * n_tokens, -1)
-
-
-def _ffn_forward(x: Tensor, layer: _Layer, dtype: torch.dtype, training: bool) -> tuple[tuple[Any, ...], Tensor]:
+def _ffn_forward(x: Tensor, layer: _Layer, dtype: torch.dtype) -> tuple[tuple[Any, ...], Tensor]:
     if layer.ffn_in is None or layer.ffn_out is None:
         norm, normed = _norm(layer.ffn_norm, x, layer.epsilon)
         return (None, None, norm), normed
@@ -256,7 +237,7 @@ def _ffn_forward(x: Tensor, layer: _Layer, dtype: torch.dtype, training: bool) -
     inner, w_in = _linear(layer.ffn_in, low)
     active = F.gelu(inner)
     out, w_out = _linear(layer.ffn_out, active)
-    out, keep = _dropout(out, layer.hidden_dropout, training)
+    out, keep = dropout(out, layer.hidden_dropout)
     norm, normed = _norm(layer.ffn_norm, x + out, layer.epsilon)
     return ((low, inner, active, w_in, w_out), keep, norm), normed
 
@@ -267,17 +248,19 @@ def _ffn_backward(d_normed: Tensor, saved: tuple[Any, ...], layer: _Layer) -> Te
     if layer.ffn_in is None or layer.ffn_out is None:
         return d_x
     low, inner, active, w_in, w_out = parts
-    d_out = (d_x if keep is None else d_x * keep).to(low.dtype)
+    d_out = undropped(d_x, keep, layer.hidden_dropout).to(low.dtype)
     d_inner = torch.ops.aten.gelu_backward(_linear_backward(layer.ffn_out, w_out, d_out, active), inner)
     return _linear_backward(layer.ffn_in, w_in, d_inner, low, d_x)
 
 
 def _linear(linear: _Linear, x: Tensor) -> tuple[Tensor, Tensor]:
     """The outputs side by side, and the weights below one another as they were used."""
-    weight, bias, *_ = linear.joined()
+    weight, bias, *_, low, low_bias = linear.joined()
     if weight is None or bias is None:
         weight, bias = torch.cat(linear.weights), torch.cat(linear.biases)
-    if x.dtype != weight.dtype:
+    if low is not None and low_bias is not None and low.dtype is x.dtype:
+        weight, bias = low, low_bias
+    elif x.dtype != weight.dtype:
         weight, bias = weight.to(x.dtype), bias.to(x.dtype)
     if _is_large(x, weight):
         return ONE_DNN(x, weight, bias, "none", [], ""), weight
@@ -286,7 +269,7 @@ def _linear(linear: _Linear, x: Tensor) -> tuple[Tensor, Tensor]:
 
 def _linear_backward(linear: _Linear, weight: Tensor, d_y: Tensor, x: Tensor, more: Tensor | None = None) -> Tensor:
     """The gradient of the input, plus ``more``; those of weights and biases are added to what they have."""
-    *_, slope, bias_slope = linear.joined()
+    _, _, slope, bias_slope, *_ = linear.joined()
     if slope is None or bias_slope is None:
         size = linear.biases[0].shape[0]
         for parameters, slopes in ((linear.weights, d_y.t() @ x), (linear.biases, d_y.sum(0))):
@@ -295,6 +278,8 @@ def _linear_backward(linear: _Linear, weight: Tensor, d_y: Tensor, x: Tensor, mo
     else:
         if slope.dtype is d_y.dtype:
             slope.addmm_(d_y.t(), x)
+        elif d_y.is_cuda:  # added up in float32 as it is computed
+            torch.ops.aten.addmm.dtype_out(slope, d_y.t(), x, slope.dtype, out=slope)
         else:
             slope.add_(d_y.t() @ x)
         bias_slope.add_(d_y.sum(0))
@@ -314,7 +299,7 @@ def _is_large(x: Tensor, weight: Tensor) -> bool:
     For weights that lie in memory with gaps (those of :mod:`supertickets.sharing.isolation`) it has slow reference code
     only.
     """
-    large = x.dtype is torch.float32 and x.shape[0] * weight.numel() >= 2**21
+    large = x.dtype is torch.float32 and not x.is_cuda and x.shape[0] * weight.numel() >= 2**21
     return large and ONE_DNN is not None and weight.is_contiguous()
 
 
@@ -336,17 +321,3 @@ def _add(parameter: Tensor, gradient: Tensor) -> None:
         parameter.grad = gradient.to(parameter.dtype)
     else:
         slope.add_(gradient)
-
-
-def _dropout(x: Tensor, rate: float, training: bool) -> tuple[Tensor, Tensor | None]:
-    """``x`` after dropout, and the factors (0, or 1 / the share kept) it was multiplied by.
-
-    Torch draws a random number of 64 bits per element; 16 bits of it will do, with the rate rounded to 1/65536 and
-    the factor made for the rounded rate, so that the expectation is exact.
-    """
-    if not training or rate == 0.0:
-        return x, None
-    threshold = round(rate * 65536)
-    bits = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
-    factors = (bits[: x.numel()] >= threshold - 32768).to(x.dtype).mul_(65536 / (65536 - threshold)).view(x.shape)
-    return x * factors, factors

@@ -101,9 +101,9 @@ class Recorder:
 
 @pytest.fixture
 def layers_of_the_library(monkeypatch):
-    """The pass is the one of a GPU."""
+    """The pass is that of layers which are not computed by hand."""
     by_hand = forward.by_hand
-    monkeypatch.setattr(forward, "by_hand", lambda model, layers: by_hand(model, layers=False))
+    monkeypatch.setattr(forward, "by_hand", lambda model: by_hand(model, layers=False))
 
 
 @contextmanager
@@ -172,7 +172,7 @@ def test_nor_do_evaluation_and_importance_scoring(family, ticket, monkeypatch):
     assert seen == [[], [], []]
 
 
-def test_in_all_passes_evaluation_and_importance_scoring_are_the_captured_ones(monkeypatch, layers_of_the_library):
+def test_in_all_passes_evaluation_and_importance_scoring_are_the_captured_ones(monkeypatch):
     for module in (loop, published, replayed):
         monkeypatch.setattr(module, "graphs", lambda _: recorder)
     for module in (batching, replayed):
@@ -232,7 +232,7 @@ def test_in_all_epochs_a_step_is_the_captured_one(ticket, choices, layers, monke
     assert recorder.replays > 30
 
 
-def test_in_all_epochs_of_ticket_share_steps_are_the_captured_ones(monkeypatch, layers_of_the_library):
+def test_in_all_epochs_of_ticket_share_steps_are_the_captured_ones(monkeypatch):
     recorder, tickets = Recorder(), {"a": UNEVEN, "b": OTHER}
     monkeypatch.setattr("supertickets.training.graphs", lambda _: recorder)
     splits = {name: (a_split(n), a_split(20)) for name, n in (("a", 60), ("b", 40))}

@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,7 @@ def _row(spec: Any, seconds: float, score: float, epochs: int) -> dict[str, Any]
 def measured(side: str, suite: str, threads: int, workers: int, options: argparse.Namespace, **more: Any) -> list[dict]:
     """The rows of one side, measured in a process of its own; the last one has ``peak_mib``, the memory of the tree."""
     settings = {"side": side, "suite": suite, "workers": workers, "seeds": options.seeds, "data_dir": options.data_dir}
-    settings |= {"precision": "fp32", "first": 0, "on": suite, "captured": True, **more}
+    settings |= {"precision": "fp32", "first": 0, "on": suite, "captured": True, "beside": "", **more}
     left = options.until - time.monotonic()
     if left < LEAST:
         raise SystemExit("there was no time left")
@@ -166,24 +167,25 @@ def measured(side: str, suite: str, threads: int, workers: int, options: argpars
     command = [sys.executable, __file__, "--side", json.dumps(settings)]
     print(f"{time.strftime('%H:%M:%S')} {suite}: {side}, {settings['precision']}, {threads} threads", file=sys.stderr)
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen(command, **pipes, text=True, env=environment)
-    memory = Memory(process.pid)
-    try:
-        out, told = process.communicate(timeout=None if math.isinf(left) else left)
-    except subprocess.TimeoutExpired:
-        for one in memory.processes():
-            one.kill()
-        process.communicate()
-        raise SystemExit("there was no time left") from None
-    finally:
-        peak = memory.stop()
+    with gpu.multi_process_service() if settings["beside"] else contextlib.nullcontext({}) as given:
+        process = subprocess.Popen(command, **pipes, text=True, env=environment | given)
+        memory = Memory(process.pid)
+        try:
+            out, told = process.communicate(timeout=None if math.isinf(left) else left)
+        except subprocess.TimeoutExpired:
+            for one in memory.processes():
+                one.kill()
+            process.communicate()
+            raise SystemExit("there was no time left") from None
+        finally:
+            peak = memory.stop()
     if process.returncode:
         why = told.strip().splitlines()[-1:]
         raise SystemExit(f"The benchmark {settings} failed ({''.join(why)}); run it alone: {' '.join(command[1:])}")
     rows = [json.loads(line.removeprefix(MARK)) for line in out.splitlines() if line.startswith(MARK)]
     rows[-1]["peak_mib"] = peak
     common = {"suite": suite, "side": side, "threads": threads, "workers": workers, "precision": settings["precision"]}
-    return [{**common, **row} for row in rows]
+    return [{**common, "beside": settings["beside"] or None, **row} for row in rows]
 
 
 class Memory:
@@ -227,8 +229,10 @@ def one_side(settings: dict[str, Any]) -> None:
     alone["passes"] = lambda *given: gpu.passes(*_timed(*given, **many))
     if not settings["captured"]:
         from supertickets.training import timing
+        from supertickets.training.fast import forward
 
-        timing.graphs = lambda _: None
+        timing.graphs = timing.low_precision = lambda *_: None
+        forward.by_hand = partial(forward.by_hand, layers=False)
     if side in alone:
         rows = alone[side](settings["on"], data_dir, settings["precision"])
     else:
@@ -278,17 +282,18 @@ def on_gpu(options: argparse.Namespace) -> list[dict[str, Any]]:
 
     on, n = "RTE" if options.data_dir else "lab", len(os.sched_getaffinity(0))
     usual = options.workers or default_workers()
-    side_by_side = [usual, *sorted({1, 2, 4, 8} - {usual}, reverse=True)]
-    first, *others = [("engine", "few-shot", 1, workers, {"first": FEW * workers}) for workers in side_by_side]
+    beside = [(12, "MPS"), (4, "MPS")] if gpu.control() else []
+    side_by_side = dict.fromkeys([(usual, ""), *beside[:1], (8, ""), (4, ""), *beside[1:], (2, ""), (1, "")])
+    few = [("engine", "few-shot", 1, workers, {"first": FEW * workers, "beside": how}) for workers, how in side_by_side]
     plan: list[tuple[str, str, int, int, dict[str, Any]]] = [
         ("profile", on, 1, 1, {}),
         ("ours", "one run", 1, 1, {}),
-        first,
+        *few[: 1 + len(beside[:1])],
         ("theirs", "one run", n, 1, {}),
         ("profile", f"{on}, step by step", 1, 1, {"on": on, "captured": False}),
         ("floor", on, 1, 1, {}),
         ("steps", on, 1, 1, {}),
-        *others,
+        *few[1 + len(beside[:1]) :],
         ("passes", "SST-2" if options.data_dir else "lab", 1, 1, {}),
     ]
     rows = [gpu.tested(min(options.until - time.monotonic(), MOST))]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,6 +30,28 @@ def require_gpu() -> None:
         why = "" if torch.cuda.is_available() else f"its torch ({torch.__version__}) sees no CUDA device"
     if why:
         sys.exit(f"make gpu cannot measure with {sys.executable}: {why}; name another with GPU_PYTHON=python.")
+
+
+def control() -> str | None:
+    """Where the program is that starts NVIDIA's MPS, if it is there."""
+    return shutil.which("nvidia-cuda-mps-control")
+
+
+@contextmanager
+def multi_process_service() -> Iterator[dict[str, str]]:
+    """NVIDIA's MPS while the context lasts: kernels of several processes run side by side, not in turns.
+
+    Yields what processes need in their environment to use it.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        given = {"CUDA_MPS_PIPE_DIRECTORY": folder, "CUDA_MPS_LOG_DIRECTORY": folder}
+        how: dict[str, Any] = {"env": {**os.environ, **given}, "timeout": 20, "stdout": subprocess.DEVNULL}
+        if control() is None or subprocess.run([control(), "-d"], **how).returncode:
+            sys.exit("NVIDIA's MPS does not start")
+        try:
+            yield given
+        finally:
+            subprocess.run([control()], input=b"quit\n", **how)
 
 
 def tested(seconds: float) -> dict[str, Any]:

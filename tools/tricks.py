@@ -52,9 +52,9 @@ def masks_as_long_as_texts(attention_mask: Tensor, states: Tensor, whole: int) -
     ]
 
 
-def dropout_of_torch(x: Tensor, rate: float, training: bool) -> tuple[Tensor, Tensor | None]:
+def dropout_of_torch(x: Tensor, rate: float) -> tuple[Tensor, Tensor | None]:
     """Dropout with a random number of torch's own for each element."""
-    if not training or rate == 0.0:
+    if rate == 0.0:
         return x, None
     factors = torch.empty_like(x).bernoulli_(1 - rate).div_(1 - rate)
     return x * factors, factors
@@ -123,7 +123,7 @@ TRICKS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     ),
     "products by oneDNN": without(fast__layers___is_large=lambda *_: False),
     "rows of scores filled up": without(fast__forward___added=masks_as_long_as_texts),
-    "dropout of 16 bits": without(fast__layers___dropout=dropout_of_torch),
+    "dropout of 16 bits": without(fast__layers__dropout=dropout_of_torch, fast__attention__dropout=dropout_of_torch),
     "own vocabulary": without(loop__own_vocabulary=lambda _model, *splits: nullcontext(splits)),
     "flat Adamax": one_by_one,
     "batches of like length": without(batching__POOL=1),

@@ -55,7 +55,7 @@ def adamax_step(
     if isinstance(updates, Tensor):
         factors = (-rate / (1 - BETAS[0] ** updates)).to(weights[0].dtype).unbind()
         steps = torch._foreach_mul(averages, list(factors))
-        torch._foreach_add_(weights, torch._foreach_div(steps, infinities))
+        torch._foreach_addcdiv_(weights, steps, infinities)
     else:
         factors = [-float(rate) / (1 - BETAS[0] ** times) for times in updates]
         torch._foreach_addcdiv_(weights, averages, infinities, factors)

@@ -282,7 +282,11 @@ def _linear_backward(linear: _Linear, weight: Tensor, d_y: Tensor, x: Tensor, mo
             torch.ops.aten.addmm.dtype_out(slope, d_y.t(), x, slope.dtype, out=slope)
         else:
             slope.add_(d_y.t() @ x)
-        bias_slope.add_(d_y.sum(0))
+        if d_y.is_cuda and slope.dtype is not d_y.dtype:  # a product with ones is quicker than a sum, then added
+            ones, row = d_y.new_ones(1, len(d_y)), bias_slope[None]
+            torch.ops.aten.addmm.dtype_out(row, ones, d_y, row.dtype, out=row)
+        else:
+            bias_slope.add_(d_y.sum(0))
     # A column of a weight as wide as BERT-base's FFN (3072) lies in few lines of the cache: oneDNN takes twice as long.
     if _is_large(d_y, weight) and (weight.shape[1] <= 2048 or weight.shape[1] % 1024):
         if more is None:
@@ -290,7 +294,9 @@ def _linear_backward(linear: _Linear, weight: Tensor, d_y: Tensor, x: Tensor, mo
         return ONE_DNN.binary(d_y, more, weight.t(), None, "add")
     if more is None:
         return torch.mm(d_y, weight)
-    return torch.addmm(more, d_y, weight) if more.dtype is d_y.dtype else more + torch.mm(d_y, weight)
+    if more.dtype is d_y.dtype:
+        return torch.addmm(more, d_y, weight)
+    return torch.addmm(more, d_y, weight, out_dtype=more.dtype) if d_y.is_cuda else more + torch.mm(d_y, weight)
 
 
 def _is_large(x: Tensor, weight: Tensor) -> bool:

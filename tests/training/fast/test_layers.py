@@ -93,7 +93,7 @@ def test_by_hand_is_exact_with_a_kernel_for_attention(monkeypatch, ticket, longe
 
 def of_a_gpus_sizes(ticket: Ticket, rate: float = 0.0):
     """A model whose heads the kernel takes, compacted, in float32, with dropout in training."""
-    sizes = {"hidden_size": 64, "intermediate_size": 96, "max_position_embeddings": 96}
+    sizes = {"hidden_size": 64, "intermediate_size": 96, "max_position_embeddings": 96, "initializer_range": 0.2}
     dropped = {"hidden_dropout_prob": rate, "attention_probs_dropout_prob": rate, "classifier_dropout": 0.0}
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -122,7 +122,7 @@ def test_on_a_gpu_too(ticket, longest):
         return ((ours - theirs).norm() / theirs.norm()).item()
 
     assert error("fp32", True) < 1e-4
-    assert error("bf16", True) < 4 * error("bf16", False)  # the library's own; both hang on what cancels
+    assert error("bf16", True) < 2 * error("bf16", False)  # the library's own, in the same precision
 
 
 @pytest.mark.gpu
@@ -140,11 +140,11 @@ def test_on_a_gpu_dropout_is_that_of_the_forward_pass():
         for seed in range(4):
             direction = torch.randn(len(flat), generator=torch.Generator().manual_seed(seed)).cuda()
             slope, values = (flat.grad * direction).double().sum().item(), []
-            for step in (5e-5, -1e-4):
+            for step in (1e-4, -2e-4):
                 flat.data.add_(direction, alpha=step)
                 values.append(loss().item())
-            flat.data.add_(direction, alpha=5e-5)
-            assert (values[0] - values[1]) / 1e-4 == pytest.approx(slope, rel=0.02, abs=0.05)
+            flat.data.add_(direction, alpha=1e-4)
+            assert (values[0] - values[1]) / 2e-4 == pytest.approx(slope, rel=0.02, abs=0.05)
 
 
 def test_weights_kept_in_bf16_are_those_converted_in_every_layer():

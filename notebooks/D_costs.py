@@ -273,7 +273,10 @@ if stored and "profile" in set(stored.frame["side"]):
 # carries out hundreds. There a step is captured once for every length of batch
 # as a CUDA graph and replayed
 # ({py:mod}`supertickets.training.fast.replayed`), and so are evaluation and
-# importance scoring of large sets; two runs share the card.
+# importance scoring of large sets. Replayed, the number of kernels is what is
+# left: layers by hand need half of the library's. Runs that share the card
+# take turns; with NVIDIA's multi-process service (MPS) their kernels run side
+# by side.
 
 # %%
 gpu = path.with_name("gpu.json")
@@ -283,6 +286,12 @@ if card:
     for row in card.frame[card.frame["side"] == "missing"].to_dict("records"):
         print(f"Not measured: {row['suite']}, {row['task']}")
     show_table(
+        claims.gpu_claims(card.frame).drop(columns="at"),
+        "Targets and figures on a GPU, written down before one was seen.",
+        "gpu-claims",
+        decimals=1,
+    )
+    show_table(
         tables.throughput_table(card.frame),
         "Runs per minute on a GPU, ours and the Trainer's: a run alone.",
         "gpu-throughput",
@@ -290,10 +299,12 @@ if card:
     few = card.frame[card.frame["side"] == "engine"]
     few = few.assign(**{"runs/hour": 3600 * few["runs"] / few["wall"]})
     few = few.rename(columns={"peak_mib": "MiB", "gpu_mib": "GPU MiB, a run"})
+    few = few.assign(
+        MPS=few["beside"].eq("MPS").map({True: "yes", False: "no"})
+    )
     show_table(
-        few[["workers", "gpus", "runs", "runs/hour", "MiB", "GPU MiB, a run"]],
-        "Short runs on a GPU, so many side by side: in an hour, and their "
-        "memory.",
+        few[["workers", "MPS", "runs", "runs/hour", "MiB", "GPU MiB, a run"]],
+        "Short runs on a GPU, so many workers: in an hour, and their memory.",
         "gpu-few-shot",
         decimals=0,
     )
@@ -304,8 +315,8 @@ if card:
     )
     show_table(
         tables.profile_table(card.frame),
-        "A training step on a GPU, replayed and step by step; columns as "
-        "above.",
+        "A training step on a GPU, replayed, and step by step with the "
+        "library's own layers; columns as above.",
         "gpu-profile",
         decimals=4,
     )
@@ -325,12 +336,14 @@ if card:
     )
     passes = card.frame[card.frame["side"] == "passes"]
     passes = passes.pivot_table("seconds", ["task", "mode"], "way", sort=False)
-    show_table(
-        passes.reset_index(),
-        "Seconds of a pass over the training set on a GPU, captures included.",
-        "gpu-passes",
-        decimals=2,
-    )
+    if len(passes):
+        show_table(
+            passes.reset_index(),
+            "Seconds of a pass over the training set on a GPU, captures "
+            "included.",
+            "gpu-passes",
+            decimals=2,
+        )
 else:
     print("No GPU has been measured for this copy of the book (`make gpu`).")
 

@@ -38,10 +38,11 @@ Workers = Annotated[
 Engine = Annotated[str, typer.Option(help="local (this process), processes, or ray")]
 RUNS_PER_GPU = 2
 """So many runs share a GPU unless told otherwise: while one reads, captures, scores or writes, another's steps fill it.
-Few-shot runs do so most of their time, and more of them may fit; ``make gpu`` times 1, 2, 4 and 8 on the spot.
+Two fit with any encoder. Short runs spend little of their time in steps, and more of them pay, most with NVIDIA's MPS
+(``nvidia-cuda-mps-control -d``), under which they do not take turns: ``make gpu`` times 1 to 12 on the spot.
 Runs are never joined in one step. It takes one shape, and tickets differ in theirs: of 345 recorded ones of MiniLM
 11 have that of another of their task, kind and level."""
-RunsPerGpu = Annotated[int, typer.Option(min=1, help="runs that share a GPU (`make gpu` times 1, 2, 4 and 8)")]
+RunsPerGpu = Annotated[int, typer.Option(min=1, help="runs that share a GPU (`make gpu` times 1 to 12)")]
 Address = Annotated[str, typer.Option(help="Ray cluster: auto, HOST:PORT or ray://HOST:PORT (default: a Ray here)")]
 Task = Annotated[str | None, typer.Option(help="a lab task, a GLUE task, or a folder's name in --data-dir")]
 Train = Annotated[Path | None, typer.Option(help="your training file: CSV, TSV, JSON, JSONL or Parquet")]

@@ -46,12 +46,13 @@ def multi_process_service() -> Iterator[dict[str, str]]:
     with tempfile.TemporaryDirectory() as folder:
         given = {"CUDA_MPS_PIPE_DIRECTORY": folder, "CUDA_MPS_LOG_DIRECTORY": folder}
         how: dict[str, Any] = {"env": {**os.environ, **given}, "timeout": 20, "stdout": subprocess.DEVNULL}
-        if control() is None or subprocess.run([control(), "-d"], **how).returncode:
+        program = control()
+        if program is None or subprocess.run([program, "-d"], **how).returncode:
             sys.exit("NVIDIA's MPS does not start")
         try:
             yield given
         finally:
-            subprocess.run([control()], input=b"quit\n", **how)
+            subprocess.run([program], input=b"quit\n", **how)
 
 
 def tested(seconds: float) -> dict[str, Any]:

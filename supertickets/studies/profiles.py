@@ -155,7 +155,8 @@ _MINILM = replace(
     data_by_task={name: {"dev_size": 2000} for name in ("QNLI", "QQP", "MNLI")}
     | {"SNLI": {"train_size": None, "dev_size": 2000}, "SciTail": {"train_size": None}},
     # Chosen by `rates`, as far as that is recorded.
-    rate_by_task={"SST-2": 3e-4, "CoLA": 6e-4, "STS-B": 3e-4, "QQP": 6e-4, "MNLI": 3e-4},
+    rate_by_task=dict.fromkeys(("SST-2", "STS-B", "QNLI", "MNLI"), 3e-4)
+    | {"CoLA": 6e-4, "QQP": 6e-4, "MRPC": 1.5e-4, "RTE": 1.2e-3},
     light=tuple(TrainingSets("SST-2", size, 60, hyper=_MINILM_FULL.hyper) for size in (500, 200, 100)),
     # Table 1's own training sets and seeds, and the three choices that, alone, moved the lab's scores most.
     audit=(TrainingSets("SST-2", 500, 3), TrainingSets("CoLA", 500, 3)),

@@ -102,7 +102,7 @@ def flat_parameters(model: nn.Module, low: torch.dtype | None = None) -> Iterato
             parameter.grad = None
             parameter.data = parameter.data.clone()
             if low is not None:
-                del parameter.low
+                del parameter.low  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @dataclass

@@ -16,7 +16,7 @@ from bench_rows import shown_of_a_gpu
 
 from supertickets import training
 from supertickets.training import batching, fast, loop, published, timing
-from supertickets.training.fast import replayed
+from supertickets.training.fast import forward, replayed
 
 
 @pytest.fixture
@@ -42,6 +42,8 @@ def little(monkeypatch):
             with monkeypatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out:
                 for module in (training, fast, loop, published, replayed, timing):
                     patch.setattr(module, "graphs", lambda _: lambda carry_out: captured.append(1) or carry_out)
+                patch.setattr(forward, "by_hand", forward.by_hand)  # in a process of its own it is left otherwise
+                patch.setattr(timing, "low_precision", timing.low_precision)
                 before = len(captured)
                 bench.one_side({**self.settings, "workers": 1, "first": min(2, self.settings["first"])})
                 assert (len(captured) > before) == (self.settings["side"] != "theirs")
@@ -61,6 +63,7 @@ def test_all_that_make_gpu_asks_for_is_measured_and_shown(little, monkeypatch, t
     assert {workers: first for side, workers, first in little if side == "engine"} == {w: 17 * w for w in (1, 2, 4, 8)}
     tables, said = shown_of_a_gpu(tmp_path)
     assert {name: len(table) for name, table in tables.items()} == {
+        "gpu-claims": 4,
         "gpu-throughput": 1,
         "gpu-few-shot": 4,
         "gpu-steps": 18,

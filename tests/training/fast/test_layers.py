@@ -22,6 +22,7 @@ from supertickets.training.fast.forward import by_hand
 from supertickets.training.loop import autocast, low_precision
 from supertickets.training.optimiser import Optimiser, flat_parameters
 
+CUDA = torch.device("cuda")
 NEEDS_ONE_DNN = pytest.mark.skipif(layers.ONE_DNN is None, reason="this torch was built without oneDNN")
 
 
@@ -69,9 +70,9 @@ def kernel_of_a_gpu(q, k, v, added, _, rate, *, scale):
 
 def its_gradients(d_out, q, k, v, added, _out, _sums, _seed, _offset, rate, wanted, *, scale):
     with torch.enable_grad():
-        given = [tensor.detach().requires_grad_() for tensor in (q, k, v)]
-        found = kernel_of_a_gpu(*given, added, True, rate, scale=scale)[0]
-        slopes = torch.autograd.grad(found, given, d_out)
+        q, k, v = (tensor.detach().requires_grad_() for tensor in (q, k, v))
+        found = kernel_of_a_gpu(q, k, v, added, True, rate, scale=scale)[0]
+        slopes = torch.autograd.grad(found, (q, k, v), d_out)
     assert wanted == (True, True, True, False)
     return *(slope.transpose(1, 2).contiguous().transpose(1, 2) for slope in slopes), None
 
@@ -108,7 +109,7 @@ def of_a_gpus_sizes(ticket: Ticket, rate: float = 0.0):
 def test_on_a_gpu_too(ticket, longest):
     model, batch = of_a_gpus_sizes(ticket), a_batch(longest)
     exact = outputs_and_gradients(copy.deepcopy(model).double(), batch)[1]
-    model, batch = model.cuda(), batch.to("cuda")
+    model, batch = model.to(CUDA), batch.to(CUDA)  # pyright: ignore[reportArgumentType]  # as in the loop
 
     def error(precision, by_hand):
         """Of all gradients together."""
@@ -128,7 +129,8 @@ def test_on_a_gpu_too(ticket, longest):
 @pytest.mark.gpu
 def test_on_a_gpu_dropout_is_that_of_the_forward_pass():
     """Gradients of a pass with dropout are those of finite differences of the pass that draws the same numbers."""
-    model, batch = of_a_gpus_sizes(tickets()["some"], 0.3).cuda(), a_batch(16).to("cuda")
+    model, batch = of_a_gpus_sizes(tickets()["some"], 0.3), a_batch(16).to(CUDA)
+    model.to(CUDA)  # pyright: ignore[reportArgumentType]
     with flat_parameters(model) as flat, fast_forward(model):
 
         def loss():
@@ -158,7 +160,7 @@ def test_weights_kept_in_bf16_are_those_converted_in_every_layer():
                     logits = model(**batch.inputs).logits
                 example_losses(logits, batch.labels).sum().backward()
                 optimiser.step(*optimiser.coming())
-            assert hasattr(flat, "low") and (low is None or torch.equal(flat.low, flat.to(low)))
+            assert low is None or torch.equal(vars(flat)["low"], flat.to(low))
             found.append(flat.detach().clone())
         assert not any(hasattr(parameter, "low") for parameter in model.parameters())
     assert torch.equal(*found)

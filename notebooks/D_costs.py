@@ -372,11 +372,12 @@ if stored:
 # - **Compaction**: a rewound model is trained without what its ticket prunes
 #   ({py:func}`supertickets.compact`), so pruning speeds up the sweep that looks
 #   for it.
-# - **Layers by hand** ({py:mod}`supertickets.training.fast.layers`): on a CPU a
-#   layer's forward and backward pass are one operation, not dozens of modules
-#   and nodes of autograd; query, key and value are one product. A small model
-#   spends much of its time between the arithmetic. Large products in float32
-#   are oneDNN's, which on some processors is faster than MKL.
+# - **Layers by hand** ({py:mod}`supertickets.training.fast.layers`): a layer's
+#   forward and backward pass are one operation, not dozens of modules and nodes
+#   of autograd; query, key and value are one product. A small model spends much
+#   of its time between the arithmetic. On a CPU large products in float32 are
+#   oneDNN's, which on some processors is faster than MKL; on a GPU attention is
+#   one kernel each way, and bf16 weights are made once a step.
 # - **The pass around them** ({py:mod}`supertickets.training.fast.forward`):
 #   masks, wrappers and questions a library asks before it computes are left
 #   out.

@@ -232,15 +232,34 @@ def test_in_all_epochs_a_step_is_the_captured_one(ticket, choices, layers, monke
     assert recorder.replays > 30
 
 
-def test_in_all_epochs_of_ticket_share_steps_are_the_captured_ones(monkeypatch):
-    recorder, tickets = Recorder(), {"a": UNEVEN, "b": OTHER}
-    monkeypatch.setattr("supertickets.training.graphs", lambda _: recorder)
+def together(monkeypatch: pytest.MonkeyPatch, capture: Any, device: Any = "cpu", dropout: float = 0.1) -> Any:
+    """Ticket-Share on two tasks, for six epochs, in float32 on a GPU."""
+    monkeypatch.setattr("supertickets.training.graphs", lambda _: capture)
     splits = {name: (a_split(n), a_split(20)) for name, n in (("a", 60), ("b", 40))}
     tasks = [TaskData(a_task(name, *its), *its, np.ones(20, bool)) for name, its in splits.items()]
-    shared = share({name: tiny_model() for name in tickets}, tickets)
-    trained = train_together(shared, tasks, Hyper(batch_size=8, epochs=6, patience=6), 0)
+    models = {name: tiny_model().to(device) for name in "ab"}
+    for module in (module for model in models.values() for module in model.modules()):
+        if isinstance(module, torch.nn.Dropout):
+            module.p = dropout
+    if device != "cpu":
+        models = {name: model.float() for name, model in models.items()}
+    shared = share(models, {"a": UNEVEN, "b": OTHER})
+    return train_together(shared, tasks, Hyper(batch_size=8, epochs=6, patience=6), 0)
+
+
+def test_in_all_epochs_of_ticket_share_steps_are_the_captured_ones(monkeypatch):
+    trained = together(monkeypatch, recorder := Recorder())
     assert trained.how.startswith("replayed")
     assert recorder.replays > 40
+
+
+@pytest.mark.gpu
+def test_captured_steps_of_ticket_share_are_the_ordinary_ones_on_a_gpu(monkeypatch):
+    plain = together(monkeypatch, None, "cuda", dropout=0.0)
+    captured = together(monkeypatch, replayed.graphs(torch.device("cuda")), "cuda", dropout=0.0)
+    assert captured.how.startswith("replayed")
+    losses = [[epoch["train_loss"] for epoch in one.epochs[:2]] for one in (plain, captured)]
+    np.testing.assert_allclose(*losses, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("spoiled", ["rate", "place", "length"])

@@ -21,7 +21,14 @@ from supertickets.chapters import paper
 from supertickets.chapters.claims import POWER, TOGETHER, UNMEASURED, claim, judged_apart, told
 from supertickets.errors import SuperticketsError
 from supertickets.runs import paired_scores, super_ticket_pairs, super_tickets
-from supertickets.statistics import Boundary, Interval, PhaseBoundaries, phase_boundaries, rises_then_falls
+from supertickets.statistics import (
+    Boundary,
+    Interval,
+    PhaseBoundaries,
+    mean_interval,
+    phase_boundaries,
+    rises_then_falls,
+)
 from supertickets.studies import LIGHT_LEVELS
 
 GREATER = "the light gain is greater in the large model"
@@ -86,18 +93,27 @@ def light_pruning(frame: pd.DataFrame, levels: Sequence[float] = LIGHT_LEVELS) -
 
 
 def hardly_trained(frame: pd.DataFrame) -> list[str]:
-    """Where light winning tickets learn less than half of what full models do, a sentence a task.
+    """Where full models learn nothing that their seeds could show, a sentence a task; else where light winning tickets
+    learn less than half of what full models do.
 
     A mean says nothing of runs of which some train and others fail.
     """
     said = []
     for task, own in frame.groupby("task", sort=False):
-        learnt = own["report_score"] - own["constant_score"]
+        learnt = 100 * (own["report_score"] - own["constant_score"])
         light = learnt.loc[(own["kind"] == "winning") & own["level"].isin(LIGHT_LEVELS)]
-        full = float(learnt.loc[own["kind"] == "full"].mean())
-        if few := int((light < full / 2).sum()):
+        full = learnt.loc[own["kind"] == "full"].dropna()
+        if full.empty:
+            continue
+        its, few = mean_interval(full), int((light < full.mean() / 2).sum())
+        if its.low <= 0:
             said.append(
-                f"{task}: full models learn {100 * full:.1f} points beyond a constant answer; {few} of {len(light)} "
+                f"{task}: full models do not clearly learn: {its.mean:.1f} points beyond a constant answer "
+                f"[{its.low:.1f}, {its.high:.1f}], n = {len(full)}; what tickets gain or lose there says little."
+            )
+        elif few:
+            said.append(
+                f"{task}: full models learn {its.mean:.1f} points beyond a constant answer; {few} of {len(light)} "
                 "light tickets learn less than half of that."
             )
     return said

@@ -64,6 +64,9 @@ def test_light_tickets_that_hardly_train_are_counted_by_task():
     frame.loc[failed, "report_score"] = 0.52
     (said,) = hardly_trained(frame)  # 80% pruned is not light
     assert said.startswith("t: full models learn 29.6 points") and "; 1 of 6 light tickets learn less" in said
+    frame.loc[(frame["kind"] == "full") & (frame["seed"] == 1), "report_score"] = 0.4
+    (said,) = hardly_trained(frame)
+    assert said.startswith("t: full models do not clearly learn: ") and "n = 2" in said
 
 
 def test_contrasts_are_paired_and_in_points():

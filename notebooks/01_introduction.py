@@ -41,12 +41,12 @@
 # it raises its *bias* (how wrong it is on average). Its Figure 1 draws the
 # score from experiments, but the bias and the variance by hand: on GLUE nobody
 # knows the true distribution of labels, and there is one training set. Here all
-# three panels are measured, twice. On a **real encoder**, MiniLM, and real
-# data, SST-2 is cut into many disjoint training sets of 500 sentences: runs
-# recorded once, read by every build of this book. In the **lab**, a small
-# artificial English ([chapter 11](11_lab)), training sets are drawn afresh at
-# will and the probability of every label is known: runs made anew by every
-# build.
+# three panels are measured, twice. For a **real encoder**, MiniLM, the real
+# data of SST-2 are cut into many small training sets that have no sentence in
+# common; these runs are recorded, and every build of this book reads them. In
+# the **lab**, a small artificial English ([chapter 11](11_lab)), training sets
+# are drawn afresh at will and the probability of every label is known; every
+# build carries these runs out anew.
 
 # %% tags=["parameters"]
 profile = "lab"  # carried out here: lab, minilm, paper-base, smoke ...
@@ -118,8 +118,8 @@ if wrong := chosen.sets.noise:
 #
 # Every training set goes through the whole procedure on its own: fine-tune the
 # full model, score its units, and at each of the sparsity levels prune, rewind
-# and fine-tune the three kinds of tickets. No two training sets share their
-# randomness. All models are evaluated on the same examples, which none of them
+# and fine-tune the three kinds of tickets. Each set has random numbers of its
+# own. All models are evaluated on the same examples, which none of them
 # has seen, and for each of these examples $x$ with true label distribution
 # $q(x)$ and predictions $p_1(x), \dots, p_T(x)$ the expected loss splits into
 #
@@ -263,8 +263,8 @@ for scale, large in pairs.items():
 # A model varies because its training set does, and because its task head and
 # the order of its examples are drawn. A second seed for every training set
 # tells the two parts apart (law of total variance), for the full model and the
-# lightest winning ticket. Only where runs are carried out here are there second
-# seeds.
+# winning ticket that loses least. Second seeds are there for the runs of this
+# build alone.
 
 # %%
 few = replace(here.profile, levels=here.profile.levels[:1])
@@ -375,9 +375,9 @@ for scale in each(scales):
 # **What differs from the paper, and why.** The paper's middle and right panels
 # are sketches, and its training set is one; here each point is an average over
 # training sets, so the left panel's spread contains what a new training set
-# would change, not only a new seed. MiniLM has 6 layers and 22.7 million
-# parameters, a fifth of BERT-base's; its training sets are parts of SST-2, its
-# labels those that people gave. A lab encoder has been taught by its
+# would change, not only a new seed. MiniLM is much smaller than BERT-base
+# ({shown}`2#table-units`); its training sets are parts of SST-2, its labels
+# those that people gave. A lab encoder has been taught by its
 # pre-training to compare sentences, so that fine-tuning has less to learn from
 # the examples than BERT has: its variance is small, and so is what pruning can
 # take from it. {shown}`10#figure-map` has both terms at other sizes and noises.

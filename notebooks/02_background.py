@@ -72,7 +72,7 @@ scale = get_profile(profile)
 #   of what they carry (value). A layer has several heads side by side. Each
 #   has weights of its own.
 # - The **FFN** (feed-forward network) then works on each token alone: up to a
-#   wider space, through a curve, and down again.
+#   wider space, through a non-linear function, and down again.
 #
 # What each step finds is *added* to the vector that came in. That is the
 # residual connection. It is why a head or an FFN can be left out at all: the
@@ -166,9 +166,9 @@ assert gap < 1e-10
 # ### What a unit weighs
 #
 # The paper removes the same *percentage* of heads and of FFNs. They are not of
-# the same size. In BERT an FFN holds as many weights as two dozen heads, so
-# most of what is saved comes from FFNs. {shown}`table-units` is counted from
-# the models' shapes; no weights are needed for it.
+# the same size: an FFN holds as many weights as many heads, so most of what is
+# saved comes from FFNs. {shown}`table-units` is counted from the models'
+# shapes; no weights are needed for it.
 
 # %%
 sizes = {
@@ -316,8 +316,9 @@ print(f"rewound {rewound.item():.3f}")
 #
 # where $f$ is the truth, $y$ a noisy observation of it, and $\hat f$ a trained
 # model. *Noise* nobody can avoid. *Bias* is what the models get wrong
-# together. *Variance* is how much they differ because they saw other data. A
-# small model has much bias and little variance, a large one the reverse.
+# together. *Variance* is how much they differ because they saw other data. In
+# this picture a small model has much bias and little variance, a large one the
+# reverse.
 #
 # Polynomials show it. There are 200 training sets of 15 noisy points each; a
 # polynomial of each degree is fitted to every one ({shown}`figure-fits`):
@@ -394,11 +395,11 @@ measured(
 # A classifier gives probabilities, and its loss can be split in the same way.
 # For the **Brier score**, the squared distance between the predicted
 # probabilities and the label, it is the formula above, summed over classes.
-# Two models, two examples, by hand: on the first example, whose label is class
-# 0, they say 0.9 and 0.7. The mean is 0.8, so the bias is $2 \cdot 0.2^2 =
-# 0.08$. The variance is $2 \cdot 0.02 = 0.04$, with the divisor $n - 1$ that
-# makes it right on average. Bias gives up what variance gains: $0.08 - 0.04 /
-# 2 = 0.06$.
+# Below are two models and two examples. The first by hand: its label is class
+# 0, of which they say 0.9 and 0.7. The mean is 0.8, so the bias is
+# $2 \cdot 0.2^2 = 0.08$. The variance is $2 \cdot 0.02 = 0.04$, with the
+# divisor $n - 1$ that makes it right on average. What that adds to the variance
+# is taken from the bias: $0.08 - 0.04 / 2 = 0.06$.
 
 # %%
 models = [[[0.9, 0.1], [0.4, 0.6]], [[0.7, 0.3], [0.2, 0.8]]]

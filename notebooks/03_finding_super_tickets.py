@@ -59,7 +59,9 @@ hyper = scale.hyper_of(name)
 here = Chapter(scale, store, data_dir=data_dir, workers=workers).here()
 data = here.inputs.data(name, **scale.data_of(name))
 examples = data.load()
-print(f"{name}: {len(examples.train)} training examples, for instance")
+noisy = data.in_lab and data.noise != 0
+wrong = " (some labels are wrong on purpose)" if noisy else ""
+print(f"{name}: {len(examples.train)} training examples{wrong}, for instance")
 for texts, label in list(
     zip(examples.train.texts, examples.train.labels, strict=True)
 )[:3]:
@@ -89,10 +91,10 @@ for texts, label in list(
 # ```
 #
 # A set of masks is a {class}`~supertickets.tickets.Ticket`. `masked` puts it on
-# a live model: the gate of a head multiplies its context before the output
-# projection, the gate of an FFN multiplies its output before the residual sum.
-# Both are exact, and `compact` removes the same units for good. In double
-# precision the two agree to rounding:
+# a live model: a head's mask multiplies what its attention gathered, before the
+# output projection; an FFN's multiplies its output, before the residual sum.
+# `compact` removes the same units for good. In double precision the two agree
+# to rounding:
 
 # %%
 model = (
@@ -157,9 +159,10 @@ assert (by_mask - by_removal).abs().max() < 1e-10
 # ```
 #
 # In words: scale a unit a little and see how the loss of one example moves, up
-# or down. The average size of that move is the unit's importance. Here is the
-# definition, taken word by word: mask variables on the lab's BERT, a backward
-# pass for one example after the other, absolute values, the mean.
+# or down. The average size of that move is the unit's importance; the units
+# that move it least are pruned first. Here is the definition, taken word by
+# word: mask variables on the lab's BERT, a backward pass for one example after
+# the other, absolute values, the mean.
 
 # %%
 by_hand = st.load_encoder("lab-base", num_labels=2, seed=seed).double().eval()
@@ -244,7 +247,8 @@ show(
 # Spearman's rank correlation between the estimators, heads (normalised by
 # layer, as they are ranked) and FFNs apart. `example` is the paper's score,
 # `token` what the authors' code computes, the absolute value taken per token;
-# `signed` leaves the absolute value out, `squared` takes the square instead.
+# `signed` leaves the absolute value out, `squared` takes the square instead;
+# `magnitude` is the size of a unit's weights, without any example.
 
 # %%
 agreement = estimator_agreement(record)

@@ -150,8 +150,8 @@ if not tuned:
 # Scores are those of the `report` split: the 90% of dev that neither early
 # stopping nor the choice of the super ticket has seen. Bands are 95% t
 # intervals over seeds. All tickets of a seed share its task head, its batches
-# and its random numbers for dropout. Figure 4 has the tasks that mirror those
-# of the paper's, Figure 7 the others, as there (A.5).
+# and its random numbers for dropout. The first figure has the tasks that mirror
+# those of the paper's Figure 4, the second those of its Figure 7 (A.5).
 
 # %%
 for scale in each(scales):
@@ -254,10 +254,10 @@ for scale in recorded_scales(results, "tuning"):
 # #### With enough training sets to tell
 #
 # A few seeds cannot see a gain of a point: see their *power* in
-# {shown}`table-light`. So the
-# question was put to many disjoint training sets of one task, full model and
-# light tickets only, their number fixed before the first was trained. The paper
-# expects more where data are few, so there are smaller sets too.
+# {shown}`table-light`. So the question was put to many training sets of one
+# task that share no example, full model and light tickets only. Their number
+# was fixed before the first was trained. The paper expects more where data are
+# few, so there are smaller sets too.
 
 # %%
 powered = {
@@ -365,9 +365,7 @@ show(
 # *selection* split (10% of dev); what is reported is its score on the rest. The
 # paper's numbers below ours are those of the GLUE task that ours mirrors: the
 # scales differ, so compare the sign and the size of the gain, not the scores.
-# In the CSV, *luck of the choice* is the gain that picking the best of eight
-# levels shows on the selection split when no level is better (the winner's
-# curse).
+# What the CSV calls *luck of the choice* is explained after the tables.
 
 # %%
 lucks = {
@@ -417,10 +415,10 @@ inconsistencies(*paper_notes(["P1", "P3", "P7"]))
 # *Promised* is the gain on the data the level was chosen on, *kept* the gain on
 # data not seen by the choice; *whole dev* is the paper's protocol, in which the
 # reported data contain the selection data (inconsistency P9). The last column
-# is the winner's curse: what the choice would promise if no level differed from
-# the full model: predictions of the full model and of the levels that are not
-# clearly worse are exchanged, example by example, and the best level is chosen
-# again.
+# is the luck of the choice, or winner's curse: what it would promise if no
+# level differed from the full model. To that end predictions of the full model
+# and of the levels that are not clearly worse are exchanged, example by
+# example, and the best level is chosen again.
 
 # %%
 caption = (
@@ -445,8 +443,8 @@ for scale in each(scales):
 # The paper sends its predictions to the GLUE server. Here the chosen super
 # ticket and the full model of every seed are trained once more and predict the
 # task's test set; in the lab its labels are known. Training examples that also
-# stand in the test set are replaced first. Even if that is one in a hundred,
-# training then takes another way, as it does with another seed. Where the
+# stand in the test set are replaced first. Even where these are few, the model
+# comes out as different as with another seed. Where the
 # labels are not known, the parameter `submission` names the zip to write for
 # the server ({mod}`supertickets.studies.submitting`).
 

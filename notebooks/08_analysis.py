@@ -87,8 +87,8 @@ chosen = get_profile(
 )
 chapter = Chapter(chosen, store, results, data_dir, workers)
 scales, shared = chapter.scales("table1"), chapter.scales("table3")
-print(chapter.told("rates"))
-print(chapter.told("table3"))
+print(f"At several rates\n{chapter.told('rates')}\n")
+print(f"Of several tasks\n{chapter.told('table3')}")
 tuning = {scale: scale.judged("rates") for scale in scales}
 # Without runs at other rates, Table 1's, which are at the chosen ones.
 single = {

@@ -135,18 +135,21 @@ for scale in each(scales):
 # identifying better generalized super tickets, for future works." (9)
 # ```
 #
-# One thing is changed at a time, on the same training sets and seeds: how a
-# unit is scored (every estimator of {shown}`3#table-estimators`;
-# leaving each unit out is the truth that the others stand in for, the size of
-# weights needs no data), how many examples the score reads, when in training it
-# is taken, whether all units go at once or a tenth after the other with
-# retraining in between (every step scores what the one before left, and starts
-# from the pre-trained weights), and what the survivors are rewound to: the
-# weights that the full model had after its first epoch, with the schedule going
-# on from there. *Drawn at random* is what no score at all reaches. The runs are
-# the lab's, recorded (`supertickets sweep search --profile lab`): a task with
-# few examples and many wrong labels, where the choice of a ticket has room to
-# matter.
+# One thing is changed at a time, on the same training sets and seeds:
+#
+# - **the score** of a unit: every estimator of {shown}`3#table-estimators`;
+#   leaving each unit out is the truth that the others stand in for;
+# - **what it reads**: a few examples in place of all, or a model that has been
+#   trained for one epoch;
+# - **the schedule**: all units at once, or a tenth after the other with
+#   retraining in between, where every step scores what the one before left and
+#   starts from the pre-trained weights;
+# - **the rewinding**: to the weights that the full model had after its first
+#   epoch, with the learning-rate schedule going on from there.
+#
+# *Drawn at random* is what no score at all reaches. The runs are the lab's,
+# recorded (`supertickets sweep search --profile lab`): a task with few examples
+# and many wrong labels, where the choice of a ticket has room to matter.
 
 # %% tags=["hide-input"]
 searched = recorded_scales(results, "search")

@@ -330,9 +330,9 @@ measured(*(line for more in greater for line in sentences(more)))
 # %% [markdown]
 # **What differs from the paper, and why.** The paper infers variance from
 # gains; here both are measured, on a task whose answers are known, with models
-# of a hundredth of BERT's size that need few examples to learn it. The map is
-# of one task and one recipe: another learning rate or more epochs would move
-# its borders. It says where to look for super tickets, not how large they are
-# elsewhere.
+# of less than a hundredth of BERT's size that need few examples to learn it.
+# The map is of one task and one recipe: another learning rate or more epochs
+# would move its borders. It says where to look for super tickets, not how large
+# they are elsewhere.
 #
 # **Next**: [the lab](11_lab), where all of this is measured.

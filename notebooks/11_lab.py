@@ -206,9 +206,9 @@ measured(
 # variance move with pruning when both are known, and when light pruning helps
 # by the size and the noise of the training set ({shown}`10#figure-map`).
 #
-# It **cannot** show that BERT on GLUE does the same. Its encoders have a
-# quarter of a million parameters and were taught, by their pre-training, the
-# very comparisons that its tasks ask for. Fine-tuning mostly reads out what is
+# It **cannot** show that BERT on GLUE does the same. Its encoders are less than
+# a hundredth of BERT's size and were taught, by their pre-training, the very
+# comparisons that its tasks ask for. Fine-tuning mostly reads out what is
 # there. So a model of the lab has little variance, and pruning has little of
 # it to take away. Real encoders, on real data, stand first on the pages of
 # this book wherever we have runs of them.

@@ -11,9 +11,10 @@
 #
 # ```{admonition} In this appendix
 # **You will see** how much of the result hangs on choices that the paper does
-# not print: the authors' repository departs from its text in 42 places, of
-# which sixteen can move a number. Each is a switch here, tried alone, and all
-# together as `published`, on the same training sets and seeds.
+# not print. Where the authors' repository departs from its text in a way that
+# can move a number, there is a switch here ({shown}`table-choices`): each is
+# tried alone, and all together as `published`, on the same training sets and
+# seeds.
 #
 # **Question under test**: do the paper's two conclusions, that light winning
 # tickets beat the full model and that winning tickets beat random ones, depend
@@ -86,14 +87,14 @@ for scale in scales:
 # %% [markdown]
 # ## What the paper says, and what the code does
 #
-# Numbers D1 to D31 are those of our audit of the repository
+# Numbers such as D3 are those of our audit of the repository
 # (`cliang1453/super-structured-lottery-tickets`, commit caad8b6); every row was
 # read in the source. Three need a word. `unprotected` goes the other way: the
 # code keeps one head in every layer, the paper names no such exemption, and
 # runs in this book follow the code, so the switch is no part of `published`.
 # `divisor` can do nothing where heads outnumber layers, as in the lab; what it
-# does to BERT-large can be counted: of its 384 heads, the 128 of the last eight
-# layers are never pruned. And head counts (D15) need no switch, for the code
+# does to BERT-large can be counted: no head of the last third of its layers is
+# ever pruned. And head counts (D15) need no switch, for the code
 # rounds them down as we do.
 
 # %% tags=["hide-input"]

@@ -53,7 +53,13 @@ table = hyperparameter_table(profiles)
 # the paper is silent, the profiles say what was done.
 
 # %% tags=["hide-input"]
-show_table(table, "Settings of the paper and of our profiles.", "settings")
+sections = [f" ({where})" if where else "" for where in table["section"]]
+named = table.assign(setting=table["setting"] + sections)
+show_table(
+    named.drop(columns="section"),
+    "Settings (section of the paper): the paper's and our profiles'.",
+    "settings",
+)
 
 # %% [markdown]
 # ## Where a profile departs from the paper
@@ -107,9 +113,9 @@ for scale in each(frames):
 # %% [markdown]
 # **Why not tune everywhere.** Tables keep the settings above, one for all
 # tasks of the lab, so that every row is trained alike; the claims just above
-# say what that costs. The lab's encoders are a hundredth of BERT's size and
-# need larger rates and smaller batches. Real encoders with few examples need
-# larger rates than BERT with many. What the learning rate does to the spread of
-# results is measured in {shown}`8#table-rate-tests`.
+# say what that costs. The lab's encoders are less than a hundredth of BERT's
+# size and need larger rates and smaller batches. Real encoders with few
+# examples need larger rates than BERT with many. What the learning rate does to
+# the spread of results is measured in {shown}`8#table-rate-tests`.
 #
 # **Next**: [where the paper disagrees with itself](../inconsistencies).

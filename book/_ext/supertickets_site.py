@@ -28,7 +28,7 @@ import supertickets
 from supertickets.chapters.chapter import RECORDED
 from supertickets.chapters.claims import HOLDS, REVERSED, UNKNOWN
 from supertickets.chapters.display import box_html, table_html
-from supertickets.chapters.inconsistencies import paper_notes, recomputed
+from supertickets.chapters.inconsistencies import recomputed
 from supertickets.chapters.paper import paper_facts
 from supertickets.notebooks import executed_stamp
 from supertickets.rooms import floors
@@ -131,7 +131,7 @@ def inconsistencies_text() -> str:
     """A section for each place where the paper disagrees with itself: what we found, and the numbers behind it."""
     parts = []
     for name, texts in paper_facts()["inconsistencies"].items():
-        parts += [f"## {name}: {texts['where']}", _raw(box_html("We found", paper_notes([name]), "found"))]
+        parts += [f"## {name}: {texts['where']}", _raw(box_html("We found", [texts["what"]], "found"))]
         if len(numbers := recomputed(name)):
             caption = f"{name}, printed and recomputed."
             parts.append(_raw(table_html(numbers, caption, name.lower())))
@@ -319,7 +319,7 @@ def resolve_public_name(app: Sphinx, env: Any, node: Any, shown: Any) -> Any:
 
 def outdated_pages(app: Sphinx, env: Any, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
     """Read in every build what is made from the package, the runs and the executed chapters."""
-    return [page for page in env.all_docs if page == "index" or page.split("/")[0] == "api"]
+    return [page for page in env.all_docs if page.split("/")[0] in ("index", "inconsistencies", "api")]
 
 
 def keep_first_line(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:

@@ -219,7 +219,8 @@ def _line(row: Mapping[str, Any], among: Sequence[Mapping[str, Any]]) -> str:
     label = f"<i>{html.escape(_label(row, among))}:</i> " if len(among) > 1 else ""
     word = _word(row["verdict"])
     place = f'<a href="chapters/{row["page"]}.html#{row["id"]}">{_effect(row)}</a>'
-    return f"<p>{label}{word} {place}{limit}, n = {row['n']:g}{power}{_so_far(row)}</p>"
+    figures = f"{place}{limit}, n = {row['n']:g}{power}{_so_far(row)}"
+    return f'<p>{label}{word} <span class="st-figures">{figures}</span></p>'
 
 
 def _excluded(row: Mapping[str, Any]) -> str:

@@ -63,10 +63,10 @@
   function reveal() {
     let target = null;
     try { target = document.querySelector(decodeURIComponent(location.hash) || null); } catch (_) { /* no selector */ }
-    const tab = target && target.closest(".st-tab.st-hidden");
-    if (!tab) return;
-    choose(tab.dataset.tab, false);
-    target.scrollIntoView();
+    const tab = target && target.closest(".st-tab.st-hidden"), table = target && target.closest(".st-brief");
+    if (tab) choose(tab.dataset.tab, false);
+    if (table) table.showNumbers();
+    if (tab || table) target.scrollIntoView();
   }
 
   // What scrolls sideways gets an arrow at its right edge until its end is in sight, and the keyboard can reach it.
@@ -113,6 +113,22 @@
     set(true);
   }
 
+  // On a phone the table of all claims says the words alone, until a button or a link to a row asks for the numbers.
+  function brief(figure) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "st-all st-numbers";
+    const set = (on) => {
+      for (const name of ["st-brief", "st-claims"]) figure.classList.toggle(name, on);
+      button.textContent = on ? "Show effects, intervals and numbers of runs" : "Show the words alone";
+      button.setAttribute("aria-expanded", String(!on));
+    };
+    button.addEventListener("click", () => set(!figure.classList.contains("st-brief")));
+    figure.prepend(button);
+    figure.showNumbers = () => set(false);
+    set(true);
+  }
+
   let closed = [];
   window.addEventListener("beforeprint", () => {
     closed = [...document.querySelectorAll("details:not([open])")];
@@ -125,6 +141,7 @@
     const key = stored();
     if (key) choose(key, false);
     document.querySelectorAll("figure.st-table table").forEach(fold);
+    document.querySelectorAll("figure.st-verdicts").forEach(brief);
     document.querySelectorAll(WIDE).forEach(watch);
     reveal();
   });

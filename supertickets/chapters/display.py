@@ -93,7 +93,10 @@ def show_claims(frame: pd.DataFrame, caption: str, name: str = "claims", so_far:
     both places, how much of what was planned they rest on.
     """
     shown = frame[[column for column in CLAIM if column in frame]].copy()
-    for style, columns in (("{:.2g}", ("p", "p (Holm)")), ("{:.0%}", ("power",)), ("{:,.0f}", ("needed",))):
+    styles = [("{:.2g}", ("p", "p (Holm)")), ("{:.0%}", ("power",)), ("{:,.0f}", ("needed",))]
+    if "unit" in frame and set(frame["unit"]) == {"share"}:
+        styles.append(("{:.1%}", ("effect", "low", "high")))
+    for style, columns in styles:
         for column in columns:
             words = ["" if value != value else style.format(value) for value in frame[column]]  # NaN: nothing
             shown[column] = [NEVER if word == "inf" else word for word in words]

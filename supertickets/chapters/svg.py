@@ -74,7 +74,7 @@ def stack(fig: Figure) -> None:
         shrunk = height * min(1.0, NARROW / width)
         round_ones = any(axis.get_aspect() != "auto" for axis in fig.axes)
         lines = max(map(_wrap_names, fig.axes))
-        least = max(min(height, 2.6), 1.2 + 0.19 * lines)  # a line for each name beside the axis
+        least = max(min(height, 3.0), 1.2 + 0.19 * lines)  # a line for each name beside the axis
         if any(map(_has_cells, fig.axes)):
             shrunk += 0.9  # square cells get the width, and the names below them their room
         fig.set_size_inches(NARROW, shrunk if round_ones else max(shrunk, least))

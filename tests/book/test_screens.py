@@ -98,6 +98,22 @@ def test_a_link_to_something_in_a_tab_opens_the_tab(site, chromium: Browser) -> 
             assert shown.evaluate("element => Math.abs(element.getBoundingClientRect().top)") < 900
 
 
+def test_on_a_phone_the_table_of_claims_says_the_words_and_numbers_on_demand(site, chromium: Browser) -> None:
+    page = chromium.new_context(viewport={"width": WIDTHS["phone"], "height": 800}).new_page()
+    words, numbers = ".st-verdicts a.st-verdict", ".st-verdicts .st-figures"
+    with served(site) as base:
+        page.goto(f"{base}index.html", wait_until="load")
+        count = page.locator(words).count()
+        assert page.locator(f"{words}:visible").count() == page.locator(numbers).count() == count > 10
+        assert page.locator(f"{numbers}:visible").count() == 0
+        page.locator("#table-verdicts > button").click()
+        assert page.locator(f"{numbers}:visible").count() == count
+        page.goto(f"{base}index.html#claim-5", wait_until="load")
+        page.reload(wait_until="load")
+        assert page.locator(f"{numbers}:visible").count() == count
+        assert abs(page.locator("#claim-5").evaluate("row => row.getBoundingClientRect().top")) < 200
+
+
 def test_on_paper_everything_is_there(site, chromium: Browser) -> None:
     page = chromium.new_context().new_page()
     with served(site) as base:

@@ -145,6 +145,8 @@ def test_claims_are_shown_without_columns_that_say_nothing(monkeypatch):
     without, with_power = (made.data.split("</thead>")[0] for made in shown)
     assert "verdict" in without and "power" not in without and "unit" not in without
     assert "power" in with_power and "needed" in with_power
+    show_claims(judged([claim("many are even", "all", [0.061, 0.081, 0.071], unit="share")]), "Claims.")
+    assert ">7.1% [4.6%, 9.6%]</td>" in shown[-1].data
 
 
 def test_claims_go_into_the_notebook_as_data_with_their_scale_and_place(monkeypatch):

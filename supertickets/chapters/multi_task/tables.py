@@ -36,7 +36,7 @@ def rates_tried(frame: pd.DataFrame) -> pd.DataFrame:
     """Which learning rates were tried for each row of Table 3, what they scored, and which was chosen.
 
     One row per model, stage and task ("all": training together); columns are the rates' mean selection scores in
-    points, then ``chosen``, the report score at it (points), and the grid that the paper searched (A.2).
+    points, then ``chosen``, with the grid that the paper searched (A.2), and the report score at it (points).
     """
     own, theirs = at_own_rates(frame), paper.paper_facts()["hyperparameters"]
     together = frame.loc[frame["stage"] == "multi-task"].drop_duplicates(["model", "task", "seed", "learning_rate"])
@@ -51,10 +51,11 @@ def rates_tried(frame: pd.DataFrame) -> pd.DataFrame:
             scores = zip(tried["learning_rate"], tried["selection_score"], strict=True)
             row = {"model": row_name(best["model"], stage), "task": best["task"]}
             row |= {f"at {rate:g}": 100 * score for rate, score in scores}
-            row |= {"chosen": f"{best['learning_rate']:g}", "report score": 100 * best["report_score"]}
-            rows.append(row | {"paper: tried": ", ".join(f"{rate:g}" for rate in grid)})
+            searched = f"{min(grid):g}" + (f" to {max(grid):g}, of {len(grid)}" if len(grid) > 1 else "")
+            row |= {"chosen": f"{best['learning_rate']:g}", "paper: chosen": searched}
+            rows.append(row | {"report score": 100 * best["report_score"]})
     table = pd.DataFrame(rows)
-    last = ["chosen", "report score", "paper: tried"]
+    last = ["chosen", "paper: chosen", "report score"]
     rates = sorted((name for name in table if name.startswith("at ")), key=lambda name: float(name[3:]))
     return table.loc[:, ["model", "task", *rates, *last]]
 

@@ -19,6 +19,14 @@ from supertickets.studies import chosen_rates
 from supertickets.tasks import TaskFacts
 
 _PRINTED_SIZE = "paper: weights remaining (%)"
+_SHORT = {
+    "accuracy": "acc",
+    "accuracy_matched": "acc m",
+    "accuracy_mismatched": "mm",
+    "pearson": "P",
+    "spearman": "S corr",
+}
+"""What Table 1 calls its metrics, where that is not their name."""
 
 
 def table1(frame: pd.DataFrame, size: str = "base", luck: Mapping[str, float] | None = None) -> pd.DataFrame:
@@ -112,8 +120,8 @@ def table1_layout(frame: pd.DataFrame) -> pd.DataFrame:
         row: dict[str, Any] = {"model": f"{model} base" if "paper" in model else model}
         for task in tasks:
             own = metrics.loc[(metrics["task"] == task) & metrics[model].notna()]
-            name = f"{task} {'/'.join(metrics.loc[metrics['task'] == task, 'metric'])}"
-            row[name.replace("_", " ")] = "/".join(f"{x:.1f}" for x in own[model])
+            names = "/".join(metrics.loc[metrics["task"] == task, "metric"].replace(_SHORT))
+            row[f"{task} {names}"] = "/".join(f"{x:.1f}" for x in own[model])
         kept = _PRINTED_SIZE if "paper" in model else "weights remaining (%)"
         size_kept = average[kept] if "SuperT" in model else 100.0
         rows.append(row | {"average": average[model], "weights remaining (%)": size_kept})

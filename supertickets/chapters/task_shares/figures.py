@@ -1,6 +1,7 @@
 """Figure 6: a pie per unit, its area the Ticket Importance and its slices the Task Shares; close-ups; agreement."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -76,7 +77,8 @@ def close_ups_figure(shares: pd.DataFrame, units: Mapping[str, tuple[str, int, i
         values = [float(value) for value in known.loc[[place]].to_numpy()[0]]
         axis.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), aspect="equal")
         draw_wheel(axis, (0, 0), 1, list(zip(values, COLOURS, strict=False)), 1.0)
-        axis.set_title(f"({chr(97 + i)}) {title}\n{unit_name(*place)}", fontsize=9)
+        name = textwrap.fill(f"({chr(97 + i)}) {title}", 22)
+        axis.set_title(f"{name}\n{unit_name(*place)}", fontsize=9)
         handles = [swatch(colour) for colour in COLOURS[: len(tasks)]]
         labels = [f"{task}  {value:.0%}" for task, value in zip(tasks, values, strict=True)]
         below.legend(handles, labels, loc="upper center", borderaxespad=0, frameon=False, fontsize=9)

@@ -58,8 +58,8 @@ def test_every_row_is_fine_tuned_at_the_rate_that_the_selection_split_chooses():
         ["0.0005", pytest.approx(60), pytest.approx(50)]
     )
     assert rates.loc[("Ticket-Share", "all"), "chosen"] == "0.001"
-    assert rates.loc[("MT-DNN", "all"), "paper: tried"] == "5e-05"
-    assert rates.loc[("MT-DNN + ST fine-tuning", "big"), "paper: tried"] == "1e-05, 2e-05, 5e-05, 0.0001, 0.0002"
+    assert rates.loc[("MT-DNN", "all"), "paper: chosen"] == "5e-05"
+    assert rates.loc[("MT-DNN + ST fine-tuning", "big"), "paper: chosen"] == "1e-05 to 0.0002, of 5"
 
 
 def test_models_are_trained_together_at_the_rate_that_the_selection_split_chooses():

@@ -491,6 +491,9 @@ for scale in each(with_test):
 
 # %% [markdown]
 # ## Gain and size by task (Figure 3)
+#
+# What the super ticket of each task gains over the full model, and how much of
+# the encoder it keeps, by the size of the task's training set.
 
 # %%
 alt = (

@@ -103,7 +103,7 @@ print(*(divmod(int(s.heads.argmax()), s.heads.shape[1]) for s in (scores, own)))
 # ## The ticket, rewound
 #
 # The smaller model is trained from the pre-trained weights again. What is saved
-# of it answers new texts.
+# of it answers new texts, with the probability of every class.
 
 # %%
 smaller, pruned = st.fine_tuned(st.rewound(full, "winning", 0.3), scores)
@@ -114,9 +114,9 @@ print(f"{pruned.size['weights_remaining']:.0%} of the weights")
 
 st.save_compacted(smaller, ticket, f"{folder}/model", tokenizer)
 texts = list(zip(*columns, strict=True))[:3]
-print(
-    st.predict_texts(f"{folder}/model", texts).round(2).to_string(index=False)
-)
+answers = st.predict_texts(f"{folder}/model", texts).round(2)
+answers.columns = answers.columns.str.removeprefix("probability_")
+print(answers.to_string(index=False))
 
 # %% [markdown]
 # `st.find(data, encoder, out="found")` does all of this at eight levels,

@@ -34,7 +34,8 @@ NEVER = "never"
 LEVELS = ("level", "best", "meeting", "collapse")
 WEIGHTS = ("weights_remaining", *(f"weights remaining{rest}" for rest in ("", ", mean", ", sd")))
 PARTS = ("fraction", "share", "power", "without embeddings", "variance's share", "training set's share")
-SHARES = {*LEVELS, *WEIGHTS, *PARTS}
+PRUNED = ("heads pruned", "FFNs pruned", "pruned first", "per token: pruned first")
+SHARES = {*LEVELS, *WEIGHTS, *PARTS, *PRUNED}
 """Columns of shares, shown in per cent."""
 MOST = 8
 """As many columns a table of the book has; the others are in its CSV."""
@@ -275,7 +276,7 @@ def _words(value: Any, column: str, decimals: int) -> str:
         return str(value).replace("_", " ") if column == "metric" else str(value)
     if math.isinf(value):
         return NEVER
-    if column.split(":")[0] in SHARES and abs(value) <= 1:
+    if {column, column.split(":")[0]} & SHARES and abs(value) <= 1:
         return f"{100 * value:.1f}%"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{decimals}f}"
 

@@ -42,11 +42,11 @@
 # score from experiments, but the bias and the variance by hand: on GLUE nobody
 # knows the true distribution of labels, and there is one training set. Here all
 # three panels are measured, twice. For a **real encoder**, MiniLM, the real
-# data of SST-2 are cut into many small training sets that have no sentence in
-# common; these runs are recorded, and every build of this book reads them. In
-# the **lab**, a small artificial English ([chapter 11](11_lab)), training sets
-# are drawn afresh at will and the probability of every label is known; every
-# build carries these runs out anew.
+# data of SST-2 are cut into many training sets of 500 sentences, none of them
+# in two sets; these runs are recorded, and every build of this book reads them.
+# In the **lab**, a small artificial English ([chapter 11](11_lab)), training
+# sets are drawn afresh at will and the probability of every label is known;
+# every build carries these runs out anew.
 
 # %% tags=["parameters"]
 profile = "lab"  # carried out here: lab, minilm, paper-base, smoke ...

@@ -70,6 +70,9 @@ def test_the_encoders_of_the_lab_have_the_size_that_the_book_says() -> None:
     shape, count = shape_of(load_encoder("lab-base", 2, 0)), weights("lab-base")
     assert f"`lab-base` has {shape.n_layers} layers of {shape.n_heads} heads" in prose("11_lab.py")
     assert "a quarter of a million parameters" in prose("index.md") and 0.23e6 < count < 0.27e6
+    base = 109_482_240  # weights of BERT-base
+    assert all("less than a hundredth of BERT's size" in prose(name) for name in ("11_lab.py", "10_map.py"))
+    assert max(count, weights("lab-large")) < base / 100
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("[0-9B-Z]*.py")), ids=lambda path: path.stem)

@@ -274,9 +274,9 @@ if stored and "profile" in set(stored.frame["side"]):
 # as a CUDA graph and replayed
 # ({py:mod}`supertickets.training.fast.replayed`), and so are evaluation and
 # importance scoring of large sets. Replayed, the number of kernels is what is
-# left: layers by hand need half of the library's. Runs that share the card
-# take turns; with NVIDIA's multi-process service (MPS) their kernels run side
-# by side.
+# left, and layers by hand need fewer than the library's. Runs that share the
+# card take turns; with NVIDIA's multi-process service (MPS) their kernels run
+# side by side.
 
 # %%
 gpu = path.with_name("gpu.json")

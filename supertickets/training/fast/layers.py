@@ -1,7 +1,7 @@
 """A Transformer layer written out by hand: forward and backward as one operation.
 
 Small models spend much of a step between the arithmetic: in modules, in autograd's nodes, in dropout's random numbers;
-on a GPU in kernels that hardly compute, of which autocast asks for twice as many. Here a layer is some twenty calls
+on a GPU in kernels that hardly compute, and autocast adds some at every product. Here a layer is some twenty calls
 forward and thirty backward, and the gradients of its weights are added where they are kept. It computes what the
 model's own layer does (BERT's: layer norms after the residuals), whatever a ticket has removed of it. Under autocast
 products are taken in bf16 and the rest in float32.

@@ -161,11 +161,12 @@ def sentence(row: Mapping[str, Any]) -> str:
     told.append(f"n = {row['n']}")
     if row["limit"]:
         told.append(f"limit {figure(row['limit'])}")
+    expected = figure(row["expected"], 1) if row["expected"] else "no difference"
     if excludes(row):
-        told.append(f"{figure(row['expected'], 1)} excluded")
+        told.append(f"{expected} excluded")
     elif row["verdict"] == UNKNOWN and not math.isnan(row["power"]):
         would = f", {row['needed']:,.0f} runs would do" if math.isfinite(row["needed"]) else ""
-        told.append(f"power {row['power']:.0%} for {figure(row['expected'], 1)}{would}")
+        told.append(f"power {row['power']:.0%} for {expected}{would}")
     return f"{start}: {row['verdict']} ({'; '.join(told)})."
 
 

@@ -136,12 +136,18 @@
   });
   window.addEventListener("afterprint", () => { for (const one of closed) one.open = false; });
 
+  // A name such as supertickets.engines.execution goes to the next line behind a dot, if it must.
+  function breakable(name) {
+    if (!name.children.length) name.innerHTML = name.innerHTML.replace(/\.(?=\w)/g, ".<wbr>");
+  }
+
   document.addEventListener("DOMContentLoaded", () => {
     document.querySelectorAll(".st-tabs").forEach(build);
     const key = stored();
     if (key) choose(key, false);
     document.querySelectorAll("figure.st-table table").forEach(fold);
     document.querySelectorAll("figure.st-verdicts").forEach(brief);
+    document.querySelectorAll(".bd-article :not(pre) > code, .bd-article code .pre, dt.sig .pre").forEach(breakable);
     document.querySelectorAll(WIDE).forEach(watch);
     reveal();
   });

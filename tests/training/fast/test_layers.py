@@ -17,7 +17,6 @@ from supertickets.training.fast.attention import dropout
 from supertickets.training.fast.forward import by_hand
 from supertickets.training.optimiser import Optimiser, flat_parameters
 
-CUDA = torch.device("cuda")
 NEEDS_ONE_DNN = pytest.mark.skipif(layers.ONE_DNN is None, reason="this torch was built without oneDNN")
 
 

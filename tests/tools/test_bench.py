@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from argparse import Namespace
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -184,6 +185,20 @@ def test_a_measurement_that_fails_says_why(monkeypatch, tmp_path):
     monkeypatch.setattr(bench, "__file__", str(script))
     with pytest.raises(SystemExit, match=r"failed \(ImportError: accelerate is not there\); run it alone"):
         bench.measured("ours", "lab", 1, 1, Namespace(seeds=[0], data_dir="", until=math.inf))
+
+
+@pytest.mark.parametrize("starts", [True, False])
+def test_the_multi_process_service_is_started_and_ended(monkeypatch, tmp_path, starts):
+    program, seen = tmp_path / "nvidia-cuda-mps-control", tmp_path / "seen"
+    told = f'echo "$CUDA_MPS_PIPE_DIRECTORY $1" >> {seen}'
+    program.write_text(f'#!/bin/sh\n{told}\n[ "$1" ] || cat >> {seen}\nexit {int(not starts)}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with nullcontext() if starts else pytest.raises(SystemExit, match="NVIDIA's MPS does not start"):
+        with gpu.multi_process_service() as given:
+            assert seen.read_text() == f"{given['CUDA_MPS_PIPE_DIRECTORY']} -d\n"
+        assert seen.read_text().endswith(f"{given['CUDA_MPS_PIPE_DIRECTORY']} \nquit\n")
+    assert starts or "quit" not in seen.read_text()
 
 
 def test_every_test_for_a_gpu_is_among_those_that_it_is_given():

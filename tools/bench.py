@@ -282,18 +282,18 @@ def on_gpu(options: argparse.Namespace) -> list[dict[str, Any]]:
 
     on, n = "RTE" if options.data_dir else "lab", len(os.sched_getaffinity(0))
     usual = options.workers or default_workers()
-    beside = [(12, "MPS"), (4, "MPS")] if gpu.control() else []
-    side_by_side = dict.fromkeys([(usual, ""), *beside[:1], (8, ""), (4, ""), *beside[1:], (2, ""), (1, "")])
+    by_mps = [(12, "MPS"), (4, "MPS")] if gpu.control() else []
+    side_by_side = dict.fromkeys([(usual, ""), *by_mps[:1], (8, ""), (4, ""), *by_mps[1:], (2, ""), (1, "")])
     few = [("engine", "few-shot", 1, workers, {"first": FEW * workers, "beside": how}) for workers, how in side_by_side]
     plan: list[tuple[str, str, int, int, dict[str, Any]]] = [
         ("profile", on, 1, 1, {}),
         ("ours", "one run", 1, 1, {}),
-        *few[: 1 + len(beside[:1])],
+        *few[: 1 + len(by_mps[:1])],
         ("theirs", "one run", n, 1, {}),
         ("profile", f"{on}, step by step", 1, 1, {"on": on, "captured": False}),
         ("floor", on, 1, 1, {}),
         ("steps", on, 1, 1, {}),
-        *few[1 + len(beside[:1]) :],
+        *few[1 + len(by_mps[:1]) :],
         ("passes", "SST-2" if options.data_dir else "lab", 1, 1, {}),
     ]
     rows = [gpu.tested(min(options.until - time.monotonic(), MOST))]
@@ -303,7 +303,8 @@ def on_gpu(options: argparse.Namespace) -> list[dict[str, Any]]:
         try:
             rows += measured(side, suite, threads, workers, its, **{"precision": "bf16", **more})
         except SystemExit as why:
-            rows.append({"suite": suite, "side": "missing", "task": f"{side}, workers {workers}: {why}"})
+            beside = f" with {more['beside']}" if more.get("beside") else ""
+            rows.append({"suite": suite, "side": "missing", "task": f"{side}, workers {workers}{beside}: {why}"})
     return rows
 
 

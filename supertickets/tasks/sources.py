@@ -274,17 +274,27 @@ def _load(ref: DataRef, stamp: tuple[tuple[str, int, int], ...]) -> Task:
             raise SuperticketsError(f"Task {ref.name!r} has no file to train on: give train= (--train) or data_dir=.")
         if known is None:
             return _from_lab(ref)
-        tables, source = _hub_tables(ref, known), f"Hub {known.hub[0]}"
-    else:
-        tables = _file_tables(ref, known)
-        source = f"files {', '.join(table.path.name for parts in tables.values() for _, table in parts)}"
-    task = assemble(ref.name, tables, known, ref.text, ref.label, ref.kind, ref.metrics, ref.positive)
-    if ref.dev_share:
-        task = cut_dev(task, ref.dev_share, ref.seed)
+    drawn = {"train_size": None, "dev_size": None, "train_seed": None, "seed": ref.seed if ref.dev_share else 0}
+    task = _whole(replace(ref, **drawn), stamp)
     if ref.train_seed is not None and ref.train_size is not None:
         task = replace(task, train=disjoint_part(task, ref.train_size, ref.train_seed, ref.seed))
     task = validate_task(sample(task, ref.train_size, ref.dev_size, ref.seed))
-    return replace(task, source=source, fingerprint=fingerprint_of(task.train, task.dev, task.test))
+    return replace(task, fingerprint=fingerprint_of(task.train, task.dev, task.test))
+
+
+@functools.lru_cache(maxsize=4)
+def _whole(ref: DataRef, stamp: tuple[tuple[str, int, int], ...]) -> Task:
+    """Return all examples of a task from files or the Hub, read once for its many samples."""
+    known = benchmark(ref.name)
+    if ref.data_dir is not None or ref.train is not None:
+        tables = _file_tables(ref, known)
+        source = f"files {', '.join(table.path.name for parts in tables.values() for _, table in parts)}"
+    else:
+        assert known is not None
+        tables, source = _hub_tables(ref, known), f"Hub {known.hub[0]}"
+    task = assemble(ref.name, tables, known, ref.text, ref.label, ref.kind, ref.metrics, ref.positive)
+    task = cut_dev(task, ref.dev_share, ref.seed) if ref.dev_share else task
+    return replace(task, source=source)
 
 
 def _from_lab(ref: DataRef) -> Task:

@@ -18,7 +18,7 @@ import pyarrow.parquet
 import pytest
 
 from supertickets.errors import SuperticketsError
-from supertickets.tasks import DataRef, Task, data_ref, load_task
+from supertickets.tasks import DataRef, Task, data_ref, load_task, sources
 from supertickets.tasks.task import fingerprint_of
 
 PAIRS = [("a b", "c", "entailment"), ("d", "e f", "not_entailment"), ('g "h', "i", "entailment")]
@@ -547,6 +547,7 @@ def hub(monkeypatch, expected: tuple, **splits: dict) -> None:
         return datasets.DatasetDict({name: datasets.Dataset.from_dict(columns) for name, columns in splits.items()})
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    sources._whole.cache_clear()
 
 
 def test_a_task_from_the_hub_is_the_one_from_files(monkeypatch, tmp_path):
@@ -594,6 +595,21 @@ def test_test_splits_of_the_hub(monkeypatch):
     hub(monkeypatch, ("stanfordnlp/snli", None), train=nli, validation=nli)
     with pytest.raises(SuperticketsError, match=r"'SNLI' has no test split on the Hub \(stanfordnlp/snli\)"):
         load_task("SNLI", train_size=12, with_test=True)
+
+
+def test_samples_of_one_task_read_its_files_once(tmp_path, monkeypatch):
+    rows = [(str(i), str(i), ("entailment", "not_entailment")[i % 2]) for i in range(20)]
+    lines = ["sentence1\tsentence2\tlabel", *("\t".join(row) for row in rows)]
+    (tmp_path / "RTE").mkdir()
+    for name in ("train.tsv", "dev.tsv"):
+        (tmp_path / "RTE" / name).write_text("\n".join(lines))
+    read, plain = [], sources.read_table
+    monkeypatch.setattr(sources, "read_table", lambda path, *rest: read.append(path.name) or plain(path, *rest))
+    parts = [load_task("RTE", data_dir=tmp_path, train_size=4, train_seed=k).train.texts for k in range(5)]
+    assert len({text for part in parts for text in part}) == 20
+    assert read == ["train.tsv", "dev.tsv"]
+    (tmp_path / "RTE" / "train.tsv").write_text("\n".join(lines[:-4]))
+    assert len(load_task("RTE", data_dir=tmp_path).train) == 16
 
 
 def test_a_lab_task_with_its_test_split():

@@ -274,9 +274,10 @@ if stored and "profile" in set(stored.frame["side"]):
 # as a CUDA graph and replayed
 # ({py:mod}`supertickets.training.fast.replayed`), and so are evaluation and
 # importance scoring of large sets. Replayed, the number of kernels is what is
-# left, and layers by hand need fewer than the library's. Runs that share the
-# card take turns; with NVIDIA's multi-process service (MPS) their kernels run
-# side by side.
+# left: layers by hand need fewer than the library's, and Adamax is one
+# ({py:mod}`supertickets.training.fast.kernels`). Runs that share the card take
+# turns; with NVIDIA's multi-process service (MPS) their kernels run side by
+# side.
 
 # %%
 gpu = path.with_name("gpu.json")
@@ -293,7 +294,7 @@ if card:
     )
     show_table(
         tables.throughput_table(card.frame),
-        "Runs per minute on a GPU, ours and the Trainer's: a run alone.",
+        "Runs per minute on a GPU, ours and the Trainer's: two runs, alone.",
         "gpu-throughput",
     )
     few = card.frame[card.frame["side"] == "engine"]

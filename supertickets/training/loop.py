@@ -200,7 +200,7 @@ def evaluation(
         found, rows = torch.empty(len(split), model.config.num_labels or 0, device=model.device), [np.empty(0, int)]
         start = 0
         with fast_forward(model):
-            for batch in eval_batches(split, widths=widths):
+            for batch in eval_batches(split, widths=widths, config=model.config):
                 rows.append(batch.index)
                 stop = start + len(batch.index)
                 found[start:stop] = carried_out(batch)[: len(batch.index)]

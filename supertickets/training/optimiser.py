@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from supertickets.runs import Hyper
+from supertickets.training.fast.kernels import fused_adamax
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # those of torch.optim.Adamax
 
@@ -137,6 +138,10 @@ class Optimiser:
     def step(self, updates: Sequence[int] | Tensor, rate: float | Tensor) -> None:
         """Updates the parameters, the gradient clipped and zeroed afterwards."""
         assert self.flat.grad is not None
+        usual = self.rule is adamax_step and self.decayed is None and not self.hyper.weight_decay
+        vectors = self.flat, self.average, self.infinity
+        if usual and isinstance(updates, Tensor) and fused_adamax(*vectors, updates, rate, self.hyper.clip):
+            return
         vectors = [[whole] for whole in (self.flat, self.flat.grad, self.average, self.infinity)]
         if self.decayed is not None:
             vectors = [[whole[: self.decayed], whole[self.decayed :]] for (whole,) in vectors]

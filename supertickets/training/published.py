@@ -136,7 +136,8 @@ def chosen_scores(
         return Replayed(step, train, n_rows, widths, model.device, graphs(model.device), what=what)
 
     for token in set(per_token):
-        batches = _in_order(train, hyper.batch_size) if running else eval_batches(train, widths=widths)
+        by_length = eval_batches(train, widths=widths, config=model.config)
+        batches = _in_order(train, hyper.batch_size) if running else by_length
         how = (fast_forward(model), replayed) if widths else (nullcontext(), None)
         with how[0]:
             found[token] = importance_scores(model, batches, "token" if token else name, running, how[1])

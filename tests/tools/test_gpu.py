@@ -27,7 +27,7 @@ def little(monkeypatch):
     monkeypatch.setattr(replayed, "_FAULTS", {})
     monkeypatch.setattr(replayed, "_WORTH", 1)
     for module in (batching, replayed):
-        monkeypatch.setattr(module, "tokens_at_once", lambda: 256)
+        monkeypatch.setattr(module, "tokens_at_once", lambda *_: 256)
     sizes = {"train_size": 32, "dev_size": 20}
     monkeypatch.setattr(bench, "_timed", lambda *given, **more: timed(*given, **{**more, **sizes}))
 
@@ -63,7 +63,7 @@ def test_all_that_make_gpu_asks_for_is_measured_and_shown(little, monkeypatch, t
     assert {workers: first for side, workers, first in little if side == "engine"} == {w: 17 * w for w in (1, 2, 4, 8)}
     tables, said = shown_of_a_gpu(tmp_path)
     assert {name: len(table) for name, table in tables.items()} == {
-        "gpu-claims": 4,
+        "gpu-claims": 5,
         "gpu-throughput": 1,
         "gpu-few-shot": 4,
         "gpu-steps": 18,

@@ -26,11 +26,15 @@ WORTH = 1.05
 """A speed trick without which a run takes less than so many times as long gives nothing worth its code."""
 ON_GPU = {
     "seconds of a run alone": 6.0,
-    "runs per minute against the Trainer": 10.0,
+    "the Trainer's time over ours, first run of a process": 10.0,
+    "the Trainer's time over ours, a later run": 10.0,
     "short runs an hour, at best": 40_000.0,
     "utilisation of a step, replayed against step by step": 5.0,
 }
-"""The targets for a GPU: of a run of RTE, of runs of 500 examples of SST-2, of steps of RTE by the library's layers."""
+"""The targets for a GPU: of a run of RTE, of runs of 500 examples of SST-2, of steps of RTE by the library's layers.
+
+What a process pays once (loading CUDA's libraries, compiling a kernel, tokenising) is in its first run, on both sides.
+"""
 COLUMNS = ["claim", "suite", "value", "sense", "target", "at", "verdict"]
 
 
@@ -62,13 +66,16 @@ def speed_claims(frame: pd.DataFrame) -> pd.DataFrame:
 def gpu_claims(frame: pd.DataFrame) -> pd.DataFrame:
     """The targets for a GPU beside their figures, as in :func:`speed_claims`; of several figures the best counts."""
     hourly = 3600 * frame["runs"] / frame["wall"]
-    speeds = tables.throughput_table(frame).set_index("suite")["ratio"].to_dict()
+    alone = frame[(frame["suite"] == "one run") & frame["score"].notna()].sort_values("seed")
+    ours, theirs = (alone.loc[alone["side"] == side, "seconds"].to_list() for side in ("ours", "theirs"))
+    speeds = [their / our for our, their in zip(ours, theirs, strict=False)]
     steps = tables.profile_table(frame).query("level == 0").set_index("suite")["utilisation"].to_dict()
     pairs = [(used, steps.get(f"{suite}, step by step")) for suite, used in steps.items()]
     gains = [used / plain for used, plain in pairs if plain]
     found = {
-        "seconds of a run alone": ("one run", frame.loc[frame["side"] == "ours", "wall"].to_list(), "at most"),
-        "runs per minute against the Trainer": ("one run", [speeds.get("one run")], "at least"),
+        "seconds of a run alone": ("one run", ours[:1], "at most"),
+        "the Trainer's time over ours, first run of a process": ("one run", speeds[:1], "at least"),
+        "the Trainer's time over ours, a later run": ("one run", speeds[1:], "at least"),
         "short runs an hour, at best": ("few-shot", list(hourly[frame["suite"] == "few-shot"]), "at least"),
         "utilisation of a step, replayed against step by step": ("steps", gains, "at least"),
     }

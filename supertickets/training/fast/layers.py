@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -283,8 +284,8 @@ def _linear_backward(linear: _Linear, weight: Tensor, d_y: Tensor, x: Tensor, mo
         else:
             slope.add_(d_y.t() @ x)
         if d_y.is_cuda and slope.dtype is not d_y.dtype:  # a product with ones is quicker than a sum, then added
-            ones, row = d_y.new_ones(1, len(d_y)), bias_slope[None]
-            torch.ops.aten.addmm.dtype_out(row, ones, d_y, row.dtype, out=row)
+            row = bias_slope[None]
+            torch.ops.aten.addmm.dtype_out(row, _ones(len(d_y), d_y.dtype, d_y.device), d_y, row.dtype, out=row)
         else:
             bias_slope.add_(d_y.sum(0))
     # A column of a weight as wide as BERT-base's FFN (3072) lies in few lines of the cache: oneDNN takes twice as long.
@@ -297,6 +298,12 @@ def _linear_backward(linear: _Linear, weight: Tensor, d_y: Tensor, x: Tensor, mo
     if more.dtype is d_y.dtype:
         return torch.addmm(more, d_y, weight)
     return torch.addmm(more, d_y, weight, out_dtype=more.dtype) if d_y.is_cuda else more + torch.mm(d_y, weight)
+
+
+@cache
+def _ones(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A row of ones, filled once. A step is carried out before it is captured, so no capture fills it."""
+    return torch.ones(1, n, dtype=dtype, device=device)
 
 
 def _is_large(x: Tensor, weight: Tensor) -> bool:
@@ -315,10 +322,15 @@ def _norm(norm: _Norm, x: Tensor, epsilon: float) -> tuple[tuple[Tensor, Tensor,
 
 
 def _norm_backward(norm: _Norm, d_y: Tensor, saved: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """The gradient of the norm's input; those of its weight and bias are added to what they have, in one call."""
     x, mean, scale = saved
     found = torch.ops.aten.native_layer_norm_backward(d_y, x, x.shape[-1:], mean, scale, *norm, (True, True, True))
-    for parameter, slope in zip(norm, found[1:], strict=True):
-        _add(parameter, slope)
+    slopes = [parameter.grad for parameter in norm if parameter.grad is not None]
+    if len(slopes) == 2:
+        torch._foreach_add_(slopes, found[1:])  # pyright: ignore[reportPrivateImportUsage]
+    else:
+        for parameter, slope in zip(norm, found[1:], strict=True):
+            _add(parameter, slope)
     return found[0]
 
 

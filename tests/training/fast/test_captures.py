@@ -176,7 +176,7 @@ def test_in_all_passes_evaluation_and_importance_scoring_are_the_captured_ones(m
     for module in (loop, published, replayed):
         monkeypatch.setattr(module, "graphs", lambda _: recorder)
     for module in (batching, replayed):
-        monkeypatch.setattr(module, "tokens_at_once", lambda: 64)
+        monkeypatch.setattr(module, "tokens_at_once", lambda *_: 64)
     model, split = compact(tiny_model(), UNEVEN), a_split(171, 8, 11)
     recorder = Recorder()
     evaluate = evaluation(model, split, n_passes=3)

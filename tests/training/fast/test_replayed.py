@@ -64,8 +64,14 @@ def as_a_call(carry_out):
     return carry_out
 
 
+@pytest.fixture
+def every_length(monkeypatch):
+    """A capture for every length, as if captures cost nothing."""
+    monkeypatch.setattr(loops, "padded_widths", lambda lengths, _: tuple(np.unique(lengths).tolist()))
+
+
 @pytest.mark.gpu
-def test_captured_steps_are_the_ordinary_ones_on_a_gpu():
+def test_captured_steps_are_the_ordinary_ones_on_a_gpu(every_length):
     split = a_split(160)
     plain = trained(None, split, dtype=torch.float32, device="cuda")
     captured = trained(graphs(CUDA), split, dtype=torch.float32, device="cuda")
@@ -125,7 +131,7 @@ def test_a_batch_is_built_once(monkeypatch):
     assert len(built) == 3 * 4
 
 
-def test_padding_and_filling_change_nothing():
+def test_padding_and_filling_change_nothing(every_length):
     split = a_split()
     plain, replayed = trained(None, split, epochs=25), trained(as_a_call, split, epochs=25)
     assert 1 < len(replayed[2].graphs) <= len(replayed[2].widths) == 4
@@ -169,11 +175,15 @@ def test_the_fewest_padded_tokens_are_found():
     lengths = np.random.default_rng(3).integers(3, 15, 40)
     sizes = np.unique(lengths)
 
-    def tokens(widths):
-        return np.array(widths)[np.searchsorted(widths, lengths)].sum()
+    def cost(widths, n_steps):
+        padded = np.array(widths)[np.searchsorted(widths, lengths)]
+        return n_steps * padded.mean() + len(widths) * replays._WORTH * (lengths.mean() + replays._LAUNCHES)
 
-    best = min(tokens((*some, sizes[-1])) for some in combinations(sizes[:-1], 3))
-    assert tokens(padded_widths(lengths, 80)) == best
+    for n_steps, n_best in ((200, 1), (1_000, 2), (2_000, 3), (20_000, 6)):
+        every = [(*some, sizes[-1]) for n in range(8) for some in combinations(sizes[:-1], n)]
+        found = padded_widths(lengths, n_steps)
+        assert cost(found, n_steps) == pytest.approx(min(cost(widths, n_steps) for widths in every))
+        assert len(found) == n_best
 
 
 def test_what_cannot_be_captured_is_carried_out_step_by_step_and_says_why():
@@ -241,7 +251,7 @@ def test_after_a_capture_elsewhere_in_the_process_has_failed_no_step_is_replayed
     torch.testing.assert_close(fallen[0], plain[0], rtol=0, atol=1e-9)
 
 
-def test_if_a_later_length_cannot_be_captured_no_step_is_replayed():
+def test_if_a_later_length_cannot_be_captured_no_step_is_replayed(every_length):
     tried = []
 
     def once(carry_out):

@@ -241,8 +241,6 @@ def _effect(row: Mapping[str, Any]) -> str:
 
 def _label(row: Mapping[str, Any], among: Sequence[Mapping[str, Any]]) -> str:
     """What tells a row from the others that judge the same statement."""
-    if row.get("examples"):
-        return f"{row['examples']} examples"
     return row["claim"] if len({other["claim"] for other in among}) > 1 else row["where"].split(",")[0]
 
 

@@ -81,14 +81,14 @@ class Scale:
         planned = {task_of(spec) for spec in specs}
         return "" if self.live or judged == planned else f"So far {len(judged)} of {len(planned)} planned tasks."
 
-    def by_train_size(self, experiment: str) -> dict[int, pd.DataFrame]:
-        """The rows of an experiment's first stage by training size, largest first, of sizes whose runs are all there.
+    def by_task_and_size(self, experiment: str) -> dict[tuple[str, int], pd.DataFrame]:
+        """The rows of an experiment's first stage by task and training size, as planned, where all runs are there.
 
         Where the number of runs was fixed beforehand, a part of them is no reason for a verdict.
         """
-        frame = self._whole(experiment, 0, lambda spec: getattr(spec.data, "train_size", None))
-        sizes = sorted(set(frame["train_size"].dropna()) if len(frame) else (), reverse=True)
-        return {int(size): frame.loc[frame["train_size"] == size] for size in sizes}
+        frame = self._whole(experiment, 0, lambda spec: (task_of(spec), getattr(spec.data, "train_size", None)))
+        groups: Any = frame.groupby(["task", "train_size"], sort=False) if len(frame) else ()
+        return {(str(task), int(size)): own for (task, size), own in groups}
 
     def _whole(self, experiment: str, stage: int, group: Callable[[Spec], Any]) -> pd.DataFrame:
         """The rows of the groups of runs that are all there; where runs are carried out, of what there is."""

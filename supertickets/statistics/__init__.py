@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         holm,
         jackknife,
         mean_interval,
+        mean_of_means,
         paired_difference,
         two_level_bootstrap,
     )

@@ -76,6 +76,24 @@ def t_interval(n: int, estimate: float, sd: float) -> Interval:
     return replace(found, p=float(2 * stats.t.sf(away * math.sqrt(n) / sd, n - 1)) if away else 1.0)
 
 
+def mean_of_means(groups: Iterable[ArrayLike]) -> Interval:
+    """The mean of independent groups' means, all groups alike, with Satterthwaite's t interval (1946) and p.
+
+    The groups, of two values or more, may differ in size and spread; ``n`` counts all values, and ``sd`` is the
+    standard error times the root of n. Of a single group it is :func:`mean_interval`.
+
+    >>> found = mean_of_means([[1.0, 2.0, 3.0], [4.0, 6.0]])
+    >>> found.mean, round(found.low, 2), round(found.high, 2)
+    (3.5, 0.51, 6.49)
+    """
+    each = [mean_interval(values) for values in groups]
+    parts = np.array([(one.sd / len(each)) ** 2 / one.n for one in each])  # of the mean's variance
+    n, mean, error = sum(one.n for one in each), float(np.mean([one.mean for one in each])), math.sqrt(parts.sum())
+    freedom = error**4 / (parts**2 / [one.n - 1 for one in each]).sum() if error else math.nan
+    half, p = stats.t.ppf(TAIL, freedom) * error, 2 * stats.t.sf(abs(mean) / (error or math.nan), freedom)
+    return Interval(n, mean, error * math.sqrt(n), mean - float(half), mean + float(half), float(p))
+
+
 def paired_difference(a: ArrayLike, b: ArrayLike) -> Interval:
     """Paired Student t-test of ``a`` against ``b``, two-sided (the test of section 5.3 of the paper).
 

@@ -123,11 +123,12 @@ def test_each_scale_has_a_tab(results, monkeypatch):
     assert made.count('data-tab="smoke"') == 2
 
 
-def test_a_size_is_judged_when_all_of_its_planned_runs_are_there(results, tmp_path):
-    light = replace(ONE, light=(TrainingSets("entailment", 32, 1), TrainingSets("entailment", 24, 1)))
+def test_tasks_and_sizes_are_apart_and_judged_when_all_of_their_planned_runs_are_there(results, tmp_path):
+    planned = [("entailment", 24), ("entailment", 32), ("paraphrase", 32)]
+    light = replace(ONE, light=tuple(TrainingSets(task, size, 1) for task, size in planned))
     scale = Chapter(light, str(tmp_path)).here()
-    whole = scale.by_train_size("light")
-    assert [(size, len(rows)) for size, rows in whole.items()] == [(32, 4), (24, 4)]
+    whole = scale.by_task_and_size("light")
+    assert [(key, len(rows)) for key, rows in whole.items()] == [(key, 4) for key in planned]
     lost = scale.specs("light")[0][-1]
     next(tmp_path.glob(f"runs/*/{lost.id}.json")).unlink()
-    assert list(replace(scale, live=False, _frames={}).by_train_size("light")) == [32]
+    assert list(replace(scale, live=False, _frames={}).by_task_and_size("light")) == planned[:2]

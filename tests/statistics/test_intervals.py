@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,6 +34,20 @@ def test_mean_interval_covers():
     intervals = [st.mean_interval(row) for row in x]
     covered = np.mean([i.low <= 0 <= i.high for i in intervals])
     assert abs(covered - 0.95) < 0.013  # three standard errors
+
+
+def test_the_mean_of_means_is_welchs_test_and_covers():
+    rng = np.random.default_rng(3)
+    a, b = rng.normal(0.5, 1, 17), rng.normal(0, 3, 60)
+    found = st.mean_of_means([a, -b])
+    welch: Any = stats.ttest_ind(a, b, equal_var=False)
+    assert (2 * found.mean, found.p, found.n) == pytest.approx((a.mean() - b.mean(), welch.pvalue, 77))
+    assert (2 * found.low, 2 * found.high) == pytest.approx(tuple(welch.confidence_interval()))
+    one, plain = st.mean_of_means([a]), st.mean_interval(a)
+    assert (one.low, one.high, one.sd, one.p) == pytest.approx((plain.low, plain.high, plain.sd, plain.p))
+    tasks = ((2, 60), (6, 17), (1, 40), (3, 40))
+    intervals = [st.mean_of_means(rng.normal(0, sd, n) for sd, n in tasks) for _ in range(2000)]
+    assert abs(np.mean([i.low <= 0 <= i.high for i in intervals]) - 0.95) < 0.015  # three standard errors
 
 
 def test_paired_difference_is_scipys_paired_test():

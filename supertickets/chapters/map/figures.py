@@ -90,7 +90,7 @@ def explanation_figure(data: pd.DataFrame, others: pd.DataFrame) -> Figure:
         _points(axis, own, _AGAINST, 60, marker, f"{encoder}, real data")
         for row in own.to_dict("records"):
             where = (row["fall of variance"], row["gain"])
-            axis.annotate(f"{row['train_size']}", where, (6, 6), textcoords="offset points", fontsize=9)
+            axis.annotate(f"{row['task']}, {row['train_size']}", where, (6, 6), textcoords="offset points", fontsize=9)
     both = pd.concat([data, others])
     # The limits are those of the points: some intervals are many times wider.
     for limit, name, room in ((axis.set_xlim, "fall of variance", 0.3), (axis.set_ylim, "gain", 1.5)):

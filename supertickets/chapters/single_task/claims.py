@@ -9,7 +9,7 @@ where the paper prints none of the claim's own. Functions of the super ticket ra
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,7 @@ import pandas as pd
 from scipy import stats
 
 from supertickets.chapters import paper
-from supertickets.chapters.claims import POWER, TOGETHER, UNMEASURED, claim, judged_apart, told
+from supertickets.chapters.claims import POWER, TOGETHER, UNMEASURED, claim, judged, judged_apart, told
 from supertickets.errors import SuperticketsError
 from supertickets.runs import paired_scores, super_ticket_pairs, super_tickets
 from supertickets.statistics import (
@@ -26,10 +26,12 @@ from supertickets.statistics import (
     Interval,
     PhaseBoundaries,
     mean_interval,
+    mean_of_means,
     phase_boundaries,
     rises_then_falls,
 )
 from supertickets.studies import LIGHT_LEVELS
+from supertickets.studies.training_sets import TrainingSets
 
 GREATER = "the light gain is greater in the large model"
 MIDDLE_LEVELS = (0.3, 0.4, 0.5, 0.6)
@@ -119,15 +121,27 @@ def hardly_trained(frame: pd.DataFrame) -> list[str]:
     return said
 
 
-def foreseen(frame: pd.DataFrame, sets: int) -> str:
-    """What the powered test of the central claim can see, from other runs of the task: said before it is made."""
+def over_tasks(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """The central claim over tasks that share no training set: the mean of the tasks' mean gains, all tasks alike."""
+    gains = [gain for frame in frames for gain in contrasts(frame, "winning").values()]
+    where = f"mean of {len(gains)} tasks"
+    return judged([claim("light pruning beats the full model", where, mean_of_means(gains), expected=paper_gain())])
+
+
+def foreseen(frame: pd.DataFrame, planned: Sequence[TrainingSets]) -> str:
+    """What the powered tests of the central claim can see, from the training sets of Figure 1: said beforehand."""
     ((task, gains),) = contrasts(frame, "winning").items()
     sd = float(np.std(gains.to_numpy(), ddof=1))
-    seen = float(stats.t.ppf(0.975, sets - 1) + stats.t.ppf(POWER, sets - 1)) * sd / math.sqrt(sets)
-    return (
-        f"{task}, {sets} training sets: as far as the light gain spreads over the {len(gains)} of Figure 1 "
-        f"({sd:.1f} points), a gain of about {seen:.1f} points would show with probability {POWER:.0%}."
+    seen = []
+    for name, n in dict.fromkeys((sets.task, sets.n) for sets in planned):
+        least = float(stats.t.ppf(0.975, n - 1) + stats.t.ppf(POWER, n - 1)) * sd / math.sqrt(n)
+        seen.append(f"about {least:.1f} points on {n} training sets of {name}")
+    said = (
+        f"As far as the light gain spreads over the {len(gains)} training sets of Figure 1 ({task}, {sd:.1f} points), "
+        f"with probability {POWER:.0%} a gain would show of {', '.join(seen)}."
     )
+    other = any(sets.task != task for sets in planned)
+    return said + f" How far it spreads on other tasks than {task} was not known." * other
 
 
 def winners(frame: pd.DataFrame) -> pd.DataFrame:

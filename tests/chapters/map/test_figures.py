@@ -59,7 +59,7 @@ def test_every_cell_is_a_point_and_real_encoders_stand_beside(others):
     fig = explanation_figure(data(), beside)
     points = [one for one in fig.axes[0].collections if isinstance(one, PathCollection)]  # error bars are lines
     assert sum(np.shape(one.get_offsets())[0] for one in points) == 4 + others
-    assert [words.get_text() for words in fig.axes[0].texts] == ["50"] * others
+    assert [words.get_text() for words in fig.axes[0].texts] == ["t, 50"] * others
 
 
 def test_the_large_encoders_fewer_sizes_have_a_map_of_the_same_form():

@@ -16,6 +16,7 @@ from supertickets.chapters.single_task.claims import (
     hardly_trained,
     larger_models,
     light_pruning,
+    over_tasks,
     paper_gain,
     phase_table,
     size_relation,
@@ -28,6 +29,7 @@ from supertickets.chapters.single_task.claims import (
 from supertickets.chapters.single_task.tables import table1
 from supertickets.errors import SuperticketsError
 from supertickets.studies import get_profile, training_set_sweeps
+from supertickets.studies.training_sets import TrainingSets
 from supertickets.tasks import split_dev, task_facts
 
 
@@ -246,9 +248,19 @@ def test_a_relation_to_the_size_of_tasks_is_about_tasks_and_not_seeds():
 def test_what_so_many_training_sets_can_see_is_said_beforehand():
     frame = curves({0.1: 0.0, 0.3: 0.0, 0.8: -0.2}, 12, "t", noise=0.02)
     sd = float(np.std(contrasts(frame, "winning")["t"].to_numpy(), ddof=1))
-    seen = float(foreseen(frame, 60).split("a gain of about ")[1].split()[0])
-    assert seen == pytest.approx(sd * 2.85 / 60**0.5, abs=0.06)
-    assert t_power(seen, sd, 60) == pytest.approx(0.8, abs=0.03)
+    said = foreseen(frame, [TrainingSets("t", 500, 60), TrainingSets("t", 100, 60), TrainingSets("u", 500, 17)])
+    seen = [float(part.split()[0]) for part in said.split("about ")[1:]]
+    np.testing.assert_allclose(seen, [sd * 2.85 / 60**0.5, sd * 3.0 / 17**0.5], atol=0.06)
+    assert t_power(seen[0], sd, 60) == pytest.approx(0.8, abs=0.03)
+    assert said.endswith("on other tasks than t was not known.")
+    assert foreseen(frame, [TrainingSets("t", 500, 60)]).endswith("training sets of t.")
+
+
+def test_tasks_with_training_sets_of_their_own_are_judged_by_the_mean_of_their_means():
+    frames = [curves(dict.fromkeys(RISE, gain), n, noise=0.01, seed=n) for gain, n in ((0.02, 17), (0.0, 40))]
+    means = [light_pruning(frame)["effect"].iloc[0] for frame in frames]
+    (row,) = over_tasks(frames).to_dict("records")
+    assert (row["effect"], row["n"], row["verdict"]) == (pytest.approx(np.mean(means)), 57, HOLDS)
 
 
 def test_larger_models_keep_less():

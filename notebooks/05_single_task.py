@@ -259,13 +259,13 @@ for scale in recorded_scales(results, "tuning"):
 # fixed before the first was trained. The paper expects more where data are few,
 # so there are smaller sets of the first task too. The other tasks were chosen
 # when the first's result was known, and before any such run of theirs: as many
-# sets as their data have, 40 at most.
+# sets as their data, or the time, allow.
 #
 # Each task and size is a test of its own, and its levels are corrected among
-# themselves. Of all tasks together, once their runs are there, the mean of
-# their mean gains is judged, each task alike, as in the average of Table 1:
-# they share no training set, so the variance of this mean is the sum of theirs
-# by the squared number of tasks. It speaks of these tasks only.
+# themselves. All tasks together are judged, once their runs are there, by the
+# mean of their mean gains, each task alike, as in the average of Table 1. They
+# share no training set, so the squares of their standard errors add up. This
+# speaks of these tasks only.
 
 # %%
 powered = {
@@ -301,12 +301,12 @@ for scale in each([scale for scale in powered if powered[scale]]):
         less = claims.smaller_data(by_size)
         said += sentences(less[~less["detail"].astype(bool)])
     left = [
-        f"{sets.size} of {sets.task}"
+        f"{sets.size} examples of {sets.task}"
         for sets in planned
         if (sets.task, sets.size) not in tests
     ]
     if left:
-        said.append(f"Runs are missing yet of {', '.join(left)}.")
+        said.append(f"Not all runs are there yet of {', '.join(left)}.")
     measured(*said)
 
 # %% [markdown]

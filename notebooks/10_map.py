@@ -209,8 +209,8 @@ beside = beside.replace({"encoder": {"minilm": "MiniLM", "mpnet": "MPNet"}})
 alt = (
     "Every cell a point: gain against the fall of variance, with intervals; "
     "lighter colours have more wrong labels, "
-    "larger points more training examples. Real encoders are orange, with "
-    "their task and the number of their training examples."
+    "larger points more training examples. Real encoders are orange, a shape "
+    "for each task; the legend has their numbers of training examples."
 )
 columns = [
     "encoder",

@@ -172,11 +172,12 @@ def headlines_html(claims: Sequence[Mapping[str, Any]], scales: Mapping[str, str
         answers = []
         for key, title in scales.items():
             found, words = evidence(said, key, claims), {}
+            how = "on" if said.table == "light-powered" else "by"  # training sets, or losses
             for row in found:
                 words.setdefault(row["verdict"], []).append(_label(row, found))
-            told = [_word(word) + f" by {', '.join(by)}" * (len(words) > 1) for word, by in words.items()]
+            told = [_word(word) + f" {how} {', '.join(by)}" * (len(words) > 1) for word, by in words.items()]
             if found:
-                by = f" by {_label(found[0], found)}" * (len(found) > 1)
+                by = f" {how} {_label(found[0], found)}" * (len(found) > 1)
                 points = f"{_effect(found[0])}{by}, n = {found[0]['n']:g}{_excluded(found[0])}{_so_far(found[0])}"
                 answers.append(f"{html.escape(title)} {'; '.join(told)} ({points})")
         line = "; ".join(answers) or NO_RUNS

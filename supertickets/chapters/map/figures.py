@@ -85,12 +85,13 @@ def explanation_figure(data: pd.DataFrame, others: pd.DataFrame) -> Figure:
     for colour, noise in zip(_BY_NOISE, sorted(data["noise"].unique()), strict=False):
         own = data.loc[data["noise"] == noise]
         _points(axis, own, colour, 8 * np.sqrt(own["train_size"]) / 2, "o", f"{noise:.0%} wrong")
-    named = others.groupby("encoder", sort=False) if len(others) else ()
-    for marker, (encoder, own) in zip("DsPX", named, strict=False):
-        _points(axis, own, _AGAINST, 60, marker, f"{encoder}, real data")
-        for row in own.to_dict("records"):
-            where = (row["fall of variance"], row["gain"])
-            axis.annotate(f"{row['task']}, {row['train_size']}", where, (6, 6), textcoords="offset points", fontsize=9)
+    named: Any = others.groupby(["encoder", "task"], sort=False) if len(others) else ()
+    for marker, ((encoder, task), own) in zip("DsPX^v", named, strict=False):
+        sizes = [f"{size}" for size in own["train_size"]]
+        _points(axis, own, _AGAINST, 60, marker, f"{encoder}, {task}: {', '.join(sizes)}")
+        if len(own) > 1:
+            for size, *where in zip(sizes, own["fall of variance"], own["gain"], strict=True):
+                axis.annotate(size, where, (6, 6), textcoords="offset points", fontsize=9)
     both = pd.concat([data, others])
     # The limits are those of the points: some intervals are many times wider.
     for limit, name, room in ((axis.set_xlim, "fall of variance", 0.3), (axis.set_ylim, "gain", 1.5)):

@@ -135,10 +135,10 @@ def foreseen(frame: pd.DataFrame, planned: Sequence[TrainingSets]) -> str:
     seen = []
     for name, n in dict.fromkeys((sets.task, sets.n) for sets in planned):
         least = float(stats.t.ppf(0.975, n - 1) + stats.t.ppf(POWER, n - 1)) * sd / math.sqrt(n)
-        seen.append(f"about {least:.1f} points on {n} training sets of {name}")
+        seen.append(f"{least:.1f} on {n} of {name}")
     said = (
         f"As far as the light gain spreads over the {len(gains)} training sets of Figure 1 ({task}, {sd:.1f} points), "
-        f"with probability {POWER:.0%} a gain would show of {', '.join(seen)}."
+        f"these gains would show with probability {POWER:.0%}, in points and on so many sets: {', '.join(seen)}."
     )
     other = any(sets.task != task for sets in planned)
     return said + f" How far it spreads on other tasks than {task} was not known." * other

@@ -55,11 +55,14 @@ def test_a_cell_that_is_missing_is_empty():
 
 @pytest.mark.parametrize("others", [True, False])
 def test_every_cell_is_a_point_and_real_encoders_stand_beside(others):
-    beside = data().head(1).assign(encoder="MiniLM", noise=np.nan) if others else pd.DataFrame()
+    beside = data().iloc[[0, 2, 3]].assign(encoder="MiniLM", noise=np.nan, task=["t", "t", "u"])
+    beside = beside if others else pd.DataFrame()
     fig = explanation_figure(data(), beside)
     points = [one for one in fig.axes[0].collections if isinstance(one, PathCollection)]  # error bars are lines
-    assert sum(np.shape(one.get_offsets())[0] for one in points) == 4 + others
-    assert [words.get_text() for words in fig.axes[0].texts] == ["t, 50"] * others
+    assert sum(np.shape(one.get_offsets())[0] for one in points) == 4 + len(beside)
+    assert [words.get_text() for words in fig.axes[0].texts] == ["50", "100"] * others
+    legend = [words.get_text() for words in fig.legends[0].get_texts()]
+    assert legend[2:] == ["MiniLM, t: 50, 100", "MiniLM, u: 100"] * others
 
 
 def test_the_large_encoders_fewer_sizes_have_a_map_of_the_same_form():

@@ -1,6 +1,7 @@
 """What the paper says of single tasks, from frames of which the answer is known, by hand and by simulation."""
 
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -249,11 +250,11 @@ def test_what_so_many_training_sets_can_see_is_said_beforehand():
     frame = curves({0.1: 0.0, 0.3: 0.0, 0.8: -0.2}, 12, "t", noise=0.02)
     sd = float(np.std(contrasts(frame, "winning")["t"].to_numpy(), ddof=1))
     said = foreseen(frame, [TrainingSets("t", 500, 60), TrainingSets("t", 100, 60), TrainingSets("u", 500, 17)])
-    seen = [float(part.split()[0]) for part in said.split("about ")[1:]]
+    seen = [float(least) for least in re.findall(r"([\d.]+) on \d+ of", said)]
     np.testing.assert_allclose(seen, [sd * 2.85 / 60**0.5, sd * 3.0 / 17**0.5], atol=0.06)
     assert t_power(seen[0], sd, 60) == pytest.approx(0.8, abs=0.03)
     assert said.endswith("on other tasks than t was not known.")
-    assert foreseen(frame, [TrainingSets("t", 500, 60)]).endswith("training sets of t.")
+    assert foreseen(frame, [TrainingSets("t", 500, 60)]).endswith(" on 60 of t.")
 
 
 def test_tasks_with_training_sets_of_their_own_are_judged_by_the_mean_of_their_means():

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from supertickets.studies.submitting import submit
     from supertickets.studies.sweeps import drift, sweep, verify
     from supertickets.studies.ticket_share import named_tickets, share
-    from supertickets.studies.training_sets import seed_numbers, some_cells, sparsity_levels
+    from supertickets.studies.training_sets import TrainingSets, seed_numbers, some_cells, sparsity_levels
     from supertickets.studies.tuning import SETTINGS, at_chosen_rates, at_own_rates, chosen_rates
 else:
     __getattr__, __dir__ = handed_on(__name__)

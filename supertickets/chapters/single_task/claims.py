@@ -30,8 +30,7 @@ from supertickets.statistics import (
     phase_boundaries,
     rises_then_falls,
 )
-from supertickets.studies import LIGHT_LEVELS
-from supertickets.studies.training_sets import TrainingSets
+from supertickets.studies import LIGHT_LEVELS, TrainingSets
 
 GREATER = "the light gain is greater in the large model"
 MIDDLE_LEVELS = (0.3, 0.4, 0.5, 0.6)

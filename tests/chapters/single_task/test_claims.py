@@ -29,8 +29,7 @@ from supertickets.chapters.single_task.claims import (
 )
 from supertickets.chapters.single_task.tables import table1
 from supertickets.errors import SuperticketsError
-from supertickets.studies import get_profile, training_set_sweeps
-from supertickets.studies.training_sets import TrainingSets
+from supertickets.studies import TrainingSets, get_profile, training_set_sweeps
 from supertickets.tasks import split_dev, task_facts
 
 

@@ -28,7 +28,6 @@ from supertickets.training.batching import Batch, EncodedSplit, tokens_at_once
 
 WARM_UP = 3  # ordinary steps before the first capture: libraries set themselves up in them
 _WIDTHS, _WORTH = 8, 20  # lengths at most; a capture costs what some steps do, and must save more
-_LAUNCHES = 100  # tokens an example, whose arithmetic takes as long as a replay's launches (MiniLM on an H200: 228)
 # Of passes: so many times the tokens at most, and so many tokens times weights of a layer. With more of these a layer's
 # arithmetic takes longer than its launches (estimated at 250 TFLOP/s and 18 launches of 10 us; no card has timed it).
 _PADDED, _WORK = 1.4, 2e10
@@ -37,11 +36,11 @@ _STEP = "a step"
 _FAULTS: dict[str, str] = {}  # what could not be captured in this process, and why
 
 
-def padded_widths(lengths: np.ndarray, n_steps: int, launches: int = _LAUNCHES) -> tuple[int, ...]:
+def padded_widths(lengths: np.ndarray, n_steps: int) -> tuple[int, ...]:
     """The lengths to which batches are padded, in rising order: those that cost least, padding and captures together.
 
-    ``lengths`` are those of the batches of an epoch, ``n_steps`` the steps of the whole training, each of which takes
-    as long as so many tokens more as there are ``launches``. The best few are found by dynamic programming.
+    ``lengths`` are those of the batches of an epoch, ``n_steps`` the steps of the whole training. The best few are
+    found by dynamic programming.
 
     >>> padded_widths(np.array([5, 6, 6, 90, 91]), n_steps=80)
     (6, 91)
@@ -58,7 +57,7 @@ def padded_widths(lengths: np.ndarray, n_steps: int, launches: int = _LAUNCHES) 
             last[k, stop] = np.argmin(through)
             cost[k, stop] = through[last[k, stop]]
     padding = n_steps * cost[1:, -1] / len(lengths)
-    captures = _WORTH * (lengths.mean() + launches) * np.arange(1, n_widths + 1)
+    captures = _WORTH * lengths.mean() * np.arange(1, n_widths + 1)
     widths, stop = [], len(sizes)
     for k in range(1 + int(np.argmin(padding + captures)), 0, -1):
         widths.append(int(sizes[stop - 1]))
@@ -85,7 +84,7 @@ def widths_that_pay(
     weights = sum(parameter.numel() for layer in layers for parameter in layer.parameters()) / len(layers)
     if n_steps < _WORTH or weights * tokens > _WORK:
         return ()
-    widths = padded_widths(lengths, n_steps, launches=0)  # there arithmetic counts
+    widths = padded_widths(lengths, n_steps)
     padded = np.array(widths)[np.searchsorted(widths, lengths)]
     return widths if padded.sum() <= _PADDED * lengths.sum() else ()
 

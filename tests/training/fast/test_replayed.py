@@ -177,7 +177,7 @@ def test_the_fewest_padded_tokens_are_found():
 
     def cost(widths, n_steps):
         padded = np.array(widths)[np.searchsorted(widths, lengths)]
-        return n_steps * padded.mean() + len(widths) * replays._WORTH * (lengths.mean() + replays._LAUNCHES)
+        return n_steps * padded.mean() + len(widths) * replays._WORTH * lengths.mean()
 
     for n_steps, n_best in ((200, 1), (1_000, 2), (2_000, 3), (20_000, 6)):
         every = [(*some, sizes[-1]) for n in range(8) for some in combinations(sizes[:-1], n)]

@@ -110,7 +110,7 @@ def floor(encoder: str, data: Any, hyper: Any) -> Iterator[dict[str, Any]]:
 
     from supertickets.training import best_device, graphs, timing
 
-    split, whole, tickets = timing._prepared(encoder, data, hyper, (0.0,), 2, 0)
+    split, whole, tickets = timing._prepared(encoder, data, hyper, (0.0,), 16, 0)
     device, n_steps = best_device(), -(-len(split) // hyper.batch_size)
     kernels, capture, on_card = 1000, graphs(device), device.type == "cuda"
     block, nothing = torch.zeros(2**28 if on_card else 2**20, device=device), torch.zeros(1, device=device)

@@ -280,24 +280,26 @@ if stored and "profile" in set(stored.frame["side"]):
 # side.
 
 # %%
-gpu = path.with_name("gpu.json")
-card = tables.read_benchmarks(gpu) if gpu.is_file() else None
-if card:
-    print(tables.made_sentence(card.made))
-    for row in card.frame[card.frame["side"] == "missing"].to_dict("records"):
-        print(f"Not measured: {row['suite']}, {row['task']}")
+cards = tables.on_gpus(path.parent)
+if cards:
+    for card in cards:  # the newest first, which may have lacked the time
+        print(tables.made_sentence(card.made))
+    frame = cards[0].frame
+    for row in frame[frame["side"] == "missing"].to_dict("records"):
+        print(f"Not measured in the last: {row['suite']}, {row['task']}")
     show_table(
-        claims.gpu_claims(card.frame).drop(columns="at"),
-        "Targets and figures on a GPU, written down before one was seen.",
+        claims.gpu_claims(cards),
+        "Targets and figures on a GPU; the targets were written down before "
+        "one was seen.",
         "gpu-claims",
         decimals=1,
     )
     show_table(
-        tables.throughput_table(card.frame),
-        "Runs per minute on a GPU, ours and the Trainer's: two runs, alone.",
+        tables.throughput_table(tables.newest(cards, "theirs")),
+        "Runs per minute on a GPU, ours and the Trainer's, each alone.",
         "gpu-throughput",
     )
-    few = card.frame[card.frame["side"] == "engine"]
+    few = tables.newest(cards, "engine").query("side == 'engine'")
     few = few.assign(**{"runs/hour": 3600 * few["runs"] / few["wall"]})
     few = few.rename(columns={"peak_mib": "MiB", "gpu_mib": "GPU MiB, a run"})
     few = few.assign(
@@ -310,21 +312,25 @@ if card:
         decimals=0,
     )
     show_table(
-        tables.step_table(card.frame),
+        tables.step_table(tables.newest(cards, "steps")),
         "Time of a step on a GPU relative to the full model.",
         "gpu-steps",
     )
+    profile = tables.profile_table(
+        tables.newest(cards, "profile", "step by step")
+    )
     show_table(
-        tables.profile_table(card.frame),
+        profile,
         "A training step on a GPU, replayed, and step by step with the "
         "library's own layers; columns as above.",
         "gpu-profile",
         decimals=4,
     )
-    measured(*claims.profile_sentences(tables.profile_table(card.frame)))
+    measured(*claims.profile_sentences(profile))
     parts = {"seconds": "a step", "products": "arithmetic"}
     parts |= {"elementwise": "memory", "between": "launches"}
-    floor = card.frame[card.frame["side"] == "floor"].set_index("suite")
+    floor = tables.newest(cards, "floor").query("side == 'floor'")
+    floor = floor.set_index("suite")
     floor = (1000 * floor[list(parts)]).rename(columns=parts).reset_index()
     show_table(
         floor,
@@ -335,7 +341,7 @@ if card:
         "gpu-floor",
         decimals=3,
     )
-    passes = card.frame[card.frame["side"] == "passes"]
+    passes = tables.newest(cards, "passes").query("side == 'passes'")
     passes = passes.pivot_table("seconds", ["task", "mode"], "way", sort=False)
     if len(passes):
         show_table(

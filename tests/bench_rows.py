@@ -89,7 +89,7 @@ def profiled(suite, level, seconds, products, elementwise):
 
 def shown_of_a_gpu(folder: Path) -> tuple[dict, list[str]]:
     """Tables by name and sentences of the part of appendix D on GPUs, from the gpu.json of a folder."""
-    (cell,) = [cell for cell in NOTEBOOK.read_text(encoding="utf-8").split("\n# %%\n") if "gpu.json" in cell]
+    (cell,) = [cell for cell in NOTEBOOK.read_text(encoding="utf-8").split("\n# %%\n") if "on_gpus" in cell]
     found, said = {}, []
 
     def show_table(table, caption, name, **_):

@@ -353,10 +353,13 @@ def main() -> None:
     suites = dict.fromkeys(options.suites, f"{started} (commit {commit_id(ROOT)})")
     rows = [*others, *all_of_it(options)]
     content = {"format": "supertickets.benchmarks", "version": 1, "made": made | {"suites": measured_before | suites}}
+    missing = [f"{row['suite']}: {row['task']}" for row in rows if row["side"] == "missing"]
     options.out.parent.mkdir(parents=True, exist_ok=True)
+    if missing and options.out.exists():  # what was measured before is kept beside it
+        options.out.replace(options.out.with_stem(f"{options.out.stem}-before-{started.replace(':', '')}"))
     options.out.write_text(json.dumps(content | {"rows": rows}, indent=1) + "\n")
     print(f"Written: {options.out}", file=sys.stderr)
-    if missing := [f"{row['suite']}: {row['task']}" for row in rows if row["side"] == "missing"]:
+    if missing:
         sys.exit("\n".join(["Not all could be measured:", *missing]))
 
 

@@ -1,6 +1,7 @@
 """What was promised about speed, each beside what was measured; errors are those of ``tables.throughput_table``."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -63,28 +64,32 @@ def speed_claims(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def gpu_claims(frame: pd.DataFrame) -> pd.DataFrame:
-    """The targets for a GPU beside their figures, as in :func:`speed_claims`; of several figures the best counts."""
-    hourly = 3600 * frame["runs"] / frame["wall"]
+def gpu_claims(cards: Sequence[tables.Benchmarks]) -> pd.DataFrame:
+    """The targets for a GPU beside their figures, as in :func:`speed_claims`, and when each was ``measured``.
+
+    ``cards`` are those of :func:`~supertickets.chapters.speed.tables.on_gpus`: the first that has a figure counts.
+    """
+    found = [(tables.measured_on(card), _on_gpu(card.frame)) for card in cards]
+    rows = []
+    for text, target in ON_GPU.items():
+        sense = "at most" if text == next(iter(ON_GPU)) else "at least"
+        known = [(figures[text], when) for when, figures in found if not math.isnan(figures[text])]
+        value, when = known[0] if known else (math.nan, "")
+        rows.append(_claim(text, "", value, sense, target) | {"measured": when})
+    return pd.DataFrame(rows, columns=[*COLUMNS, "measured"]).drop(columns=["suite", "at"])
+
+
+def _on_gpu(frame: pd.DataFrame) -> dict[str, float]:
+    """The figures of :data:`ON_GPU`, of several the best; NaN for what was not measured."""
     alone = frame[(frame["suite"] == "one run") & frame["score"].notna()].sort_values("seed")
     ours, theirs = (alone.loc[alone["side"] == side, "seconds"].to_list() for side in ("ours", "theirs"))
     speeds = [their / our for our, their in zip(ours, theirs, strict=False)]
+    hourly = 3600 * frame["runs"] / frame["wall"]
     steps = tables.profile_table(frame).query("level == 0").set_index("suite")["utilisation"].to_dict()
     pairs = [(used, steps.get(f"{suite}, step by step")) for suite, used in steps.items()]
-    gains = [used / plain for used, plain in pairs if plain]
-    found = {
-        "seconds of a run alone": ("one run", ours[:1], "at most"),
-        "the Trainer's time over ours, first run of a process": ("one run", speeds[:1], "at least"),
-        "the Trainer's time over ours, a later run": ("one run", speeds[1:], "at least"),
-        "short runs an hour, at best": ("few-shot", list(hourly[frame["suite"] == "few-shot"]), "at least"),
-        "utilisation of a step, replayed against step by step": ("steps", gains, "at least"),
-    }
-    rows = []
-    for text, (suite, values, sense) in found.items():
-        known = [value for value in values if value and not math.isnan(value)]
-        best = math.nan if not known else min(known) if sense == "at most" else max(known)
-        rows.append(_claim(text, suite, best, sense, ON_GPU[text]))
-    return pd.DataFrame(rows, columns=COLUMNS)
+    found = [ours[:1], speeds[:1], speeds[1:], hourly[frame["suite"] == "few-shot"].dropna()]
+    found.append([used / plain for used, plain in pairs if plain])
+    return {text: max(values, default=math.nan) for text, values in zip(ON_GPU, found, strict=True)}
 
 
 def same_scores(frame: pd.DataFrame) -> pd.DataFrame:

@@ -6,7 +6,7 @@ nothing on another, so what the tables compare are ratios of times that were tak
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,24 @@ def read_benchmarks(path: str | Path) -> Benchmarks:
         told = f"{path} holds no benchmarks of version {VERSION}, or damaged ones ({fault})"
         raise SuperticketsError(f"{told}; make it anew with `make bench`.") from fault
     return Benchmarks(made, pd.DataFrame(rows).reindex(columns=ROW))
+
+
+def on_gpus(folder: Path) -> list[Benchmarks]:
+    """What ``make gpu`` measured, the newest first; an earlier file says what the last had no time for."""
+    found = (read_benchmarks(path) for path in folder.glob("gpu*.json"))
+    return sorted(found, key=measured_on, reverse=True)
+
+
+def measured_on(card: Benchmarks) -> str:
+    """When a GPU was measured, and at which commit."""
+    return str((card.made.get("suites") or {}).get("gpu", ""))
+
+
+def newest(cards: Sequence[Benchmarks], side: str, suite: str = "") -> pd.DataFrame:
+    """The frame of the first that has rows of a side, and of a suite whose name ends so; else of the first."""
+    frames = [card.frame for card in cards]
+    there = (frame["side"].eq(side) & frame["suite"].str.endswith(suite) for frame in frames)
+    return next((frame for frame, rows in zip(frames, there, strict=True) if rows.any()), frames[0])
 
 
 def made_sentence(made: Mapping[str, Any]) -> str:

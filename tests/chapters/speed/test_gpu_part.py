@@ -22,6 +22,7 @@ def alone(name: str, *seconds: float) -> list[dict[str, object]]:
     return [*({**row, "seconds": took} for row, took in zip(rows, seconds, strict=True)), end]
 
 
+MISSING = {"suite": "RTE", "side": "missing", "task": "floor: no time"}
 ROWS = [
     {"suite": "gpu", "side": "tests", "task": "12 passed"},
     profiled("RTE", 0.0, 0.002, 0.5, 0.3),
@@ -52,7 +53,20 @@ def test_all_that_was_measured_on_a_gpu_is_shown(tmp_path, capsys):
     assert targets["value"].to_list() == pytest.approx([5.0, 8.0, 12.0, 35_640.0, 1.0])
     assert targets["verdict"].to_list() == ["met", "not met", "met", "not met", "not met"]
     assert len(said) == 2
-    assert "Not measured: lab, no time" in capsys.readouterr().out
+    assert "Not measured in the last: lab, no time" in capsys.readouterr().out
+
+
+def test_an_earlier_measurement_says_what_the_last_had_no_time_for(tmp_path, capsys):
+    at = {when: {"suites": {"gpu": f"2030-01-0{when} (commit abc)"}} for when in (1, 2)}
+    written(tmp_path / "gpu.json", [*alone("ours", 4.0), *alone("theirs", 20.0), MISSING], made=at[2])
+    written(tmp_path / "gpu-before.json", ROWS, made=at[1])
+    found, _ = shown_of_a_gpu(tmp_path)
+    targets = found["gpu-claims"].set_index("claim")
+    assert targets["value"].to_list() == pytest.approx([4.0, 5.0, 12.0, 35_640.0, 1.0])
+    assert [when[9] for when in targets["measured"]] == ["2", "2", "1", "1", "1"]
+    assert found["gpu-throughput"]["runs"].to_list() == [1]
+    assert len(found["gpu-floor"]) == 1
+    assert "Not measured in the last: RTE, floor: no time" in capsys.readouterr().out
 
 
 def test_what_could_not_be_measured_leaves_empty_tables(tmp_path):

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from supertickets.chapters.display import tabs
-from supertickets.runs import Record, RunStore, Spec, task_of
+from supertickets.runs import Record, RunStore, SharingSpec, Spec, task_of
 from supertickets.studies import Inputs, Profile, at_hand, get_profile, recorded, stages
 
 RECORDED = {"minilm": "MiniLM on GLUE", "mpnet": "MPNet on GLUE", "lab-eight": "Lab, eight tasks"}
@@ -65,9 +65,14 @@ class Scale:
     def frame(self, experiment: str, stage: int = -1) -> pd.DataFrame:
         """The rows of an experiment's runs, of its last stage unless another is asked for.
 
-        Of recorded runs, those of every task and seed whose runs are all there.
+        Of recorded runs, those of every task and seed whose runs are all there; of training together at every rate, so
+        that what there is at one rate is shown before others were tried.
         """
-        return self._whole(experiment, stage, lambda spec: (spec.data, spec.seed))
+
+        def group(spec: Spec) -> tuple[Any, ...]:
+            return spec.data, spec.seed, isinstance(spec, SharingSpec) and spec.hyper.learning_rate
+
+        return self._whole(experiment, stage, group)
 
     def judged(self, experiment: str, stage: int = -1) -> pd.DataFrame:
         """The same of tasks whose runs are all there: a part of the planned seeds is no reason for a verdict."""

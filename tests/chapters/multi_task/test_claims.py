@@ -21,6 +21,12 @@ def test_the_claims_follow_the_scores():
     assert sentences(up)[0].startswith("Ticket-Share is better than MT-DNN (all tasks together): holds here (+5.")
 
 
+def test_among_tasks_of_one_size_none_is_the_smallest():
+    frame = made_up(0.05)
+    assert sum("est task" in text for text in sharing_claims(frame)["claim"]) == 2
+    assert not any("est task" in text for text in sharing_claims(frame.assign(train_examples=500))["claim"])
+
+
 def test_small_tasks_gain_most_and_sst2_little():
     parts = [
         made_up(0.02 * (4 - i)).query("task == 'big'").assign(task=task, train_examples=10 ** (i + 1))

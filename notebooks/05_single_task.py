@@ -357,26 +357,30 @@ for scale in each(large_frames):
 # set with the same seed.
 
 # %%
-subset_frame = here.frame("figure5")
-shrinking = figures.shrinking_data(subset_frame)
-whole, *smaller = dict.fromkeys(shrinking["train_size"])
-print(here.told("figure5"))
+subsets = {
+    scale: frame
+    for scale in chapter.scales("figure5")
+    if len(frame := scale.judged("figure5"))
+}
+print(chapter.told("figure5"))
 
 # %% tags=["hide-input"]
-alt = (
-    "Gain of winning tickets over the full model in points against the weights "
-    "remaining, task "
-    f"{here.profile.subsets.task}, for training sets of {whole} and "
-    f"{', '.join(map(str, smaller))} examples."
-)
-show(
-    figures.shrinking_figure(subset_frame),
-    alt,
-    shrinking,
-    name="figure-5",
-    caption="Figure 5: if the paper is right, the gain is greatest where the "
-    "training set is smallest.",
-)
+for scale in each(subsets):
+    data = figures.shrinking_data(subsets[scale])
+    whole, *smaller = map(str, dict.fromkeys(data["train_size"]))
+    alt = (
+        "Gain of winning tickets over the full model in points against the "
+        f"weights remaining, task {scale.profile.subsets.task}, for training "
+        f"sets of {whole} and {', '.join(smaller)} examples."
+    )
+    show(
+        figures.shrinking_figure(subsets[scale]),
+        alt,
+        data,
+        name="figure-5",
+        caption="Figure 5: if the paper is right, the gain is greatest where "
+        "the training set is smallest.",
+    )
 
 # %% [markdown]
 # ## Super tickets against full models (Table 1)
@@ -634,10 +638,11 @@ for scale in [scale for scale in large_frames if scale in judged]:
     found[scale].append(
         claims.larger_models(judged[scale], bigger[scale].judged("table1"))
     )
-sized = subset_frame.fillna({"train_size": whole}).groupby("train_size")
-by_size = {int(size): rows for size, rows in sized}
-if len(by_size) > 1:
-    found[here].append(claims.smaller_data(by_size))
+for scale in [scale for scale in subsets if scale in found]:
+    sized = subsets[scale].groupby("train_examples")
+    by_size = {int(size): rows for size, rows in sized}
+    if len(by_size) > 1:
+        found[scale].append(claims.smaller_data(by_size))
 
 # %% tags=["hide-input"]
 caption = (

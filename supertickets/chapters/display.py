@@ -276,6 +276,8 @@ def _words(value: Any, column: str, decimals: int) -> str:
         return str(value).replace("_", " ") if column == "metric" else str(value)
     if math.isinf(value):
         return NEVER
+    if column == "learning_rate":
+        return f"{value:g}"
     if {column, column.split(":")[0]} & SHARES and abs(value) <= 1:
         return f"{100 * value:.1f}%"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{decimals}f}"

@@ -116,6 +116,8 @@ def test_table_scrolls_in_its_own_box_and_keeps_all_digits_in_its_data() -> None
     assert "NaN" not in text
     assert csv_of(text) == "task,score\na<b,0.123456\n,\n"
     assert csv_of(table_html(frame, "Scores.", index=True)).startswith("seed,task,score\n3,")
+    rates = table_html(pd.DataFrame({"learning_rate": [0.00015, 0.0012]}), "Rates.", decimals=3)
+    assert '<th scope="row">0.00015</th>' in rates
 
 
 def test_tabs_hold_what_each_scale_shows_under_names_of_its_own(monkeypatch):

@@ -427,9 +427,9 @@ for scale in tables:
 found = (spread, by_rate, at_match, judged)
 found += ({scale: sst2_claims(table) for scale, table in tables.items()},)
 for scale in each(dict.fromkeys((*scales, *tables))):
-    parts = (own[scale] for own in found if scale in own)
-    together = [part[~part["detail"].astype(bool)] for part in parts]
-    measured(*(line for part in together for line in sentences(part)))
+    rows = pd.concat([own[scale] for own in found if scale in own])
+    # Details, by task, stand in the tables.
+    measured(*sentences(rows[~rows["detail"].eq(True)]))
 
 # %% [markdown]
 # Whether multi-task models with tickets also score higher is in

@@ -427,7 +427,8 @@ for scale in tables:
 found = (spread, by_rate, at_match, judged)
 found += ({scale: sst2_claims(table) for scale, table in tables.items()},)
 for scale in each(dict.fromkeys((*scales, *tables))):
-    rows = pd.concat([own[scale] for own in found if scale in own])
+    parts = (own[scale] for own in found if scale in own)
+    rows = pd.concat([pd.DataFrame(columns=["detail"]), *parts])
     # Details, by task, stand in the tables.
     measured(*sentences(rows[~rows["detail"].eq(True)]))
 

@@ -146,7 +146,7 @@ else:
 # which are its n. All are corrected together (Holm), and so are the two about
 # fine-tuning afterwards, which the paper's Table 3 shows to help both models;
 # the power is that for the paper's effect. Recorded runs are judged once all
-# planned ones are there.
+# planned ones at a rate are there, of both models.
 
 # %%
 caption = (
@@ -156,10 +156,11 @@ caption = (
 judged = {}
 for scale in each(scales):
     if len(frame := scale.judged("table3")):
+        so_far = scale.so_far("table3")
         claims = sharing_claims(frame, size=sizes[scale])
-        show_claims(claims, caption, "claims")
+        show_claims(claims, caption, "claims", so_far)
         tuned = fine_tuning_claims(frame, size=sizes[scale])
-        show_claims(tuned, alone, "fine-tuning")
+        show_claims(tuned, alone, "fine-tuning", so_far)
         judged[scale] = pd.concat([claims, tuned], ignore_index=True)
 
 # %% [markdown]

@@ -65,26 +65,23 @@ class Scale:
     def frame(self, experiment: str, stage: int = -1) -> pd.DataFrame:
         """The rows of an experiment's runs, of its last stage unless another is asked for.
 
-        Of recorded runs, those of every task and seed whose runs are all there; of training together at every rate, so
-        that what there is at one rate is shown before others were tried.
+        Of recorded runs, those of every task and seed whose runs are all there; of training together, at a rate.
         """
-
-        def group(spec: Spec) -> tuple[Any, ...]:
-            return spec.data, spec.seed, isinstance(spec, SharingSpec) and spec.hyper.learning_rate
-
-        return self._whole(experiment, stage, group)
+        return self._whole(experiment, stage, lambda spec: (spec.data, spec.seed, _rate(spec)))
 
     def judged(self, experiment: str, stage: int = -1) -> pd.DataFrame:
         """The same of tasks whose runs are all there: a part of the planned seeds is no reason for a verdict."""
-        return self._whole(experiment, stage, task_of)
+        return self._whole(experiment, stage, lambda spec: (task_of(spec), _rate(spec)))
 
     def so_far(self, experiment: str, stage: int = -1) -> str:
-        """How many of the planned tasks :meth:`judged` has, for a caption; empty if it has all."""
+        """How many of the planned tasks, or else rates, :meth:`judged` has, for a caption; empty if it has all."""
         specs, frame = self.specs(experiment)[stage], self.judged(experiment, stage)
         there = set(frame["run"]) if len(frame) else set()
-        judged = {task_of(spec) for spec in specs if spec.id in there}
-        planned = {task_of(spec) for spec in specs}
-        return "" if self.live or judged == planned else f"So far {len(judged)} of {len(planned)} planned tasks."
+        for what, of in (("tasks", task_of), ("learning rates", _rate)):
+            judged, planned = {of(spec) for spec in specs if spec.id in there}, {of(spec) for spec in specs}
+            if not self.live and judged != planned:
+                return f"So far {len(judged)} of {len(planned)} planned {what}."
+        return ""
 
     def by_task_and_size(self, experiment: str) -> dict[tuple[str, int], pd.DataFrame]:
         """The rows of an experiment's first stage by task and training size, as planned, where all runs are there.
@@ -130,6 +127,11 @@ class Scale:
             f"{self.title}: {len(records)} of {len(specs)} runs, {minutes:.0f} minutes of training in all "
             f"({', '.join(devices)})." + (f" None yet of {', '.join(none)}." if none else "")
         )
+
+
+def _rate(spec: Spec) -> float | None:
+    """The rate of training together, which is tried by itself: models are compared at one before others are there."""
+    return spec.hyper.learning_rate if isinstance(spec, SharingSpec) else None
 
 
 @dataclass(frozen=True)

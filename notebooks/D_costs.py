@@ -299,7 +299,8 @@ if cards:
         "Runs per minute on a GPU, ours and the Trainer's, each alone.",
         "gpu-throughput",
     )
-    few = tables.newest(cards, "engine").query("side == 'engine'")
+    few = tables.newest(cards, "engine")
+    few = few.loc[few["side"] == "engine"]
     few = few.assign(**{"runs/hour": 3600 * few["runs"] / few["wall"]})
     few = few.rename(columns={"peak_mib": "MiB", "gpu_mib": "GPU MiB, a run"})
     few = few.assign(
@@ -329,8 +330,8 @@ if cards:
     measured(*claims.profile_sentences(profile))
     parts = {"seconds": "a step", "products": "arithmetic"}
     parts |= {"elementwise": "memory", "between": "launches"}
-    floor = tables.newest(cards, "floor").query("side == 'floor'")
-    floor = floor.set_index("suite")
+    floor = tables.newest(cards, "floor")
+    floor = floor.loc[floor["side"] == "floor"].set_index("suite")
     floor = (1000 * floor[list(parts)]).rename(columns=parts).reset_index()
     show_table(
         floor,
@@ -341,7 +342,8 @@ if cards:
         "gpu-floor",
         decimals=3,
     )
-    passes = tables.newest(cards, "passes").query("side == 'passes'")
+    passes = tables.newest(cards, "passes")
+    passes = passes.loc[passes["side"] == "passes"]
     passes = passes.pivot_table("seconds", ["task", "mode"], "way", sort=False)
     if len(passes):
         show_table(

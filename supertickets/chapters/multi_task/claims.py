@@ -36,7 +36,7 @@ def sharing_claims(frame: pd.DataFrame, size: str = "base") -> pd.DataFrame:
         ("Ticket-Share is on a par with MT-DNN + ST fine-tuning on the smallest task", order[0], TUNED, "RTE"),
         ("Ticket-Share is as good as MT-DNN on the largest task", order[-1], "", "MNLI"),
     )
-    for text, task, after, theirs in extremes if frame["train_examples"].nunique() > 1 else ():
+    for text, task, after, theirs in extremes if len(set(frame["train_examples"])) > 1 else ():
         scores = _of_task(frame, task, "Ticket-Share", "multi-task")
         others = _of_task(frame, task, "MT-DNN", "fine-tuned" if after else "multi-task")
         if len(gains := (scores - others).dropna()):

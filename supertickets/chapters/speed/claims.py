@@ -81,13 +81,13 @@ def gpu_claims(cards: Sequence[tables.Benchmarks]) -> pd.DataFrame:
 
 def _on_gpu(frame: pd.DataFrame) -> dict[str, float]:
     """The figures of :data:`ON_GPU`, of several the best; NaN for what was not measured."""
-    alone = frame[(frame["suite"] == "one run") & frame["score"].notna()].sort_values("seed")
+    alone = frame.loc[(frame["suite"] == "one run") & frame["score"].notna()].sort_values(by="seed")
     ours, theirs = (alone.loc[alone["side"] == side, "seconds"].to_list() for side in ("ours", "theirs"))
     speeds = [their / our for our, their in zip(ours, theirs, strict=False)]
-    hourly = 3600 * frame["runs"] / frame["wall"]
+    short = frame.loc[(frame["suite"] == "few-shot") & frame["runs"].notna()]
     steps = tables.profile_table(frame).query("level == 0").set_index("suite")["utilisation"].to_dict()
     pairs = [(used, steps.get(f"{suite}, step by step")) for suite, used in steps.items()]
-    found = [ours[:1], speeds[:1], speeds[1:], hourly[frame["suite"] == "few-shot"].dropna()]
+    found = [ours[:1], speeds[:1], speeds[1:], list(3600 * short["runs"] / short["wall"])]
     found.append([used / plain for used, plain in pairs if plain])
     return {text: max(values, default=math.nan) for text, values in zip(ON_GPU, found, strict=True)}
 

@@ -15,7 +15,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -130,9 +129,11 @@ def prices(suite: str, data_dir: str, precision: str) -> Iterator[dict[str, Any]
 
     from supertickets.studies import full_run
 
-    encoder, ref, hyper = _timed(suite, data_dir, precision, train_size=128, dev_size=128)
-    run = full_run(encoder, ref, 0, replace(hyper, epochs=2 if suite == "lab" else 1))
-    for row in tricks.priced(run, rounds=7 if suite == "lab" else 5):
+    # Long enough that what a run does once hides nothing: 120 steps in the lab, a few long ones elsewhere.
+    lab = suite == "lab"
+    encoder, ref, hyper = _timed(suite, data_dir, precision, train_size=640 if lab else 128, dev_size=128)
+    run = full_run(encoder, ref, 0, replace(hyper, epochs=3 if lab else 1))
+    for row in tricks.priced(run, rounds=5):
         yield {"task": ref.name, **row}
 
 
@@ -175,7 +176,7 @@ def measured(side: str, suite: str, threads: int, workers: int, options: argpars
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with gpu.multi_process_service() if settings["beside"] else contextlib.nullcontext({}) as given:
         process = subprocess.Popen(command, **pipes, text=True, env=environment | given)
-        memory = Memory(process.pid)
+        memory = gpu.Memory(process.pid)
         try:
             out, told = process.communicate(timeout=None if math.isinf(left) else left)
         except subprocess.TimeoutExpired:
@@ -192,38 +193,6 @@ def measured(side: str, suite: str, threads: int, workers: int, options: argpars
     rows[-1]["peak_mib"] = peak
     common = {"suite": suite, "side": side, "threads": threads, "workers": workers, "precision": settings["precision"]}
     return [{**common, "beside": settings["beside"] or None, **row} for row in rows]
-
-
-class Memory:
-    """Watches the memory that a process and its children have to themselves, in MiB, until stopped."""
-
-    def __init__(self, pid: int) -> None:
-        import psutil
-
-        self.peak, self.over, self.root, self.gone = 0.0, threading.Event(), psutil.Process(pid), psutil.Error
-        self.thread = threading.Thread(target=self._watch, daemon=True)
-        self.thread.start()
-
-    def processes(self) -> list[Any]:
-        """The process and its children, as far as they are there."""
-        try:
-            return [self.root, *self.root.children(recursive=True)]
-        except self.gone:
-            return []
-
-    def _watch(self) -> None:
-        while not self.over.wait(1.0):
-            total = 0.0
-            for process in self.processes():
-                with contextlib.suppress(self.gone):
-                    total += process.memory_full_info().uss / 2**20
-            self.peak = max(self.peak, total)
-
-    def stop(self) -> float:
-        """The peak so far; watching ends."""
-        self.over.set()
-        self.thread.join()
-        return self.peak
 
 
 def one_side(settings: dict[str, Any]) -> None:
@@ -255,30 +224,33 @@ def all_of_it(options: argparse.Namespace) -> list[dict[str, Any]]:
     n, workers = len(os.sched_getaffinity(0)), options.workers or len(os.sched_getaffinity(0))
     rows: list[dict[str, Any]] = []
     for suite in options.suites:
-        if suite == "engine":
-            rows += measured("engine", suite, 1, workers, options)
-            continue
         if suite == "gpu":
             rows += on_gpu(options)
-            continue
-        if suite == "tricks":
-            for on in ("lab", *(["RTE"] if options.data_dir else [])):
-                rows += measured("tricks", suite, 1, 1, options, on=on)
-            continue
-        if suite != "lab" and not options.data_dir:
+        elif suite not in ("lab", "engine", "tricks") and not options.data_dir:
             print(f"{suite} is left out: name the folder of its data with --data-dir", file=sys.stderr)
-            continue
-        for side in ("steps", "profile"):
-            rows += measured(side, suite, 1, 1, options, precision="fp32" if suite == "lab" else "bf16")
-        if suite == "lab":
-            tried = {t: measured("theirs", suite, t, 1, options, first=2)[-1]["wall"] for t in sorted({1, n})}
-            rows += [{"suite": suite, "side": "trial", "threads": t, "wall": wall} for t, wall in tried.items()]
-            rows += measured("ours", suite, 1, workers, options)
-            rows += measured("theirs", suite, min(tried, key=tried.__getitem__), 1, options)
+        elif suite == "engine":
+            rows += measured("engine", suite, 1, workers, options)
+        elif suite.endswith("tricks"):
+            rows += measured("tricks", suite, 1, 1, options, on="lab" if suite == "tricks" else "RTE")
         else:
-            rows += measured("ours", suite, 1, workers, options, precision="bf16")
-            for precision in ("bf16", "fp32"):
-                rows += measured("theirs", suite, n, 1, options, precision=precision)
+            rows += both_sides(suite, n, workers, options)
+    return rows
+
+
+def both_sides(suite: str, n: int, workers: int, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Steps of the lab or of a task on real data, then our sweep and the Trainer's runs."""
+    rows: list[dict[str, Any]] = []
+    for side in ("steps", "profile"):
+        rows += measured(side, suite, 1, 1, options, precision="fp32" if suite == "lab" else "bf16")
+    if suite == "lab":
+        tried = {t: measured("theirs", suite, t, 1, options, first=2)[-1]["wall"] for t in sorted({1, n})}
+        rows += [{"suite": suite, "side": "trial", "threads": t, "wall": wall} for t, wall in tried.items()]
+        rows += measured("ours", suite, 1, workers, options)
+        rows += measured("theirs", suite, min(tried, key=tried.__getitem__), 1, options)
+    else:
+        rows += measured("ours", suite, 1, workers, options, precision="bf16")
+        for precision in ("bf16", "fp32"):
+            rows += measured("theirs", suite, n, 1, options, precision=precision)
     return rows
 
 
@@ -331,7 +303,7 @@ def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "book/results/benchmarks.json")
-    parser.add_argument("--suites", default="lab,engine,tricks,RTE,CoLA", type=lambda text: text.split(","))
+    parser.add_argument("--suites", default="lab,engine,tricks,RTE tricks,RTE,CoLA", type=lambda text: text.split(","))
     parser.add_argument("--seeds", default="0,1,2", type=lambda text: [int(part) for part in text.split(",")])
     parser.add_argument("--workers", default=0, type=int, help="workers of our sweep (one per core; GPUs hold several)")
     parser.add_argument("--data-dir", default="", help="folder that holds RTE/ and CoLA/")

@@ -1,4 +1,4 @@
-"""What ``make gpu`` does beside tools/bench.py: asks for a GPU, runs its tests, times passes and a step's floor."""
+"""What tools/bench.py does beside benchmarks: memory watched; on a GPU its tests, passes and a step's floor."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,38 @@ def tested(seconds: float) -> dict[str, Any]:
     sys.stderr.write(done.stdout)
     told = "".join(done.stdout.splitlines()[-1:]).strip("= ")
     return row | {"side": "missing" if done.returncode else "tests", "task": told}
+
+
+class Memory:
+    """Watches the memory that a process and its children have to themselves, in MiB, until stopped."""
+
+    def __init__(self, pid: int) -> None:
+        import psutil
+
+        self.peak, self.over, self.root, self.gone = 0.0, threading.Event(), psutil.Process(pid), psutil.Error
+        self.thread = threading.Thread(target=self._watch, daemon=True)
+        self.thread.start()
+
+    def processes(self) -> list[Any]:
+        """The process and its children, as far as they are there."""
+        try:
+            return [self.root, *self.root.children(recursive=True)]
+        except self.gone:
+            return []
+
+    def _watch(self) -> None:
+        while not self.over.wait(1.0):
+            total = 0.0
+            for process in self.processes():
+                with suppress(self.gone):
+                    total += process.memory_full_info().uss / 2**20
+            self.peak = max(self.peak, total)
+
+    def stop(self) -> float:
+        """The peak so far; watching ends."""
+        self.over.set()
+        self.thread.join()
+        return self.peak
 
 
 def passes(encoder: str, data: Any, hyper: Any) -> Iterator[dict[str, Any]]:

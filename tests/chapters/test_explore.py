@@ -11,7 +11,8 @@ import pytest
 
 from supertickets.chapters.chapter import recorded_scales
 from supertickets.chapters.explore import map_html, map_view, tickets_data, tickets_html
-from supertickets.runs import Record, RunStore
+from supertickets.runs import Record, RunSpec, RunStore
+from supertickets.studies import get_profile
 from supertickets.tickets import winning_ticket
 
 RESULTS = Path(__file__).parents[2] / "book" / "results"
@@ -22,10 +23,11 @@ LEVELS = (0.2, 0.5, 0.8)
 def full() -> list[Record]:
     """Full runs of one task, one rate and three seeds."""
     records = RunStore(str(RESULTS / "minilm-few.zip")).records(arrays=True)
-    wanted = [run for run in records if run.spec.ticket.kind == "full" and run.spec.data.train_size == 500]
-    rate = wanted[0].spec.hyper.learning_rate
-    wanted = [run for run in wanted if run.spec.hyper.learning_rate == rate]
-    return [run for run in wanted if run.spec.data.name == "SST-2" and not run.spec.choices]
+    own = [run for run in records if isinstance(run.spec, RunSpec) and run.spec.data.name == "SST-2"]
+    wanted = [run for run in own if run.spec.ticket.kind == "full" and not run.spec.choices]
+    rate = get_profile("minilm").rate_by_task["SST-2"]
+    at_rate = [run for run in wanted if run.spec.hyper.learning_rate == rate]
+    return [run for run in at_rate if (run.spec.data.train_size, run.spec.data.train_seed) == (500, None)]
 
 
 def told(text: str) -> list[dict]:

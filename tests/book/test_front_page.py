@@ -104,7 +104,7 @@ def test_the_chapters_claims_are_found_on_the_front_page(site) -> None:
     read = re.sub(r"<[^>]+>", "", text)
     assert text.count('<th scope="row">') == len(verdicts.statements())
     assert "recorded runs of MiniLM on GLUE" in read and "made by this build" in read
-    assert '<figure class="st-figure" id="figure-figure-1-minilm">' in text
+    assert '<figure class="st-figure" id="figure-figure-1-mpnet">' in text
 
 
 def test_every_page_describes_itself_and_the_search_finds_chapters(site) -> None:

@@ -35,7 +35,7 @@ extern "C" __global__ void adamax(float* weights, float* gradient, float* averag
 
 @cache
 def _kernel(device: int) -> Callable[..., None] | None:
-    """The kernel, compiled in half a second for the current device; None where torch cannot."""
+    """The kernel, compiled once a process for its current device; None where torch cannot."""
     try:
         return torch.cuda._compile_kernel(_SOURCE, "adamax")
     except (AttributeError, ImportError, OSError, RuntimeError):  # an older torch, or no compiler beside it

@@ -349,7 +349,7 @@ if cards:
         show_table(
             passes.reset_index(),
             "Seconds of a pass over the training set on a GPU, captures "
-            "included.",
+            "included; empty where they are not worth it.",
             "gpu-passes",
             decimals=2,
         )

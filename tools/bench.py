@@ -12,6 +12,7 @@ import contextlib
 import json
 import math
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -187,8 +188,8 @@ def measured(side: str, suite: str, threads: int, workers: int, options: argpars
         finally:
             peak = memory.stop()
     if process.returncode:
-        why = told.strip().splitlines()[-1:]
-        raise SystemExit(f"The benchmark {settings} failed ({''.join(why)}); run it alone: {' '.join(command[1:])}")
+        print(f"It failed; alone it is: {shlex.join(command)}", file=sys.stderr)
+        raise SystemExit("".join(told.strip().splitlines()[-1:]) or f"it ended with status {process.returncode}")
     rows = [json.loads(line.removeprefix(MARK)) for line in out.splitlines() if line.startswith(MARK)]
     rows[-1]["peak_mib"] = peak
     common = {"suite": suite, "side": side, "threads": threads, "workers": workers, "precision": settings["precision"]}

@@ -107,7 +107,10 @@ class Memory:
 
 
 def passes(encoder: str, data: Any, hyper: Any) -> Iterator[dict[str, Any]]:
-    """Evaluation and importance scoring of a training set by the full model, captures included: replayed, and not."""
+    """Evaluation and importance scoring of a training set by the full model, captures included: replayed, and not.
+
+    What is not worth captures is done batch by batch only, as in a run.
+    """
     from supertickets.models import load_encoder, load_tokenizer
     from supertickets.training import best_device, cached_encode, predict, timing
     from supertickets.training.fast import graphs, replayed
@@ -125,7 +128,7 @@ def passes(encoder: str, data: Any, hyper: Any) -> Iterator[dict[str, Any]]:
         for way, how in (("replayed", graphs), ("batch by batch", lambda _: None)):
             replayed.graphs = how
             if way == "replayed" and not replayed.widths_that_pay(model, split, mode):
-                sys.exit(f"{mode} of {task.name} is not worth captures")
+                continue
             seconds = timing._in_turn({mode: function}, 3)[mode]
             if why := replayed.said(""):
                 sys.exit(why)

@@ -157,8 +157,8 @@ def test_the_floor_of_a_step_is_below_it(profile_of_lab):
 def test_passes_are_timed_replayed_and_not(profile_of_lab, monkeypatch):
     ref, made = data_ref("entailment", train_size=64, dev_size=40), []
     monkeypatch.setattr(replayed, "graphs", lambda _: None)
-    with pytest.raises(SystemExit, match="evaluation of entailment is not worth captures"):
-        list(gpu.passes("lab-base", ref, profile_of_lab.hyper))
+    rows = list(gpu.passes("lab-base", ref, profile_of_lab.hyper))
+    assert {row["way"] for row in rows} == {"batch by batch"}  # nothing is worth captures here
     for module in (fast, loop, published):
         monkeypatch.setattr(module, "graphs", lambda _: lambda carry_out: made.append(carry_out) or carry_out)
     monkeypatch.setattr(replayed, "_WORTH", 1)
@@ -186,7 +186,7 @@ def test_a_measurement_that_takes_too_long_is_ended_with_its_children(monkeypatc
 def test_a_measurement_that_fails_says_why(monkeypatch, tmp_path):
     (script := tmp_path / "broken.py").write_text("raise ImportError('accelerate is not there')")
     monkeypatch.setattr(bench, "__file__", str(script))
-    with pytest.raises(SystemExit, match=r"failed \(ImportError: accelerate is not there\); run it alone"):
+    with pytest.raises(SystemExit, match="^ImportError: accelerate is not there$"):
         bench.measured("ours", "lab", 1, 1, Namespace(seeds=[0], data_dir="", until=math.inf))
 
 

@@ -130,7 +130,6 @@ TRICKS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "texts tokenised once": without(
         fine_tuning__cached_encode=lambda task, split, *how: batching.encode(getattr(task, split), *how)
     ),
-    "memory that stays": without(conditions__kept_memory=nullcontext),
 }
 
 

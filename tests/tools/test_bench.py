@@ -186,7 +186,7 @@ def test_a_measurement_that_takes_too_long_is_ended_with_its_children(monkeypatc
 def test_a_measurement_that_fails_says_why(monkeypatch, tmp_path):
     (script := tmp_path / "broken.py").write_text("raise ImportError('accelerate is not there')")
     monkeypatch.setattr(bench, "__file__", str(script))
-    with pytest.raises(SystemExit, match="^ImportError: accelerate is not there$"):
+    with pytest.raises(SystemExit, match=r"^ImportError: accelerate is not there$"):
         bench.measured("ours", "lab", 1, 1, Namespace(seeds=[0], data_dir="", until=math.inf))
 
 

@@ -427,10 +427,13 @@ for scale in tables:
 found = (spread, by_rate, at_match, judged)
 found += ({scale: sst2_claims(table) for scale, table in tables.items()},)
 for scale in each(dict.fromkeys((*scales, *tables))):
-    parts = (own[scale] for own in found if scale in own)
-    rows = pd.concat([pd.DataFrame(columns=["detail"]), *parts])
-    # Details, by task, stand in the tables.
-    measured(*sentences(rows[~rows["detail"].eq(True)]))
+    said = []
+    for rows in (own[scale] for own in found if scale in own):
+        detail = rows.get("detail", pd.Series(False, rows.index))
+        said += sentences(
+            rows[~detail.astype(bool)]
+        )  # the rest: by task, above
+    measured(*said)
 
 # %% [markdown]
 # Whether multi-task models with tickets also score higher is in

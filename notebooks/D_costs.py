@@ -303,9 +303,7 @@ if cards:
     few = few.loc[few["side"] == "engine"]
     few = few.assign(**{"runs/hour": 3600 * few["runs"] / few["wall"]})
     few = few.rename(columns={"peak_mib": "MiB", "gpu_mib": "GPU MiB, a run"})
-    few = few.assign(
-        MPS=few["beside"].eq("MPS").map({True: "yes", False: "no"})
-    )
+    few = few.assign(MPS=few["beside"].eq("MPS"))
     show_table(
         few[["workers", "MPS", "runs", "runs/hour", "MiB", "GPU MiB, a run"]],
         "Short runs on a GPU, so many workers: in an hour, and their memory.",

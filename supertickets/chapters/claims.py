@@ -158,7 +158,7 @@ def sentence(row: Mapping[str, Any]) -> str:
     if not math.isnan(row["p"]):
         corrected = "" if row["p"] == row["p (Holm)"] else f", corrected {row['p (Holm)']:.2g}"
         told.append(f"p = {row['p']:.2g}{corrected}")
-    told.append(f"n = {row['n']}")
+    told.append(f"n = {row['n']:.0f}")
     if row["limit"]:
         told.append(f"limit {figure(row['limit'])}")
     expected = figure(row["expected"], 1) if row["expected"] else "no difference"

@@ -18,7 +18,8 @@ from supertickets.chapters.svg import svgs
 from supertickets.errors import SuperticketsError
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import numpy as np
+import pandas as pd
     from matplotlib.figure import Figure
 
 
@@ -270,7 +271,9 @@ def _words(value: Any, column: str, decimals: int) -> str:
     column = column.removeprefix("paper: ")
     if column.endswith("(%)") and not isinstance(value, str):
         return f"{value:.{min(decimals, 1)}f}%"
-    if isinstance(value, Integral) and not isinstance(value, bool) and "seed" not in column:
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else ""
+    if isinstance(value, Integral) and "seed" not in column:
         return f"{value:,}"
     if not isinstance(value, float):
         return str(value).replace("_", " ") if column == "metric" else str(value)

@@ -78,7 +78,7 @@ def _spread_row(text: str, task: str, pairs: pd.DataFrame, printed: Mapping[str,
     p = float(np.maximum(unpaired, paired.p))
     ratio = Interval(len(a), paired.ratio, math.nan, paired.low, paired.high, p)
     more = {"sd with tickets": paired.sd_a, "sd without": paired.sd_b, **tests, **known}
-    return claim(text, task, ratio, side="below", limit=1.0, unit=TIMES, expected=expected, **more)
+    return claim(text, task, ratio, side="below", limit=1.0, unit=TIMES, expected=expected, detail=True, **more)
 
 
 def _pooled(text: str, both: Mapping[str, pd.DataFrame], printed: Mapping[str, float]) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def _pooled(text: str, both: Mapping[str, pd.DataFrame], printed: Mapping[str, f
     more |= {"power": t_power(abs(away), log.sd, log.n), "needed": runs_needed(abs(away), log.sd)}
     ratio = Interval(log.n, *np.exp([log.mean, log.sd, log.low, log.high]).tolist(), p=log.p)
     expected = math.exp(away)
-    return claim(text, TOGETHER, ratio, side="below", limit=1.0, unit=TIMES, expected=expected, **more)
+    return claim(text, TOGETHER, ratio, side="below", limit=1.0, unit=TIMES, expected=expected, detail=False, **more)
 
 
 def matched_rates(frame: pd.DataFrame) -> pd.DataFrame:
@@ -160,7 +160,7 @@ def _rate_row(task: str, pairs: Sequence[tuple[pd.DataFrame, pd.DataFrame]], exp
     without = (variances([j for j in range(n) if j != i]) for i in range(n))
     found = jackknife(float(new - old), [float(a - b) for a, b in without])
     more = {"sd with tickets": math.sqrt(max(0.0, new)), "sd without": math.sqrt(max(0.0, old))}
-    more |= {"rates": values[0][0].shape[1]}
+    more |= {"rates": values[0][0].shape[1], "detail": task != TOGETHER}
     text = "Ticket-Share depends less on the learning rate than MT-DNN"
     return claim(text, task, found, side="below", unit="squared points", expected=expected, **more)
 

@@ -45,7 +45,7 @@ def rates_figure(multi: pd.DataFrame) -> Figure:
     n_rows = math.ceil(len(tasks) / 4)
     n_columns = math.ceil(len(tasks) / n_rows)
     size = (max(2.5 * n_columns + 0.4, 4.0), 2.5 * n_rows + 0.5)
-    fig, axes = panels(len(tasks), n_columns, size, "learning rate", "score (points)")
+    fig, axes = panels(len(tasks), n_columns, size, "learning rate (ten-thousandths)", "score (points)")
     for axis, task in zip(axes, tasks, strict=True):
         panel = data.loc[data["task"] == task]
         axis.set_title(f"{task} ({seeds_said(panel['n'].to_list())})", fontsize=9)
@@ -66,6 +66,6 @@ def _panel(axis: Axes, data: pd.DataFrame) -> None:
         style: dict[str, Any] = {"color": colour, "marker": marker, "linestyle": line}
         axis.errorbar(x, centre, ends, label=model, markersize=4.5, linewidth=1.5, elinewidth=1.0, capsize=3, **style)
     axis.set_xscale("log")
-    axis.set_xticks(rates, [f"{rate:g}" for rate in rates], fontsize=8)
+    axis.set_xticks(rates, [f"{1e4 * rate:g}" for rate in rates])
     axis.xaxis.set_minor_locator(NullLocator())
     sns.despine(ax=axis)

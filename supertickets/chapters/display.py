@@ -18,8 +18,7 @@ from supertickets.chapters.svg import svgs
 from supertickets.errors import SuperticketsError
 
 if TYPE_CHECKING:
-    import numpy as np
-import pandas as pd
+    import pandas as pd
     from matplotlib.figure import Figure
 
 
@@ -271,7 +270,7 @@ def _words(value: Any, column: str, decimals: int) -> str:
     column = column.removeprefix("paper: ")
     if column.endswith("(%)") and not isinstance(value, str):
         return f"{value:.{min(decimals, 1)}f}%"
-    if isinstance(value, bool | np.bool_):
+    if isinstance(value, bool):
         return "yes" if value else ""
     if isinstance(value, Integral) and "seed" not in column:
         return f"{value:,}"

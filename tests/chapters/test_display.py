@@ -174,12 +174,13 @@ def test_cells_say_shares_in_per_cent_intervals_in_one_and_no_jargon():
             "best: low": [0.1],
             "best: high": [float("inf")],
             "n_sets": [3],
+            "chosen": [True],
         }
     )
     text = table_html(frame, "Cells.")
-    assert re.findall('<th scope="col"[^>]*>([^<]*)', text) == ["task", "level", "bias²", "best", "training sets"]
-    assert re.findall("<td>([^<]*)", text) == ["10%", "0.50", "20% [10%, never]", "3"]
-    assert csv_of(text).startswith("task,level,bias2,best,best: low,best: high,n_sets\nRTE,0.1,")
+    assert heads(text) == ["task", "level", "bias²", "best", "training sets", "chosen"]
+    assert re.findall("<td[^>]*>([^<]*)", text)[-5:] == ["10%", "0.50", "20% [10%, never]", "3", "yes"]
+    assert csv_of(text).startswith("task,level,bias2,best,best: low,best: high,n_sets,chosen\nRTE,0.1,")
 
 
 def heads(text: str) -> list[str]:

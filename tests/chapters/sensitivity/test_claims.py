@@ -1,6 +1,7 @@
 """Tests of spread keep their error rates, find what is there and say so."""
 
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -159,6 +160,9 @@ def test_sentences_give_ratios_and_squared_points():
     assert "times the spread, 95% interval" in first
     rates = rate_tests(rate_frame(np.random.default_rng(8), 12, (3.0, 0.5), tasks=2))
     assert "squared points, 95% interval" in sentences(rates)[0]
+    for frame, n in ((spread, 40), (rates, 12)):  # chapter 8 ends with what is no detail; joined frames have float n
+        assert list(frame["detail"]) == [False, True, True]
+        assert re.search(rf"; n = {n}[;)]", sentences(frame.astype({"n": float}))[0])
 
 
 def test_matched_tickets_are_compared_with_those_found_at_another_rate():

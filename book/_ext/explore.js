@@ -10,7 +10,10 @@
     return `rgb(${PALE.map((from, i) => Math.round(from + weight * (to[i] - from))).join(", ")})`;
   }
   const percent = (x) => `${Math.round(100 * x)}%`;
-  const signed = (x) => (x < 0 ? "−" : "+") + Math.abs(x).toFixed(2);
+  const signed = (x, digits = 2) => { // a zero has no sign
+    const size = Math.abs(x).toFixed(digits);
+    return (Number(size) === 0 ? "" : x < 0 ? "−" : "+") + size;
+  };
   const span = (cell, name) => `[${signed(cell[`${name}: low`])}, ${signed(cell[`${name}: high`])}]`;
 
   function make(name, attributes, ...inside) {
@@ -85,8 +88,9 @@
         `Variance ${cell.variance.toFixed(2)}, falls by ${signed(cell["fall of variance"])} ` +
         `${span(cell, "fall of variance")}; bias² ${cell.bias2.toFixed(2)}, rises by ${signed(cell["rise of bias"])} ` +
         `${span(cell, "rise of bias")}, hundredths of the Brier loss.`;
-      return { words: signed(cell[term]).slice(0, -1), part: TERMS[term] * cell[term] / most,
-        kind: sure ? "st-kept" : "st-unsure", told };
+      const judged = term === "gain" && cell.verdict !== "cannot tell";
+      return { words: signed(cell[term], 1) + (sure ? "*" : ""), part: TERMS[term] * cell[term] / most,
+        kind: judged ? "st-kept" : "st-unsure", told };
     };
     const noises = sorted("noise");
     const rows = sorted("train_size").map((size) => ({
@@ -99,7 +103,8 @@
   const VIEWS = {
     tickets: { draw: units, key: "The darker, the more important. The number says how many tasks keep a head or FFN " +
       "at the level (of a single task: how many seeds); dashed: none does." },
-    map: { draw: places, key: "Blue speaks for light pruning, orange against it; framed: the 95% interval excludes zero." },
+    map: { draw: places, key: "Blue speaks for light pruning, orange against it. A star: the 95% interval excludes zero; " +
+      "framed: the gain, or loss, stands after the correction over all cells." },
   };
 
   function live(box) {
@@ -110,7 +115,7 @@
     const controls = make("div", { class: "st-controls" });
     const draw = () => {
       place.replaceChildren(view.draw(scales[chosen.scale], chosen, said));
-      said.textContent = "Point at a cell, or walk with the arrow keys, to read what was measured there.";
+      said.textContent = "Point at a cell, tap it or walk with the arrow keys, to read what was measured there.";
     };
     const choice = (name, label, options) => {
       const select = make("select", {}, ...options.map(([value, words]) => make("option", { value }, words)));

@@ -41,8 +41,7 @@ def tickets_figure(tickets: Sequence[Ticket]) -> Figure:
         for layer, (heads, ffn) in enumerate(zip(ticket.heads, ticket.ffns, strict=True)):
             units = [*((column, "o", kept) for column, kept in enumerate(heads)), (n_heads + 0.6, "s", ffn)]
             for column, marker, kept in units:
-                fill, alpha = ("full", 1.0) if kept else ("none", 0.45)
-                style: dict[str, Any] = {"marker": marker, "fillstyle": fill, "alpha": alpha, "markersize": 8}
+                style: dict[str, Any] = {"marker": marker, "fillstyle": "full" if kept else "none", "markersize": 8}
                 axis.plot(column, layer, color=STYLE["winning"][0], **style)
         axis.set_title(f"{ticket.level:.0%} pruned" if ticket.level else "", fontsize=10)
         units_axis(n_layers, n_heads, axis, size=7)

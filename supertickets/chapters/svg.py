@@ -167,12 +167,10 @@ def _prepare(fig: Figure) -> None:
     from matplotlib.colors import to_hex
     from matplotlib.text import Text
 
-    for words in (words for axis in fig.axes if _has_cells(axis) for words in axis.texts):
-        colour = to_hex(words.get_color())
-        if colour == WHITE:
-            words.set_color("#fefefe")
-        elif colour in BLACKS:
-            words.set_color("#202020")
+    for axis in filter(_has_cells, fig.axes):
+        for words in axis.texts:
+            if to_hex(words.get_color()) in (WHITE, *BLACKS):
+                words.set_color(_ink_on(_cell_behind(axis, words)))
 
     for words in fig.findobj(Text):
         if isinstance(words, Text) and float(words.get_fontsize()) < LETTERS:
@@ -182,6 +180,26 @@ def _prepare(fig: Figure) -> None:
             size = one.get_tick_params().get("labelsize")
             if isinstance(size, int | float) and size < LETTERS:
                 one.set_tick_params(labelsize=LETTERS)
+
+
+def _cell_behind(axis: Axes, words: Text) -> np.ndarray:
+    """The colour of the cell that a number stands on; white where it stands on none."""
+    for mesh in axis.collections:
+        if hasattr(mesh, "get_coordinates"):
+            n_rows, n_columns = (n - 1 for n in mesh.get_coordinates().shape[:2])  # pyright: ignore[reportAttributeAccessIssue]
+            column, row = (int(place) for place in words.get_position())
+            mesh.update_scalarmappable()
+            colours = np.asarray(mesh.get_facecolor())
+            if len(colours) == n_rows * n_columns and column < n_columns and row < n_rows:
+                return colours[row * n_columns + column]
+    return np.ones(4)
+
+
+def _ink_on(colour: np.ndarray) -> str:
+    """Black or white, whichever has the greater contrast by WCAG 2.2 (4.5 at least, on any colour)."""
+    rgb = np.asarray(colour[:3])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return "#010101" if float(linear @ [0.2126, 0.7152, 0.0722]) > 0.18 else "#fefefe"
 
 
 def _svg(fig: Figure, alt: str, name: str) -> str:

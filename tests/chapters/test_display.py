@@ -7,8 +7,10 @@ import json
 import re
 import xml.etree.ElementTree as ET
 
+import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from supertickets.chapters.claims import claim, judged
@@ -89,6 +91,12 @@ def test_on_a_phone_names_do_not_run_into_each_other_and_numbers_fit_their_cells
     assert "drawn for phones" in {words.text for words in drawn_narrow(line(), other)}
 
 
+def light(colour: str) -> float:
+    """WCAG's relative luminance."""
+    parts = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in to_rgb(colour)]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), parts, strict=True)) + 0.05
+
+
 def test_black_and_white_follow_the_page_but_not_on_coloured_cells() -> None:
     text = figure_html(line(), "Falls.")
     assert "#000000" not in text
@@ -96,12 +104,15 @@ def test_black_and_white_follow_the_page_but_not_on_coloured_cells() -> None:
     assert "currentColor" in text
     fig = Figure()
     ax = fig.subplots()
-    ax.pcolormesh([[0.0, 1.0]])
-    ax.text(0.5, 0.5, "0.1", color="white")
-    ax.text(1.5, 0.5, "0.9", color="black")
-    cells = figure_html(fig, "Two cells.")
-    assert "fill: #fefefe" in cells
-    assert "fill: #202020" in cells
+    values = np.linspace(0, 1, 21)
+    colours = ax.pcolormesh([values], cmap="Blues").to_rgba(values)
+    for i in range(21):
+        ax.text(i + 0.5, 0.5, f"{i:02d}", color="white")
+    figure = figure_html(fig, "Cells.").split("</svg>")[0]
+    for i, colour in enumerate(colours):
+        (ink,) = re.findall(rf"fill: (#\w+)[^>]*>{i:02d}</text>", figure)
+        dark, pale = sorted(map(light, (ink, to_hex(colour))))
+        assert pale / dark >= 4.5
 
 
 def test_table_scrolls_in_its_own_box_and_keeps_all_digits_in_its_data() -> None:

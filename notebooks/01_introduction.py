@@ -210,7 +210,12 @@ for scale in each(scales):
 # is, 0-1 loss, the loss behind the score, only which answer it is. The claims
 # are in {shown}`table-directions`; {shown}`table-directions-by-level` has the
 # levels one by one. Who asks many questions finds something by chance: the
-# column *p (Holm)* corrects for the number of claims that belong together.
+# column *p (Holm)* corrects for the number of claims that belong together. The
+# intervals are bootstrap intervals; *p* is that of a t test with the
+# bootstrap's standard error and a degree of freedom less than there are
+# training sets, which errs less with so few. A verdict needs both. That
+# variance falls *before* bias rises is no claim of its own here: it would show
+# among the light levels.
 
 # %%
 changes = {scale: directions(records[scale]) for scale in scales}

@@ -260,7 +260,7 @@ show(
     pruning_figure(weights, by_weight, by_row),
     alt,
     name="pruning",
-    caption="A weight matrix whole, with single weights gone (white), and with "
+    caption="A weight matrix whole, with single weights gone (blank), and with "
     "whole units gone.",
     narrow=pruning_figure(weights, by_weight, by_row, width=3.6),
 )

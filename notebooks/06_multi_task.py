@@ -78,8 +78,9 @@ print(chapter.told("table3"))
 # *Average compression* is the paper's measure, *stored* the share of the
 # encoder that the shared model keeps. The paper's columns are its averages over
 # eight GLUE tasks. Every row is at the learning rates that the selection split
-# chooses: of training together by model, of fine-tuning by model and task
-# (A.2.2).
+# chooses among those that have runs: of training together by model, of
+# fine-tuning by model and task (A.2.2). {shown}`table-rates-tried` has them
+# all; where a row there has one rate, nothing was chosen.
 
 # %%
 sizes = {

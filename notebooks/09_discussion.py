@@ -119,7 +119,7 @@ for scale in each(scales):
     told = (f"at {at.get(word, 'no level')}" for word in (HOLDS, REVERSED))
     levels[scale] = (
         "That the winning ticket loses no more than a point holds here {}, and"
-        " is reversed here {}; at the other levels nobody can tell."
+        " is reversed here {}; at the other levels these runs cannot tell."
     ).format(*told)
     measured(levels[scale])
 
@@ -147,7 +147,7 @@ for scale in each(scales):
 # - **the rewinding**: to the weights that the full model had after its first
 #   epoch, with the learning-rate schedule going on from there.
 #
-# *Drawn at random* is what no score at all reaches. The runs are the lab's,
+# *Drawn at random* is the baseline without any score. The runs are the lab's,
 # recorded (`supertickets sweep search --profile lab`): a task with few examples
 # and many wrong labels, where the choice of a ticket has room to matter.
 
@@ -177,9 +177,9 @@ for scale in each(searched):
             alt,
             agreed[scale],
             name="examples-scored",
-            caption="If few examples are enough, the lines are near one at the"
-            " left. Means over training sets, 95% intervals for heads; right:"
-            " the Jaccard index, dotted that of random tickets.",
+            caption="If few examples are enough, the lines are near one from"
+            " the start. Means over training sets, 95% intervals for heads; of"
+            " the units kept the Jaccard index, dotted that of random tickets.",
         )
         show_table(
             in_words(agreed[scale]),

@@ -160,10 +160,11 @@ for scale in each(scales):
 #
 # The code draws the units that a random ticket loses with replacement, so that
 # the paper's random tickets are compared, at every level, with winning tickets
-# that lost more. On the left, tickets stand where they are said to stand; on
-# the right, where they do. If sparsity is all that differs, the lines of the
-# right panel are one. (A ticket drawn with replacement loses a part of what its
-# partner does, so the difference is that of the missing units alone.)
+# that lost more. Over the nominal sparsity, tickets stand where they are said
+# to stand; over the units really pruned, where they do. If sparsity is all that
+# differs, the lines over the latter are one. (A ticket drawn with replacement
+# loses a part of what its partner does, so the difference is that of the
+# missing units alone.)
 
 # %% tags=["hide-input"]
 notes = [replacement_sentence(level=level) for level in (0.5, 0.8)]

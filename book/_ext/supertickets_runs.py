@@ -72,7 +72,10 @@ def runs_table(found: Evidence) -> str:
     used = [key for key in titles if any(key in counts for _, counts in rows)]
     rows = [[link, *(counts.get(key, "") for key in used)] for link, counts in rows]
     head = ("experiment", *(html.escape(titles[key]) for key in used))
-    return _table("experiments", "Runs that there are of each experiment, of those planned.", head, rows)
+    caption = (
+        "Runs that there are of each experiment, of those planned, with those that they start from; chapters count "
+    )
+    return _table("experiments", f"{caption}their own alone.", head, rows)
 
 
 def explorers(found: Evidence) -> dict[str, str]:

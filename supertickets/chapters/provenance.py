@@ -40,7 +40,7 @@ BEHIND: Mapping[str, Mapping[str, str]] = {
     "chapters/04_ticket_sharing": {"": "table1"},
     "chapters/05_single_task": {
         **{"": "table1", "rates": "rates", "light-powered": "light figure1", "table-2": "table2"},
-        **{"figure-5": "figure5"},
+        **{"light-less-data": "light figure1", "figure-5": "figure5"},
     },
     "chapters/06_multi_task": {"": "table3"},
     "chapters/07_domain_adaptation": {"": "table4"},

@@ -154,7 +154,7 @@ def agreement_figure(table: pd.DataFrame) -> Figure:
         axis.set_xscale("log", base=2)
         axis.set_xticks(few["examples"], few["examples"])
         axis.set(xlabel="examples scored", ylim=(None, 1.02))
-        axis.legend(frameon=False, loc="lower right")
+        axis.legend(loc="lower right", framealpha=1.0, edgecolor="none")
     sns.despine(fig)
     return fig
 

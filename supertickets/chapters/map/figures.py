@@ -1,6 +1,7 @@
 """The map drawn: heat maps by training-set size and label noise, and the gain against the fall of variance."""
 
 import math
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -90,8 +91,9 @@ def explanation_figure(data: pd.DataFrame, others: pd.DataFrame) -> Figure:
         sizes = [f"{size}" for size in own["train_size"]]
         _points(axis, own, _AGAINST, 60, marker, f"{encoder}, {task}: {', '.join(sizes)}")
         if len(own) > 1:
+            around = cycle([(6, 6), (6, -13), (-24, 6), (-24, -13)])  # such cells lie close to each other
             for size, *where in zip(sizes, own["fall of variance"], own["gain"], strict=True):
-                axis.annotate(size, where, (6, 6), textcoords="offset points", fontsize=9)
+                axis.annotate(size, where, next(around), textcoords="offset points", fontsize=9)
     both = pd.concat([data, others])
     # The limits are those of the points: some intervals are many times wider.
     for limit, name, room in ((axis.set_xlim, "fall of variance", 0.3), (axis.set_ylim, "gain", 1.5)):

@@ -123,8 +123,8 @@ def hardly_trained(frame: pd.DataFrame) -> list[str]:
 def over_tasks(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """The central claim over tasks that share no training set: the mean of the tasks' mean gains, all tasks alike."""
     gains = [gain for frame in frames for gain in contrasts(frame, "winning").values()]
-    where = f"mean of {len(gains)} tasks"
-    return judged([claim("light pruning beats the full model", where, mean_of_means(gains), expected=paper_gain())])
+    text, where = "light pruning beats the full model", f"mean of {len(gains)} tasks"
+    return judged([claim(text, where, mean_of_means(gains), expected=paper_gain(), detail=False)])
 
 
 def foreseen(frame: pd.DataFrame, planned: Sequence[TrainingSets]) -> str:

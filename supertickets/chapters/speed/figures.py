@@ -67,16 +67,18 @@ def throughput_figure(frame: pd.DataFrame) -> Figure:
     if found:
         x, y = zip(*found, strict=True)
         axis.plot(x, y, linestyle="none", marker="|", markersize=22, markeredgewidth=2, color="black", label="target")
+    end = 1.15 * max([*table["ratio"], *(target for target, _ in found)])
     for ratio, target, place in zip(table["ratio"], targets, places, strict=True):
-        beyond = (max(ratio, target or 0), place)  # not on a target that is out of reach
-        axis.annotate(f"{ratio:.1f}x", beyond, (6, 0), textcoords="offset points", va="center", fontsize=9)
+        close = target is not None and ratio <= target < ratio + end / 10  # a stroke where the words would be
+        beside = (target if close else ratio, place)
+        axis.annotate(f"{ratio:.1f}x", beside, (6, 0), textcoords="offset points", va="center", fontsize=9)
     axis.axvline(1, color=FULL_COLOUR, linestyle="--", linewidth=1.2, label="the Trainer")
     names = [
         f"{row['suite']}: {row['precision']} against {row['Trainer precision']}" for row in table.to_dict("records")
     ]
     axis.set_yticks(places, names, fontsize=9)
     axis.invert_yaxis()  # the first suite on top
-    axis.set_xlim(0, 1.15 * max([*table["ratio"], *(target for target, _ in found)]))
+    axis.set_xlim(0, end)
     axis.set_xlabel("runs per minute relative to the Trainer")
     fig.legend(loc="outside lower center", ncols=2, frameon=False)
     sns.despine(ax=axis)

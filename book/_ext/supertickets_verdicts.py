@@ -156,7 +156,10 @@ def summary(claims: Sequence[Mapping[str, Any]], scales: Mapping[str, str]) -> l
             continue
         words: dict[str, list[str]] = {HOLDS: [], REVERSED: [], UNKNOWN: [], NO_RUNS: []}
         for statement in statements():
-            found = {row["verdict"] for row in evidence(statement, key, claims)}
+            rows = evidence(statement, key, claims)
+            if statement.table == "light-powered":
+                rows = rows[:1]  # the mean of the tasks, which is what was planned to judge
+            found = {row["verdict"] for row in rows}
             word = found.pop() if len(found) == 1 else UNKNOWN if found else NO_RUNS
             words[word].append(f"{statement.words[:1].lower()}{statement.words[1:]}")
         counts = []

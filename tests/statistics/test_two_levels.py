@@ -64,6 +64,16 @@ def test_examples_alone_miss_a_spread_over_seeds_and_seeds_alone_one_over_exampl
         assert np.mean([not each.low <= 0 <= each.high for each in found]) > 0.3
 
 
+def test_an_interval_that_covers_more_is_no_shorter():
+    rng, shorter = np.random.default_rng(0), 0
+    for _ in range(100):
+        values = drawn(rng, 3, 100, 0.05, 0.0, 0.3)
+        alone, found = mean_interval(values.mean(axis=1)), of_means(values, 100)
+        assert found.low <= alone.low + 1e-12 and alone.high <= found.high + 1e-12
+        shorter += found.high - found.mean < 1.001 * (alone.high - alone.mean)
+    assert 10 < shorter < 100  # where seeds alone decide, which without this rule would be shorter
+
+
 def test_one_and_two_seeds_give_no_p():
     values = drawn(np.random.default_rng(0), 2, 400, 0.0, 0.0, 0.4) + 0.3
     for few in (values[:1], values):

@@ -68,7 +68,7 @@ AUDIT = (
       const style = getComputedStyle(text);
       const drawn = text.getScreenCTM(), size = parseFloat(style.fontSize) * Math.hypot(drawn.a, drawn.b);
       if (size && size < 10.9) found.small.add(said(text, size.toFixed(1)));
-      const fixed = ['rgb(254, 254, 254)', 'rgb(32, 32, 32)'].includes(style.fill);  // numbers on coloured cells
+      const fixed = ['rgb(254, 254, 254)', 'rgb(1, 1, 1)'].includes(style.fill);  // numbers on coloured cells
       const value = contrast(over(rgba(style.fill), below, opacity(text)), below);
       if (!fixed && value < 4.5) found.pale.add(said(text, value.toFixed(2)));
     }

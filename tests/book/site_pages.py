@@ -92,11 +92,15 @@ def visit_page(page: Page, base: str, name: str) -> Visit:
         if not sent.url.startswith((base, "data:", "blob:")):  # pyright: ignore[reportAttributeAccessIssue]
             visit.outside.append(sent.url)  # pyright: ignore[reportAttributeAccessIssue]
 
+    def failed(sent: object) -> None:
+        if sent.failure != "net::ERR_ABORTED":  # pyright: ignore[reportAttributeAccessIssue]  # of the page before, left
+            visit.errors.append(f"failed: {sent.url}")  # pyright: ignore[reportAttributeAccessIssue]
+
     listeners = {
         "console": lambda message: visit.errors.append(message.text) if message.type == "error" else None,
         "pageerror": lambda error: visit.errors.append(str(error)),
         "request": request,
-        "requestfailed": lambda failed: visit.errors.append(f"failed: {failed.url}"),
+        "requestfailed": failed,
         "response": lambda got: visit.errors.append(f"{got.status}: {got.url}") if got.status >= 400 else None,
     }
     for event, listener in listeners.items():

@@ -71,7 +71,7 @@ def test_all_that_make_gpu_asks_for_is_measured_and_shown(little, monkeypatch, t
         "gpu-floor": 1,
         "gpu-passes": 2,
     }
-    assert len(said) == 4
+    assert len(said) == 5
     for table in tables.values():
         assert table.notna().to_numpy().mean() > 0.8
 

@@ -326,9 +326,10 @@ def test_no_run_is_in_two_of_the_books_packs_and_no_ticket_is_without_the_run_of
     """Made on two machines, a run's copies differ: tickets would stand beside a full model that is not theirs."""
     results = Path(__file__).parents[2] / "book" / "results"
     homes: dict[str, str] = {}
+    parents: set[str] = set()
     for path in sorted(results.glob("*.zip")):
         records = {record.id: record for record in RunStore(path).records()}
         assert not records.keys() & homes.keys(), path.name
         homes |= dict.fromkeys(records, path.name)
-        parents = {parent for record in records.values() for parent in record.spec.parents}
-        assert parents <= records.keys(), path.name
+        parents |= {parent for record in records.values() for parent in record.spec.parents}
+    assert parents <= homes.keys()  # of which there is one copy each: a pack that grows may lean on a large one

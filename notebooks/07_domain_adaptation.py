@@ -36,7 +36,7 @@
 # gives no spread. Here every seed has several subsets of its own, which all of
 # its models share; they are stratified by class, smaller ones lie within larger
 # ones. Where there are runs at several learning rates, the selection split
-# chooses (A.3.2), for every model, target and size alike; MiniLM's have one.
+# chooses (A.3.2), for every model, target and size alike.
 
 # %% tags=["parameters"]
 profile = "lab"  # lab, minilm, paper-base, or smoke

@@ -431,8 +431,8 @@ if stored:
 # give under "What a sweep costs". A trick that gives less than 5% on both tasks
 # goes, unless other hardware needs it: rows of scores filled up and the pass
 # around the layers are what a capture on a GPU asks for, flat Adamax is what
-# becomes one kernel there, and beside steps of 3 ms a text is tokenised once or
-# most of the time goes there; oneDNN's products were faster on another
+# becomes one kernel there, and beside its short steps a text is tokenised once
+# or most of the time goes there; oneDNN's products were faster on another
 # processor. Memory that the C library keeps from step to step, timed below,
 # went.
 

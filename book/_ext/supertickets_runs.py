@@ -73,9 +73,9 @@ def runs_table(found: Evidence) -> str:
     rows = [[link, *(counts.get(key, "") for key in used)] for link, counts in rows]
     head = ("experiment", *(html.escape(titles[key]) for key in used))
     caption = (
-        "Runs that there are of each experiment, of those planned, with those that they start from; chapters count "
+        "Runs of each experiment of those planned, with those that they start from; chapters count their own alone."
     )
-    return _table("experiments", f"{caption}their own alone.", head, rows)
+    return _table("experiments", caption, head, rows)
 
 
 def explorers(found: Evidence) -> dict[str, str]:

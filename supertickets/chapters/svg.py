@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import html
 import io
+import math
 import re
 import textwrap
 from itertools import pairwise
@@ -169,8 +170,8 @@ def _prepare(fig: Figure) -> None:
 
     for axis in filter(_has_cells, fig.axes):
         for words in axis.texts:
-            if to_hex(words.get_color()) in (WHITE, *BLACKS):
-                words.set_color(_ink_on(_cell_behind(axis, words)))
+            if to_hex(words.get_color()) in (WHITE, *BLACKS) and (cell := _cell_behind(axis, words)) is not None:
+                words.set_color(_ink_on(cell))
 
     for words in fig.findobj(Text):
         if isinstance(words, Text) and float(words.get_fontsize()) < LETTERS:
@@ -182,17 +183,17 @@ def _prepare(fig: Figure) -> None:
                 one.set_tick_params(labelsize=LETTERS)
 
 
-def _cell_behind(axis: Axes, words: Text) -> np.ndarray:
-    """The colour of the cell that a number stands on; white where it stands on none."""
+def _cell_behind(axis: Axes, words: Text) -> np.ndarray | None:
+    """The colour of the cell that a number stands on; None where it stands on none, and so on the page."""
     for mesh in axis.collections:
         if hasattr(mesh, "get_coordinates"):
             n_rows, n_columns = (n - 1 for n in mesh.get_coordinates().shape[:2])  # pyright: ignore[reportAttributeAccessIssue]
-            column, row = (int(place) for place in words.get_position())
+            column, row = (math.floor(place) for place in words.get_position())
             mesh.update_scalarmappable()
             colours = np.asarray(mesh.get_facecolor())
-            if len(colours) == n_rows * n_columns and column < n_columns and row < n_rows:
+            if len(colours) == n_rows * n_columns and 0 <= column < n_columns and 0 <= row < n_rows:
                 return colours[row * n_columns + column]
-    return np.ones(4)
+    return None
 
 
 def _ink_on(colour: np.ndarray) -> str:

@@ -45,6 +45,19 @@ def test_cells_tell_what_was_measured_by_key_and_by_touch(site, chromium: Browse
 
 
 @needs_browser
+def test_the_map_rounds_what_it_shows(site, chromium: Browser) -> None:
+    page = chromium.new_page()
+    page.goto((site / "explore.html").as_uri(), wait_until="load")
+    cells = page.locator(CELLS.format("map")).evaluate_all("all => all.map(e => [e.innerText, e.ariaLabel])")
+    for cell in cells:
+        words, told = (text.replace("\N{MINUS SIGN}", "-") for text in cell)
+        gain, low, high = map(float, re.findall(r"gain (\S+) points \[(\S+), (\S+)\]", told)[0])
+        assert abs(float(words.rstrip("*")) - gain) <= 0.055 and words not in ("-0.0", "+0.0")  # told: to a hundredth
+        assert words.endswith("*") == (low * high > 0) or 0 in (low, high)
+    assert len(cells) > 20
+
+
+@needs_browser
 def test_choices_change_what_is_shown(site, chromium: Browser) -> None:
     page = chromium.new_page()
     page.goto((site / "explore.html").as_uri(), wait_until="load")

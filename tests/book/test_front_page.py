@@ -73,10 +73,8 @@ def test_losses_that_disagree_are_shown_each_and_settle_nothing(claims) -> None:
 
 
 def test_tests_of_single_tasks_do_not_hide_what_their_mean_came_to() -> None:
-    gain, sets = (
-        "light pruning beats the full model",
-        {"mean of 2 tasks": [-1.0, -1.1, -0.9], "SST-2": [0.5, -0.5, 0.4]},
-    )
+    gain = "light pruning beats the full model"
+    sets = {"mean of 2 tasks": [-1.0, -1.1, -0.9], "SST-2": [0.5, -0.5, 0.4]}
     rows = [judged([claim(gain, where, x, detail=False)]) for where, x in sets.items()]
     place = {"page": "05_single_task"}
     found = [row | place for frame in rows for row in stored(frame, "light-powered", "minilm")]

@@ -108,7 +108,9 @@ def test_black_and_white_follow_the_page_but_not_on_coloured_cells() -> None:
     colours = ax.pcolormesh([values], cmap="Blues").to_rgba(values)
     for i in range(21):
         ax.text(i + 0.5, 0.5, f"{i:02d}", color="white")
+    ax.text(-0.5, 0.5, "left", color="black")
     figure = figure_html(fig, "Cells.").split("</svg>")[0]
+    assert re.search(r"fill: currentColor[^>]*>left</text>|<text(?![^>]*fill: #)[^>]*>left</text>", figure)
     for i, colour in enumerate(colours):
         (ink,) = re.findall(rf"fill: (#\w+)[^>]*>{i:02d}</text>", figure)
         dark, pale = sorted(map(light, (ink, to_hex(colour))))
